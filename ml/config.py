@@ -88,6 +88,7 @@ class Events(Section):
     volume_low: Ratio
     volume_high: Ratio
     unreadable: Share
+    oldest: Days
 
 
 class Labels(Section):
@@ -214,12 +215,16 @@ class Replay(Section):
 
 
 class Config(Section):
-    """A deployment. Read it with `load`."""
+    """A deployment. Read it with `load`.
+
+    What is ingested at an `as_of` up to `archive_until` is the archive: its rows count as known when the live feed would have
+    brought them. What is ingested later is known from its own `as_of` on.
+    """
 
     name: Identifier
     description: str
     home: Path
-    history_until: Instant
+    archive_until: Instant
     events: Events
     labels: Labels
     entities: dict[Identifier, Identifier]

@@ -1,0 +1,74 @@
+"""Feast entities, feature views and the feature service of a deployment, derived from its `windows` and `request` sections.
+
+`python -m ml materialize` applies them; `feast apply` in this folder does too, with PERENNIAL_CONFIG naming the deployment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
+from feast.data_format import ParquetFormat
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.transformation.pandas_transformation import PandasTransformation
+from feast.types import Float64, Int64, UnixTimestamp
+
+from ml.config import Config, Window
+from ml.features import request
+from ml.features.publish import folder
+
+SERVICE = "model_input"
+
+# Feast keeps this text in its registry and makes the function from it again, without our imports.
+CALL = """
+def request(inputs):
+    from ml.features.request import compute
+    return compute(inputs, {clock!r}, {timezone!r}, {compared!r})
+"""
+
+
+def definitions(config: Config) -> list[Any]:
+    """All objects that Feast needs to know of a deployment."""
+    entities = {name: Entity(name=name, join_keys=[key], value_type=ValueType.STRING) for name, key in config.entities.items()}
+    views = [_view(config, window, entities[window.entity]) for window in config.windows]
+    on_demand = _on_demand(config, {view.name: view for view in views})
+    service = FeatureService(name=SERVICE, features=[*views, on_demand])
+    return [*entities.values(), *views, on_demand, service]
+
+
+def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
+    types = {"count": Int64, "sum": Float64, "mean": Float64}
+    return FeatureView(
+        name=window.view,
+        entities=[entity],
+        ttl=None,
+        schema=[Field(name=window.feature(a, d), dtype=types[a]) for d in window.days for a in window.aggregates],
+        source=FileSource(
+            name=f"{window.view}_published",
+            path=str(folder(config, window) / "*.parquet"),
+            file_format=ParquetFormat(),
+            timestamp_field="event_timestamp",
+            created_timestamp_column="created_timestamp",
+        ),
+        online=True,
+    )
+
+
+def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeatureView:
+    """What is computed from the event itself: the same function in training and in serving."""
+    needed = {window.view for window in config.windows for name in config.request.ratios if name in window.features}
+    clock, timezone, compared = config.request.clock, config.events.timezone, request.ratios(config)
+    measures = [Field(name=name, dtype=Float64) for name in config.measures]
+    return OnDemandFeatureView(
+        name="request",
+        sources=[
+            RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
+            *[views[name] for name in sorted(needed)],
+        ],
+        schema=[Field(name=name, dtype=Float64) for name in request.names(config)],
+        feature_transformation=PandasTransformation(
+            udf=lambda inputs: request.compute(inputs, clock, timezone, compared),
+            udf_string=CALL.format(clock=clock, timezone=timezone, compared=compared),
+        ),
+        mode="pandas",
+    )

@@ -1,0 +1,1 @@
+"""Windowed aggregates as SQL, published at a known instant and never changed afterwards."""

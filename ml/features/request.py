@@ -1,0 +1,48 @@
+"""Features of the request itself: what the clock says, and how an amount compares with the entity's averages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+
+NIGHT_ENDS = 6
+SATURDAY = 5
+CLOCK = ("hour", "weekday", "is_night", "is_weekend")
+
+
+def names(config: Config) -> list[str]:
+    """Names of the request features of a deployment, in the order of `compute`'s columns."""
+    return [*(CLOCK if config.request.clock else ()), *[f"{m}_over_{average}" for m, average in ratios(config)]]
+
+
+def ratios(config: Config) -> tuple[tuple[str, str], ...]:
+    """Pairs (measure, average of it) that are compared."""
+    measure_of = {feature: window.column for window in config.windows for feature in window.features}
+    return tuple((measure_of[average], average) for average in config.request.ratios)
+
+
+def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tuple[str, str], ...]) -> pd.DataFrame:
+    """Compute the request features.
+
+    Args:
+        inputs: columns `event_time` (UTC), the measures, and the averages of `compared`.
+        clock: whether to add the features of `CLOCK`.
+        timezone: whose clock they read.
+        compared: pairs (measure, average).
+
+    Returns:
+        One float64 column a name of `names`; a ratio over a missing or zero average is missing.
+    """
+    computed: dict[str, pd.Series] = {}
+    if clock:
+        time = pd.to_datetime(inputs["event_time"], utc=True).dt.tz_convert(timezone)
+        computed["hour"] = time.dt.hour + time.dt.minute / 60
+        computed["weekday"] = time.dt.weekday
+        computed["is_night"] = time.dt.hour < NIGHT_ENDS
+        computed["is_weekend"] = time.dt.weekday >= SATURDAY
+    for measure, average in compared:
+        usual = inputs[average].astype("float64")
+        computed[f"{measure}_over_{average}"] = inputs[measure].astype("float64") / usual.where(usual > 0, np.nan)
+    return pd.DataFrame({name: values.astype("float64") for name, values in computed.items()}, index=inputs.index)

@@ -1,0 +1,77 @@
+"""Columns of the lake's tables. Two times rule them: `event_time`, when it happened, and `known_at`, when it could be read."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from ml.config import Config
+
+INSTANT = pa.timestamp("us", tz="UTC")
+
+EVENTS, LABELS, QUARANTINE, BATCHES = "events", "labels", "quarantine", "batches"
+
+
+def events(config: Config) -> pa.Schema:
+    """Schema of the accepted events of a deployment."""
+    keys = [pa.field(name, pa.string(), nullable=False) for name in config.entities.values()]
+    measures = [pa.field(name, pa.float64()) for name in config.measures]
+    categories = [pa.field(name, pa.string()) for name in config.categories]
+    return pa.schema(
+        [
+            pa.field("event_id", pa.string(), nullable=False),
+            pa.field("event_time", INSTANT, nullable=False),
+            *keys,
+            *measures,
+            *categories,
+            pa.field("known_at", INSTANT, nullable=False),
+            pa.field("batch_id", pa.string(), nullable=False),
+        ]
+    )
+
+
+LABELS_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("reported_at", INSTANT, nullable=False),
+        pa.field("known_at", INSTANT, nullable=False),
+        pa.field("batch_id", pa.string(), nullable=False),
+    ]
+)
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("known_at", INSTANT, nullable=False),
+        pa.field("batch_id", pa.string(), nullable=False),
+    ]
+)
+
+BATCHES_SCHEMA = pa.schema(
+    [
+        pa.field("batch_id", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("accepted", pa.int64(), nullable=False),
+        pa.field("quarantined", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("first_event", INSTANT),
+        pa.field("last_event", INSTANT),
+        pa.field("known_at", INSTANT, nullable=False),
+    ]
+)
+
+
+def of(table: str, config: Config) -> pa.Schema:
+    """Schema of a table of the lake by its name."""
+    return {
+        EVENTS: events(config),
+        LABELS: LABELS_SCHEMA,
+        QUARANTINE: QUARANTINE_SCHEMA,
+        BATCHES: BATCHES_SCHEMA,
+    }[table]

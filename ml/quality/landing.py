@@ -1,0 +1,111 @@
+"""Finds and reads landing files. Nothing in a file is trusted: not its name, not its format, not its types."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from ml.config import Config
+
+FORMATS = (".parquet", ".csv")
+
+
+class Unreadable(ValueError):
+    """A landing file that cannot be read as a table; the message says what was found."""
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """One file of the landing folder; its content's SHA-256 is the batch that it becomes, whatever its name."""
+
+    path: Path
+    kind: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line of a CSV file with the wrong number of fields; `row` counts data rows from 1."""
+
+    row: int
+    text: str
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A file as it was delivered: columns by their own names, `rows` the data row numbers, from 1, of the table's rows."""
+
+    table: pa.Table
+    rows: list[int]
+    malformed: list[Malformed]
+
+
+def find_files(config: Config) -> list[LandingFile]:
+    """All regular files directly in the landing folder that match the patterns of the deployment, by kind and name.
+
+    Links and folders are passed over, so a name in the landing folder can never lead out of it.
+    """
+    patterns = {"events": config.events.files}
+    if config.labels.files is not None:
+        patterns["labels"] = config.labels.files
+    found: list[LandingFile] = []
+    for kind, pattern in patterns.items():
+        for path in sorted(config.landing.glob(pattern)):
+            if path.is_file() and not path.is_symlink() and path.parent == config.landing and path.suffix in FORMATS:
+                with path.open("rb") as file:
+                    found.append(LandingFile(path, kind, hashlib.file_digest(file, "sha256").hexdigest()))
+    return found
+
+
+def read(path: Path) -> Raw:
+    """Read a landing file without interpreting it: Parquet with its types, CSV as text.
+
+    Raises:
+        Unreadable: zero bytes, truncated, not the format that the name says, not UTF-8, or a column name twice.
+    """
+    if path.stat().st_size == 0:
+        raise Unreadable("the file has zero bytes")
+    try:
+        raw = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"not readable as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+    names = raw.table.column_names
+    if len(set(names)) < len(names):
+        raise Unreadable(f"column names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
+    return raw
+
+
+def _read_parquet(path: Path) -> Raw:
+    table = pq.read_table(path)
+    return Raw(table, list(range(1, table.num_rows + 1)), [])
+
+
+def _read_csv(path: Path) -> Raw:
+    malformed: list[Malformed] = []
+
+    def set_aside(row: pc.InvalidRow) -> str:
+        malformed.append(Malformed(row.number - 1, row.text, row.expected_columns, row.actual_columns))
+        return "skip"
+
+    parse = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)
+    with path.open("rb") as file:
+        header = file.readline()
+    names = pc.read_csv(pa.BufferReader(header), parse_options=pc.ParseOptions(newlines_in_values=True)).column_names
+    table = pc.read_csv(
+        path,
+        read_options=pc.ReadOptions(use_threads=False),
+        parse_options=parse,
+        convert_options=pc.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
+        ),
+    )
+    wrong = {m.row for m in malformed}
+    total = table.num_rows + len(malformed)
+    return Raw(table, [row for row in range(1, total + 1) if row not in wrong], malformed)

@@ -1,0 +1,47 @@
+"""What became of landing files, in numbers and in words for the person on call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What became of one file; rows = accepted + quarantined + rejected, always.
+
+    `stopped` lists the problems of a file that failed as a whole, `reasons` counts why rows were set aside.
+    """
+
+    file: str
+    batch_id: str
+    kind: str
+    rows: int
+    accepted: int = 0
+    quarantined: int = 0
+    rejected: int = 0
+    stopped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        out = self.accepted + self.quarantined + self.rejected
+        if self.rows != out:
+            raise AssertionError(f"{self.file}: {self.rows} rows came in, {out} are accounted for")
+
+
+def note(told: list[FileReport]) -> str:
+    """The page that stands on the ingest run: totals, the commonest reasons, warnings, and each stopped file."""
+    rows, accepted, quarantined, rejected = (
+        sum(getattr(report, count) for report in told) for count in ("rows", "accepted", "quarantined", "rejected")
+    )
+    reasons: Counter[str] = Counter()
+    for report in told:
+        reasons.update(report.reasons)
+    lines = [
+        f"{len(told)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
+        *[f"- {count:,} × {reason}" for reason, count in reasons.most_common(10)],
+        *[f"- warning, {report.file}: {warning}" for report in told for warning in report.warnings][:10],
+        *[f"- STOPPED {report.file}: {problem}" for report in told for problem in report.stopped],
+    ]
+    return "\n".join(lines)
