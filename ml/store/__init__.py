@@ -1,0 +1,1 @@
+"""Feast: the point-in-time join for training sets, materialization, and reads from the online store."""

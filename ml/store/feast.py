@@ -1,0 +1,115 @@
+"""Opens a deployment's Feast store, joins features to events as of each event, and fills the online store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import warnings
+from dataclasses import dataclass
+from string import Template
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import yaml
+
+from ml.config import PROJECT, Config
+from ml.features import request
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+REPOSITORY = PROJECT / "feature_repo"
+
+
+class RowsLost(RuntimeError):
+    """The point-in-time join returned other rows than it was given."""
+
+
+@dataclass(frozen=True)
+class Materialization:
+    """Instant up to which the online store is filled, and the views that this call wrote."""
+
+    until: str
+    views: tuple[str, ...]
+
+
+def feature_names(config: Config) -> list[str]:
+    """All features that Feast adds to an event, in the order of the training set's columns."""
+    return [*[name for window in config.windows for name in window.features], *request.names(config)]
+
+
+def open_store(config: Config) -> FeatureStore:
+    """The Feast store of a deployment, its definitions applied."""
+    from feast import FeatureStore, RepoConfig
+
+    from feature_repo.views import definitions
+
+    folder = config.home / "feast"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = Template((REPOSITORY / "feature_store.yaml").read_text())
+    raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
+    store = FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY))
+    objects = definitions(config)
+    told = hashlib.sha256("".join(str(o.to_proto()) for o in objects).encode()).hexdigest()
+    applied = folder / "applied"
+    if not applied.exists() or applied.read_text() != told:
+        with warnings.catch_warnings(action="ignore"):
+            store.apply(objects)
+        applied.write_text(told)
+    return store
+
+
+def materialize(config: Config, as_of: dt.datetime) -> Materialization:
+    """Bring the online store up to the newest snapshots that are published at `as_of`."""
+    from ml.features.publish import folder
+
+    written = []
+    store = open_store(config)
+    for window in config.windows:
+        if not any(folder(config, window).glob("*.parquet")):
+            continue
+        until = store.get_feature_view(window.view).most_recent_end_time
+        since = until or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        if since < as_of:
+            store.materialize(start_date=since, end_date=as_of, feature_views=[window.view])
+            written.append(window.view)
+    return Materialization(as_of.isoformat(), tuple(written))
+
+
+def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
+    """Features of each event as the online store would have answered at its time.
+
+    Args:
+        events: `event_id` (unique), `event_time` (UTC), the entities' keys and the measures, shape (n_rows, …).
+
+    Returns:
+        One column a feature of `feature_names`, rows in the order of `events`.
+
+    Raises:
+        RowsLost: rows out are not exactly the rows in.
+    """
+    from feature_repo.views import SERVICE
+
+    keys = list(config.entities.values())
+    asked = events[["event_id", "event_time", *keys, *config.measures]].assign(event_timestamp=events["event_time"])
+    store = open_store(config)
+    job = store.get_historical_features(
+        entity_df=asked, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
+    )
+    with warnings.catch_warnings(action="ignore"):
+        found = job.to_df().set_index("event_id")
+    if len(found) != len(events) or not found.index.is_unique or not found.index.isin(events["event_id"]).all():
+        raise RowsLost(
+            f"{len(events)} events went into the point-in-time join and {len(found)} rows with {found.index.nunique()} "
+            "event ids came out; nothing was frozen"
+        )
+    return found.loc[events["event_id"], feature_names(config)].reset_index(drop=True)
+
+
+def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.DataFrame:
+    """Features of requests from the online store, one row each: entity keys, measures and `event_time` go in."""
+    from feature_repo.views import SERVICE
+
+    store = open_store(config)
+    answer = store.get_online_features(features=store.get_feature_service(SERVICE), entity_rows=requests)
+    return pd.DataFrame(answer.to_dict())[feature_names(config)]

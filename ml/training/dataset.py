@@ -1,0 +1,181 @@
+"""The step `build_training_set`: matured events with their features and labels, frozen under the hash of their content."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.config import Config
+from ml.features.publish import digest
+from ml.lake import schema
+from ml.lake.tables import Lake, instant
+from ml.store.feast import feature_names, retrieve
+from ml.training.split import Split, split
+
+TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
+
+
+class NotEnoughHistory(ValueError):
+    """The lake does not reach back far enough, or a window is empty."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A frozen training set: its address and content hash, what it was made from, and how many rows it has."""
+
+    training_set: str
+    as_of: str
+    rows: int
+    train_rows: int
+    validation_rows: int
+    holdout_rows: int
+    positives: dict[str, int]
+    windows: dict[str, str]
+    labels_known_until: str
+    lake: dict[str, int]
+    features: dict[str, str]
+    config: str
+
+
+def path_of(config: Config, training_set: str) -> Path:
+    """File of a frozen training set."""
+    return config.home / "training_sets" / f"{training_set}.parquet"
+
+
+def describe(config: Config, training_set: str) -> TrainingSet:
+    """The record of a frozen training set."""
+    told = json.loads(path_of(config, training_set).with_suffix(".json").read_text())
+    return TrainingSet(**told)
+
+
+def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
+    """Rows of a frozen training set, in the order of their time.
+
+    Raises:
+        ValueError: the file's content is not what its name says.
+    """
+    path = path_of(config, training_set)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != training_set:
+        raise ValueError(f"{path}: content has SHA-256 {found}; the frozen training set was changed, build it again")
+    rows: pd.DataFrame = pq.read_table(path, filters=[("split", "in", list(parts))]).to_pandas()
+    return rows
+
+
+def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
+    """Join, label, split and freeze; the same inputs give the same bytes, and the second call finds the first one's.
+
+    Raises:
+        NotEnoughHistory: a window holds no events.
+        RowsLost: the point-in-time join lost or doubled rows.
+    """
+    lake = Lake(config.home / "lake")
+    versions = lake.versions([schema.EVENTS, schema.LABELS])
+    features = {window.view: digest(config, window) for window in config.windows}
+    inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features], sort_keys=True)
+    known = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
+    if known.exists() and path_of(config, known.read_text()).exists():
+        return describe(config, known.read_text())
+    windows = split(config, as_of)
+    events = _labelled(config, as_of, lake, versions, windows)
+    frame = pd.concat([events, retrieve(config, events)], axis=1)
+    record = _freeze(config, as_of, frame, windows, versions, features)
+    known.parent.mkdir(parents=True, exist_ok=True)
+    _write_text(known, record.training_set)
+    return record
+
+
+def _labelled(config: Config, as_of: dt.datetime, lake: Lake, versions: dict[str, int], windows: Split) -> pd.DataFrame:
+    """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
+    sources = config.labels.sources
+    rank = " ".join(f"WHEN source = '{source}' THEN {number}" for number, source in enumerate(sources))
+    order = (
+        f"CASE {rank} ELSE {len(sources)} END, labels.known_at DESC, label DESC" if rank else "labels.known_at DESC, label DESC"
+    )
+    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    with lake.connect(tables, as_of, versions) as connection:
+        (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
+        frame: pd.DataFrame = connection.execute(
+            f"""
+            WITH chosen AS (
+                SELECT {", ".join(columns)},
+                    CASE WHEN event_time < {instant(windows.validation_start)} THEN '{TRAIN}'
+                         WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS split,
+                    CASE WHEN event_time < {instant(windows.fitted_until)}
+                         THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS cutoff
+                FROM events
+                WHERE (event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.fitted_until)}
+                       AND known_at <= {instant(windows.holdout_start)})
+                   OR (event_time >= {instant(windows.holdout_start)} AND event_time < {instant(windows.holdout_end)})
+            ),
+            answer AS (
+                SELECT event_id, first(label ORDER BY {order}) AS label,
+                    first(labels.known_at ORDER BY {order}) AS label_known_at
+                FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= cutoff GROUP BY event_id
+            )
+            SELECT chosen.* EXCLUDE (cutoff), coalesce(label, 0)::TINYINT AS label, label_known_at
+            FROM chosen LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
+            """
+        ).df()
+    for part in (TRAIN, VALIDATION, HOLDOUT):
+        if not (frame["split"] == part).any():
+            raise NotEnoughHistory(
+                f"no events in the {part} window of {windows}; the lake begins at {oldest}: "
+                "wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
+            )
+    return frame
+
+
+def _freeze(
+    config: Config,
+    as_of: dt.datetime,
+    frame: pd.DataFrame,
+    windows: Split,
+    versions: dict[str, int],
+    features: dict[str, str],
+) -> TrainingSet:
+    for column in frame.columns:
+        if isinstance(frame[column].dtype, pd.DatetimeTZDtype):
+            frame[column] = frame[column].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    for name in feature_names(config):
+        frame[name] = frame[name].astype("float64")
+    folder = config.home / "training_sets"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".partial-{os.getpid()}"
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), partial, compression="zstd")
+    with partial.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    counts = frame["split"].value_counts()
+    record = TrainingSet(
+        training_set=content,
+        as_of=as_of.isoformat(),
+        rows=len(frame),
+        train_rows=int(counts[TRAIN]),
+        validation_rows=int(counts[VALIDATION]),
+        holdout_rows=int(counts[HOLDOUT]),
+        positives={str(part): int(count) for part, count in frame.groupby("split")["label"].sum().items()},
+        windows={name: value.isoformat() for name, value in asdict(windows).items()},
+        labels_known_until=windows.holdout_start.isoformat(),
+        lake=versions,
+        features=features,
+        config=config.fingerprint,
+    )
+    _write_text(folder / f"{content}.json", json.dumps(asdict(record), indent=1))
+    partial.replace(folder / f"{content}.parquet")
+    return record
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,178 @@
+"""The step `export`: the model as one ONNX graph from raw columns to a probability, proven to answer as CatBoost does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.training import dataset
+from ml.training.fit import RECORD, describe, folder_of
+from ml.training.model import INPUTS, TREES, UNSEEN, Inputs, Model
+
+EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
+SAMPLE_ROWS = 200
+
+
+class ParityError(RuntimeError):
+    """The exported graph does not answer as the model does."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """How closely the graph follows the model on the holdout: the largest difference, and rows that cross the threshold."""
+
+    model: str
+    rows: int
+    largest_difference: float
+    crossed_threshold: int
+
+
+def export(config: Config, as_of: dt.datetime, model: str) -> Export:
+    """Export a fitted model and check it on the holdout.
+
+    Raises:
+        ParityError: a probability differs by more than `training.parity`, or a row changes sides at the decision threshold.
+    """
+    folder = folder_of(config, model) / EXPORT
+    if (folder / PARITY).exists():
+        return Export(**json.loads((folder / PARITY).read_text()))
+    fitted = describe(config, model)
+    holdout = dataset.read(config, fitted.training_set, (dataset.HOLDOUT,))
+    partial = folder.with_name(f"{EXPORT}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _write(folder.parent, partial, holdout)
+    parity = compare(Model(partial), holdout, fitted.threshold, config.training.parity.value, model)
+    (partial / PARITY).write_text(json.dumps(asdict(parity), indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return parity
+
+
+def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float, name: str) -> Export:
+    """Score rows both ways.
+
+    Raises:
+        ParityError: see `export`.
+    """
+    trees, graph = model.score(rows), model.score_onnx(rows)
+    difference = np.abs(trees - graph)
+    crossed = int(((trees >= threshold) != (graph >= threshold)).sum())
+    parity = Export(name, len(rows), float(difference.max()), crossed)
+    if not difference.max() <= tolerance or crossed:
+        worst = int(difference.argmax())
+        raise ParityError(
+            f"model {name}: ONNX answers {graph[worst]:.9f} where CatBoost answers {trees[worst]:.9f} (event "
+            f"{rows['event_id'].iloc[worst]}); at most {tolerance:g} apart was expected, and {crossed} of {len(rows)} rows "
+            f"change sides at the threshold {threshold:.6f}; this model is not registered"
+        )
+    return parity
+
+
+def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
+    """MLflow's ONNX flavour of the graph, and beside it the trees, the inputs, the record and a sample to check a copy with."""
+    import mlflow.onnx
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    model = Model(source)
+    signature = ModelSignature(
+        Schema(
+            [
+                *[ColSpec("float", name) for name in model.inputs.fill],
+                *[ColSpec("string", name) for name in model.inputs.categories],
+            ]
+        ),
+        Schema([ColSpec("float", "probability")]),
+    )
+    mlflow.onnx.save_model(
+        to_onnx(model.trees, model.inputs),
+        str(target),
+        signature=signature,
+        pip_requirements=["onnxruntime", "numpy", "pandas"],
+        onnx_execution_providers=["CPUExecutionProvider"],
+        save_as_external_data=False,
+    )
+    for name in (TREES, INPUTS, RECORD):
+        shutil.copy(source / name, target / name)
+    positives = holdout[holdout["label"] == 1].head(SAMPLE_ROWS // 2)
+    sample = pd.concat([positives, holdout[holdout["label"] == 0].head(SAMPLE_ROWS - len(positives))])[model.inputs.names]
+    sample.assign(expected=model.score(sample)).to_parquet(target / SAMPLE, index=False)
+
+
+def check_copy(folder: Path) -> None:
+    """Load a copy of an exported model and score its sample both ways.
+
+    Raises:
+        ParityError: a score is not what it was when the model was exported.
+    """
+    sample = pd.read_parquet(folder / SAMPLE)
+    model = Model(folder)
+    for runtime, scores in (("CatBoost", model.score(sample)), ("ONNX", model.score_onnx(sample))):
+        difference = float(np.abs(scores - sample["expected"]).max())
+        if not difference <= COPY_TOLERANCE:
+            raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
+
+
+COPY_TOLERANCE = 1e-5
+
+
+def to_onnx(trees: Any, inputs: Inputs) -> Any:
+    """The ONNX graph: one input of shape (n_rows,) a raw column, output `probability` of shape (n_rows,).
+
+    Missing numbers are filled and categories ranked inside of the graph, so that a caller needs none of our code.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+    from onnxmltools import convert_catboost
+
+    ensemble = convert_catboost(trees, name="trees").graph.node[0]
+    nodes, constants, columns = [], [], []
+    constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "column_axis"))
+    for number, (name, fill) in enumerate(inputs.fill.items()):
+        constants.append(numpy_helper.from_array(np.array(fill, dtype=np.float32), f"fill_{number}"))
+        nodes.append(helper.make_node("IsNaN", [name], [f"missing_{number}"]))
+        nodes.append(helper.make_node("Where", [f"missing_{number}", f"fill_{number}", name], [f"filled_{number}"]))
+        nodes.append(helper.make_node("Unsqueeze", [f"filled_{number}", "column_axis"], [f"column_{number}"]))
+        columns.append(f"column_{number}")
+    for number, (name, ranked) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
+        nodes.append(
+            helper.make_node(
+                "LabelEncoder",
+                [name],
+                [f"rank_{number}"],
+                domain="ai.onnx.ml",
+                keys_strings=ranked,
+                values_floats=[float(rank) for rank in range(len(ranked))],
+                default_float=UNSEEN,
+            )
+        )
+        nodes.append(helper.make_node("Unsqueeze", [f"rank_{number}", "column_axis"], [f"column_{number}"]))
+        columns.append(f"column_{number}")
+    nodes.append(helper.make_node("Concat", columns, ["features"], axis=1))
+    ensemble.input[0] = "features"
+    ensemble.output[0], ensemble.output[1] = "predicted", "probabilities"
+    nodes.append(ensemble)
+    constants.append(numpy_helper.from_array(np.array(1, dtype=np.int64), "positive"))
+    nodes.append(helper.make_node("Gather", ["probabilities", "positive"], ["probability"], axis=1))
+    graph = helper.make_graph(
+        nodes,
+        "perennial",
+        [
+            *[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in inputs.fill],
+            *[helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in inputs.categories],
+        ],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["rows"])],
+        initializer=constants,
+    )
+    opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 2)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model

@@ -1,0 +1,143 @@
+"""The step `fit`: CatBoost on the frozen training set, stopped early on the validation window."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ml.config import PROJECT, Config
+from ml.evaluation.metrics import average_precision, roc_auc
+from ml.registry.versions import Registry
+from ml.training import dataset
+from ml.training.model import Model, importance, learn_inputs, save, threshold_for
+
+RECORD = "fit.json"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model: its address, its MLflow run, and what the validation window said."""
+
+    model: str
+    training_set: str
+    mlflow_run: str
+    mlflow_experiment: str
+    trees: int
+    validation_average_precision: float
+    validation_roc_auc: float
+    threshold: float
+    importance: dict[str, float]
+    code: dict[str, str]
+
+
+def folder_of(config: Config, model: str) -> Path:
+    """Folder of a fitted model."""
+    return config.home / "models" / model
+
+
+def describe(config: Config, model: str) -> Fit:
+    """The record of a fitted model."""
+    return Fit(**json.loads((folder_of(config, model) / RECORD).read_text()))
+
+
+@cache
+def code_version() -> dict[str, str]:
+    """What the code was: the commit where there is one, SHA-256 over the sources, and over the lock of its dependencies."""
+    sources = sorted(p for room in ("ml", "feature_repo", "expectations") for p in (PROJECT / room).rglob("*") if p.is_file())
+    told = hashlib.sha256()
+    for path in sources:
+        if path.suffix in (".py", ".yaml"):
+            told.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    lock = PROJECT / "requirements.txt"
+    return {
+        "sources": told.hexdigest(),
+        "commit": git.stdout.strip() or "not in a repository",
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
+    }
+
+
+def registry(config: Config) -> Registry:
+    """The registry of a deployment's model."""
+    return Registry(config.tracking, config.name)
+
+
+def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
+    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once."""
+    told = [training_set, config.training.model.model_dump(), config.training.alerts.value, code_version()["sources"]]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    folder = folder_of(config, key)
+    if (folder / RECORD).exists():
+        return describe(config, key)
+    import mlflow
+
+    mlflow.set_tracking_uri(config.tracking)
+    experiment = registry(config).experiment(config.name, f"{config.home}/mlartifacts")
+    run = registry(config).run(experiment, key)
+    mlflow.set_system_metrics_sampling_interval(1)
+    mlflow.set_system_metrics_samples_before_logging(1)
+    with mlflow.start_run(run_id=run, log_system_metrics=True):
+        record = _fit(config, training_set, key, run, experiment)
+        mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
+    return record
+
+
+def _windows(config: Config) -> dict[str, float]:
+    cut = config.training
+    return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
+
+
+def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
+    from catboost import CatBoostClassifier, Pool
+
+    rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
+    train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+    inputs = learn_inputs(config, train)
+    settings = config.training.model.model_dump()
+    patience = settings.pop("early_stopping_rounds")
+    trees = CatBoostClassifier(
+        **settings,
+        bootstrap_type="Bernoulli",
+        loss_function="Logloss",
+        eval_metric="Logloss",
+        allow_writing_files=False,
+        metric_period=50,
+    )
+    trees.fit(
+        Pool(inputs.matrix(train), train["label"], feature_names=inputs.names),
+        eval_set=Pool(inputs.matrix(validation), validation["label"], feature_names=inputs.names),
+        early_stopping_rounds=patience,
+        use_best_model=True,
+    )
+    folder = folder_of(config, key)
+    partial = folder.with_name(f"{key}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save(partial, trees, inputs)
+    model = Model(partial)
+    scores = model.score(validation)
+    labels = validation["label"].to_numpy(np.int8)
+    record = Fit(
+        model=key,
+        training_set=training_set,
+        mlflow_run=run,
+        mlflow_experiment=experiment,
+        trees=int(trees.tree_count_),
+        validation_average_precision=float(average_precision(labels, scores)),
+        validation_roc_auc=float(roc_auc(labels, scores)),
+        threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
+        importance=importance(model, inputs.names),
+        code=code_version(),
+    )
+    (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return record

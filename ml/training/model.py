@@ -1,0 +1,136 @@
+"""A fitted model in a folder: CatBoost's trees, and how raw columns become the numbers that they split on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.store.feast import feature_names
+
+if TYPE_CHECKING:
+    from catboost import CatBoostClassifier
+
+TREES, INPUTS, ONNX = "model.cbm", "inputs.json", "model.onnx"
+
+MISSING = -1e9
+UNSEEN = -1.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The columns of a model, in order: numbers with what stands for a missing one, then categories.
+
+    A category becomes its rank by the label's rate among the training rows, which is the best order for a split in two
+    (Breiman et al., Classification and Regression Trees, theorem 4.5); one that was never seen becomes `UNSEEN`.
+    """
+
+    fill: dict[str, float]
+    categories: dict[str, list[str]]
+
+    @property
+    def names(self) -> list[str]:
+        """All columns, in the order of the matrix."""
+        return [*self.fill, *self.categories]
+
+    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """Raw columns as float32, shape (n_rows, n_inputs).
+
+        Raises:
+            KeyError: a column that the model needs is not there.
+        """
+        missing = [name for name in self.names if name not in frame]
+        if missing:
+            raise KeyError(f"the model needs columns {missing}, which are not there; published features changed since")
+        columns = [frame[name].astype("float64").fillna(fill).to_numpy() for name, fill in self.fill.items()]
+        for name, ranked in self.categories.items():
+            codes = frame[name].map({category: float(rank) for rank, category in enumerate(ranked)})
+            columns.append(codes.astype("float64").fillna(UNSEEN).to_numpy())
+        return np.column_stack(columns).astype(np.float32)
+
+
+def learn_inputs(config: Config, train: pd.DataFrame) -> Inputs:
+    """The inputs of a deployment, categories ranked on training rows.
+
+    A count or a sum without a snapshot is zero, as it is in a snapshot of an entity that did nothing; a mean is missing.
+    """
+    zero = {w.feature(a, d) for w in config.windows for d in w.days for a in w.aggregates if a in ("count", "sum")}
+    numbers = [*config.measures, *feature_names(config)]
+    ranked = {}
+    for category in config.categories:
+        rate = train.groupby(category)["label"].agg(["mean", "size"]).sort_index()
+        ranked[category] = [str(c) for c in rate.sort_values(["mean", "size"], kind="stable").index]
+    return Inputs({name: 0.0 if name in zero else MISSING for name in numbers}, ranked)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder; scoring many rows goes through CatBoost itself, one row through ONNX."""
+
+    folder: Path
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """How raw columns become numbers."""
+        return Inputs(**json.loads((self.folder / INPUTS).read_text()))
+
+    @cached_property
+    def trees(self) -> CatBoostClassifier:
+        """The fitted trees."""
+        from catboost import CatBoostClassifier
+
+        trees = CatBoostClassifier()
+        trees.load_model(str(self.folder / TREES))
+        return trees
+
+    def score(self, frame: pd.DataFrame) -> np.ndarray:
+        """Probability of a positive label, shape (n_rows,)."""
+        probabilities: np.ndarray = self.trees.predict_proba(self.inputs.matrix(frame))[:, 1]
+        return probabilities
+
+    def score_onnx(self, frame: pd.DataFrame) -> np.ndarray:
+        """The same by the exported graph, shape (n_rows,)."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(self.folder / ONNX), options, providers=["CPUExecutionProvider"])
+        feeds = onnx_feeds(self.inputs, frame)
+        probabilities: np.ndarray = session.run(None, feeds)[0]
+        return probabilities
+
+
+def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """One input a column, shape (n_rows,): numbers as float32 with NaN for a missing one, categories as text."""
+    feeds = {name: frame[name].astype("float64").to_numpy(np.float32) for name in inputs.fill}
+    feeds |= {name: frame[name].fillna("").astype(str).to_numpy(object) for name in inputs.categories}
+    return feeds
+
+
+def save(folder: Path, trees: Any, inputs: Inputs) -> None:
+    """Write a model's files into an existing folder."""
+    trees.save_model(str(folder / TREES))
+    (folder / INPUTS).write_text(json.dumps(asdict(inputs), indent=1))
+
+
+def threshold_for(scores: np.ndarray, days: int, alerts_per_day: float) -> float:
+    """Score that lets through about `alerts_per_day` rows a day, halfway between two scores that occur.
+
+    Args:
+        scores: shape (n_rows,), of rows of `days` whole days.
+    """
+    distinct = np.unique(np.sort(scores)[::-1][: int(alerts_per_day * max(days, 1)) + 1])
+    return float((distinct[0] + distinct[min(1, len(distinct) - 1)]) / 2)
+
+
+def importance(model: Model, names: Sequence[str]) -> dict[str, float]:
+    """Share of each input in the loss that the trees took away, largest first; sums to 100."""
+    values = model.trees.get_feature_importance()
+    return dict(sorted(zip(names, map(float, values), strict=True), key=lambda item: -item[1]))
