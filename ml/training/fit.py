@@ -28,6 +28,8 @@ class Fit:
 
     model: str
     training_set: str
+    trained_until: str
+    labels_known_until: str
     mlflow_run: str
     mlflow_experiment: str
     trees: int
@@ -98,6 +100,7 @@ def _windows(config: Config) -> dict[str, float]:
 def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
     from catboost import CatBoostClassifier, Pool
 
+    frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
     inputs = learn_inputs(config, train)
@@ -128,6 +131,8 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
     record = Fit(
         model=key,
         training_set=training_set,
+        trained_until=frozen.windows["fitted_until"],
+        labels_known_until=frozen.labels_known_until,
         mlflow_run=run,
         mlflow_experiment=experiment,
         trees=int(trees.tree_count_),

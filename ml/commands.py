@@ -1,0 +1,206 @@
+"""What a person types besides single steps: whole loops, the ledger's pages, rollback, and mending the landing folder."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml import steps
+from ml.config import Config
+
+Arguments = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word of the command line; the function's docstring is its help."""
+
+    run: Callable[[Config, argparse.Namespace], int | None]
+    needs_as_of: bool = False
+    arguments: Arguments = ()
+
+
+def ingest(config: Config, asked: argparse.Namespace) -> int:
+    """Validate and load all new landing files, publish features, fill the online store; 1 if a file was stopped."""
+    told = steps.run("validate_batch", config, asked.as_of)
+    _say(told["note"])
+    if told["files"]:
+        steps.run("load_batch", config, asked.as_of, {"staged": told["staged"]})
+        steps.run("publish_features", config, asked.as_of)
+        steps.run("materialize", config, asked.as_of)
+    return 1 if told["stopped"] else 0
+
+
+def train(config: Config, asked: argparse.Namespace) -> None:
+    """One training from admission to the champion's alias, in this process."""
+    told = steps.run("admit", config, asked.as_of, {"reason": asked.reason, "force": asked.force})
+    if not told["admitted"]:
+        _say(f"held back: {told['reason']}")
+        return
+    made = steps.run("build_training_set", config, asked.as_of)
+    steps.run("validate_training_set", config, asked.as_of, {"training_set": made["training_set"]})
+    fitted = steps.run("fit", config, asked.as_of, {"training_set": made["training_set"]})
+    steps.run("export", config, asked.as_of, {"model": fitted["model"]})
+    judged = steps.run("judge", config, asked.as_of, {"model": fitted["model"]})
+    version = steps.run("register", config, asked.as_of, {"judgement": judged["judgement"]})["version"]
+    decided = steps.run("promote", config, asked.as_of, {"judgement": judged["judgement"], "version": version})
+    _say(decided["note"])
+
+
+def feed(config: Config, asked: argparse.Namespace) -> None:
+    """Drop files into the landing folder: simulated days, or the days of a file, up to a day."""
+    from ml.simulate.feed import write_until
+
+    written = write_until(config, asked.until, asked.data)
+    _say(f"{len(written)} files written to {config.landing}")
+
+
+def history(config: Config, asked: argparse.Namespace) -> None:
+    """Print the promotion ledger: every move of the champion, oldest first."""
+    from ml.registry.ledger import Ledger
+
+    moves = Ledger(config.ledger).history(config.name)
+    if asked.json:
+        _say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
+        return
+    _table(
+        ["move", "when", "as of", "what", "from", "to", "who", "why"],
+        [
+            [
+                str(m.sequence),
+                f"{m.recorded_at:%Y-%m-%d %H:%M}",
+                f"{m.as_of:%Y-%m-%d %H:%M}",
+                m.action,
+                m.from_version or "-",
+                m.to_version,
+                m.actor,
+                m.reason,
+            ]
+            for m in moves
+        ],
+    )
+
+
+def status(config: Config, asked: argparse.Namespace) -> None:
+    """Print the champion and its age, the last verdict and the last batch, as of the newest thing that is known."""
+    from ml.lake import schema
+    from ml.lake.tables import Lake
+    from ml.registry.ledger import Ledger
+
+    ledger = Ledger(config.ledger)
+    moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
+    with Lake(config.home / "lake").connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
+        batch = connection.execute(
+            "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
+            "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"
+        ).fetchone()
+    newest = max([d.as_of for d in decisions] + ([batch[0]] if batch else []), default=None)
+    if moves and newest:
+        age = (newest - moves[-1].as_of).days
+        _say(f"champion      version {moves[-1].to_version}, {age} days old, since {moves[-1].as_of:%Y-%m-%d %H:%M}")
+    else:
+        _say("champion      none yet")
+    if decisions:
+        last = decisions[-1]
+        _say(
+            f"last verdict  {last.outcome} on version {last.challenger_version} as of {last.as_of:%Y-%m-%d %H:%M}: "
+            f"{last.reason}"
+        )
+    if batch:
+        known, files, rows, accepted, quarantined, rejected = batch
+        _say(
+            f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
+            f"{quarantined:,} quarantined + {rejected:,} rejected"
+        )
+
+
+def rollback(config: Config, asked: argparse.Namespace) -> None:
+    """Make the version before the current champion the champion again; what it replaced stays registered."""
+    from ml.registry import promotion
+    from ml.registry.ledger import Ledger
+    from ml.training import export, fit
+
+    ledger = Ledger(config.ledger)
+    run_id = asked.run_id or f"command line, after move {len(ledger.history(config.name))}"
+    moved = promotion.rollback(
+        ledger,
+        fit.registry(config),
+        as_of=asked.as_of,
+        actor=asked.actor,
+        reason=asked.reason,
+        run_id=run_id,
+        check=export.check_copy,
+    )
+    _say(f"champion is version {moved.to_version} again, in place of version {moved.from_version}")
+
+
+def discard(config: Config, asked: argparse.Namespace) -> None:
+    """Take a file that cannot be mended out of the landing folder; it is kept in `discarded`."""
+    source = config.landing / asked.file
+    if source.parent != config.landing or not source.is_file() or source.is_symlink():
+        raise ValueError(f"{asked.file!r} is not a file directly in {config.landing}")
+    target = config.home / "discarded" / asked.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise ValueError(f"{target} exists already; move it away first")
+    source.rename(target)
+    _say(f"moved to {target}")
+
+
+def _day(text: str) -> dt.date:
+    return dt.date.fromisoformat(text)
+
+
+COMMANDS = {
+    "ingest": Command(ingest, needs_as_of=True),
+    "train": Command(
+        train,
+        needs_as_of=True,
+        arguments=(
+            (("--reason",), {"default": "", "help": "why, for the ledger"}),
+            (("--force",), {"action": "store_true", "help": "train although nothing is new"}),
+        ),
+    ),
+    "feed": Command(
+        feed,
+        arguments=(
+            (("--until",), {"type": _day, "required": True, "help": "last day to write"}),
+            (("--data",), {"type": Path, "default": None, "help": "file of past events, for a feed of kind replay"}),
+        ),
+    ),
+    "status": Command(status),
+    "history": Command(history, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
+    "rollback": Command(
+        rollback,
+        needs_as_of=True,
+        arguments=(
+            (("--reason",), {"required": True, "help": "why, for the ledger"}),
+            (("--actor",), {"required": True, "help": "who, for the ledger"}),
+            (("--run-id",), {"default": "", "help": "the same id again changes nothing (default: one roll back from here)"}),
+        ),
+    ),
+    "discard": Command(discard, arguments=((("--file",), {"required": True, "help": "name of the file"}),)),
+}
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+def _table(head: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,87 @@
+"""The step `promote`: the verdict goes into the ledger, and the champion moves if, and only if, the verdict says so."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from ml.config import Config
+from ml.decision import judge
+from ml.registry import promotion
+from ml.registry.ledger import Decision, Ledger
+from ml.registry.schema import Trigger
+from ml.training import dataset, export, fit
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided on a version, and who is champion now."""
+
+    version: str
+    outcome: str
+    champion: str | None
+    note: str
+
+
+def promote(
+    config: Config,
+    as_of: dt.datetime,
+    judgement: str,
+    version: str,
+    trigger: Trigger = "on_demand",
+    run_id: str = "",
+    actor: str = "command line",
+) -> Decided:
+    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap.
+
+    Raises:
+        ChampionMoved: another champion than the judged one is in place; judge again.
+        BrokenModel, ParityError: the registered files are not the model that was judged; nothing was moved.
+    """
+    judged = judge.describe(config, judgement)
+    verdict = judge.verdict_of(config, judgement)
+    run_id = run_id or f"command line {as_of.isoformat()}"
+    ledger, registry = Ledger(config.ledger), fit.registry(config)
+    if judged.outcome == "PROMOTE":
+        promotion.promote(
+            ledger,
+            registry,
+            version=version,
+            judged_champion=judged.champion_version,
+            verdict=verdict,
+            as_of=as_of,
+            actor=actor,
+            reason=judged.reason,
+            run_id=run_id,
+            check=export.check_copy,
+        )
+    ledger.record(_decision(config, as_of, judged, verdict, version, trigger, run_id))
+    champion = promotion.sync(ledger, registry)
+    note = f"**{judged.outcome}** version {version} against {judged.champion_version or judge.BASELINE}. {judged.reason}"
+    return Decided(version, judged.outcome, champion, f"{note} Champion is version {champion}." if champion else note)
+
+
+def _decision(
+    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, trigger: Trigger, run_id: str
+) -> Decision:
+    paired = verdict["paired"]
+    frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)
+    return Decision(
+        model=config.name,
+        as_of=as_of,
+        trigger=trigger,
+        run_id=run_id,
+        champion_version=judged.champion_version,
+        challenger_version=version,
+        outcome=judged.outcome,  # type: ignore[arg-type]
+        metric=verdict["metric"],
+        difference=paired["difference"],
+        lower_bound=paired["lower_bound"],
+        interval_low=paired["interval"][0],
+        interval_high=paired["interval"][1],
+        minimum_detectable_effect=verdict["minimum_detectable_effect"],
+        rows=frozen.holdout_rows,
+        training_rows=frozen.train_rows,
+        reason=judged.reason,
+        evidence=verdict,
+    )

@@ -1,0 +1,1 @@
+"""Numbers in, verdict out: metrics, intervals that respect clusters, the promotion gate and its pictures."""

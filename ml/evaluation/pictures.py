@@ -1,0 +1,273 @@
+"""Pictures of a verdict, of two models' curves and of feature importance, as PNG files.
+
+The same input gives the same bytes: no date is written, and no global state of matplotlib is read or changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ml.evaluation.gate import Outcome, Verdict
+from ml.evaluation.metrics import average_precision, curves, roc_auc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, LINE, GREEN = "#1f2933", "#616e7c", "#d5dbe1", "#1a7f4b"
+COLOURS = ("#616e7c", "#0b6e99", "#b5651d", "#5b4b8a")
+OUTCOME_COLOURS = {Outcome.PROMOTE: GREEN, Outcome.KEEP: "#616e7c", Outcome.INCONCLUSIVE: "#b5651d"}
+DOTS_PER_INCH = 150
+
+
+def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
+    """Draw the interval of the difference against 0, the worthwhile gain and the minimum detectable effect.
+
+    The thick bar runs between the two one-sided bounds on which the gate decides, the thin line is the two-sided interval.
+    Returns the path written.
+    """
+    paired = verdict.paired
+    colour = OUTCOME_COLOURS[verdict.outcome]
+    figure = _figure(8.0, 3.7)
+    axes = figure.add_axes((0.06, 0.24, 0.88, 0.32))
+    _bare(axes)
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks([])
+    axes.set_ylim(0, 1)
+
+    detectable = verdict.minimum_detectable_effect
+    reach = [0.0, *paired.interval, paired.lower_bound, paired.upper_bound, verdict.worthwhile_gain, detectable]
+    margin = 0.06 * (max(reach) - min(reach)) or 0.01
+    axes.set_xlim(min(reach) - margin, max(reach) + margin)
+
+    axes.axvspan(verdict.worthwhile_gain, axes.get_xlim()[1], color=GREEN, alpha=0.07, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=1.4)
+    axes.axvline(verdict.worthwhile_gain, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)))
+    axes.axvline(detectable, color=MUTED, linewidth=1.4, linestyle=(0, (1, 2)))
+    axes.plot(paired.interval, (0.5, 0.5), color=colour, linewidth=1.8, solid_capstyle="butt")
+    axes.plot((paired.lower_bound, paired.upper_bound), (0.5, 0.5), color=colour, linewidth=9, solid_capstyle="butt")
+    axes.plot(paired.difference, 0.5, marker="o", color="white", markeredgecolor=colour, markeredgewidth=2.2, markersize=11)
+    axes.annotate(
+        f"{paired.difference:+.4f}",
+        (paired.difference, 0.5),
+        (0, 13),
+        textcoords="offset points",
+        ha="center",
+        color=colour,
+        fontsize=11,
+        fontweight="bold",
+    )
+    axes.set_xlabel(f"gain in {verdict.metric}, challenger − champion", color=INK)
+
+    figure.text(0.06, 0.90, verdict.outcome.value, color=colour, fontsize=20, fontweight="bold", va="center")
+    figure.text(
+        0.06,
+        0.785,
+        f"{verdict.challenger.name} {paired.challenger:.4f}   against champion {verdict.champion.name} {paired.champion:.4f}",
+        color=INK,
+        fontsize=11,
+        va="center",
+    )
+    figure.text(
+        0.94,
+        0.90,
+        f"{paired.rows:,} rows · {paired.positives:,} positives · {paired.clusters:,} clusters\n"
+        f"{verdict.holdout.start:%Y-%m-%d} to {verdict.holdout.end:%Y-%m-%d}",
+        color=MUTED,
+        fontsize=9,
+        ha="right",
+        va="center",
+        linespacing=1.5,
+    )
+    _legend_of_verdict(figure, verdict, colour)
+    return _save(figure, path)
+
+
+def _legend_of_verdict(figure: Figure, verdict: Verdict, colour: str) -> None:
+    from matplotlib.lines import Line2D
+
+    paired = verdict.paired
+    entries = {
+        f"between the {1 - verdict.alpha:.0%} bounds": Line2D([], [], color=colour, linewidth=7, solid_capstyle="butt"),
+        f"{paired.confidence:.0%} interval": Line2D([], [], color=colour, linewidth=1.8),
+        f"worthwhile {verdict.worthwhile_gain:+.3g}": Line2D([], [], color=GREEN, linewidth=1.4, linestyle=(0, (5, 3))),
+        f"detectable {verdict.minimum_detectable_effect:+.4f}": Line2D(
+            [], [], color=MUTED, linewidth=1.4, linestyle=(0, (1, 2))
+        ),
+    }
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="center",
+        bbox_to_anchor=(0.5, 0.665),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        handlelength=2.2,
+        columnspacing=2.0,
+    )
+
+
+def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | Path) -> Path:
+    """Draw precision-recall, ROC and reliability curves of up to four models side by side.
+
+    Args:
+        labels: array of shape (n_rows,), 0 or 1.
+        scores: name of a model to its probabilities, arrays of shape (n_rows,).
+        path: PNG file to write.
+
+    Returns the path written.
+
+    Raises:
+        ValueError: as for `ml.evaluation.metrics.curves`, or there are no models or more than four.
+    """
+    if not 1 <= len(scores) <= len(COLOURS):
+        raise ValueError(f"scores of {len(scores)} models were given, expected 1 to {len(COLOURS)}")
+    figure = _figure(13.0, 4.6)
+    precision_recall, roc, reliability = (figure.add_axes((left, 0.13, 0.27, 0.72)) for left in (0.05, 0.385, 0.72))
+    prevalence = float(np.mean(np.asarray(labels)))
+    lowest = 1.0
+    for (name, values), colour in zip(scores.items(), COLOURS, strict=False):
+        points = curves(labels, values)
+        style: dict[str, Any] = {"color": colour, "linewidth": 1.8}
+        precision_recall.step(
+            points.recall, points.precision, where="pre", label=f"{name}  {average_precision(labels, values):.4f}", **style
+        )
+        roc.plot(points.false_positive_rate, points.true_positive_rate, label=f"{name}  {roc_auc(labels, values):.4f}", **style)
+        filled = (points.bin_positives > 0) & (points.bin_score > 0)
+        rate, score, rows = points.bin_rate[filled], points.bin_score[filled], points.bin_rows[filled]
+        low, high = _wilson(rate, rows)
+        reliability.errorbar(
+            score,
+            rate,
+            yerr=np.maximum((rate - low, high - rate), 0),
+            marker="o",
+            markersize=5,
+            elinewidth=1,
+            label=name,
+            **style,
+        )
+        lowest = min([lowest, *score, *low])
+
+    _titled(precision_recall, "Precision and recall", "recall", "precision")
+    precision_recall.axhline(prevalence, color=LINE, linewidth=1.4, zorder=0)
+    precision_recall.annotate(
+        f"positive rate {prevalence:.2%}", (0.01, prevalence), (0, 3), textcoords="offset points", color=MUTED, fontsize=8
+    )
+    _titled(roc, "ROC", "false positive rate", "true positive rate")
+    roc.plot((0, 1), (0, 1), color=LINE, linewidth=1.4, zorder=0)
+    _titled(reliability, "Reliability", "mean score", "share of positives (95 % interval)")
+    lowest = 10 ** np.floor(np.log10(lowest))
+    reliability.plot((lowest, 1), (lowest, 1), color=LINE, linewidth=1.4, zorder=0)
+    for axes in (precision_recall, roc):
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.02)
+    reliability.set_xscale("log")
+    reliability.set_yscale("log")
+    reliability.set_xlim(lowest, 1.15)
+    reliability.set_ylim(lowest, 1.15)
+    precision_recall.legend(title="average precision", loc="upper right", **_LEGEND)
+    roc.legend(title="area", loc="lower right", **_LEGEND)
+    reliability.legend(loc="upper left", **_LEGEND)
+    return _save(figure, path)
+
+
+def draw_importance(names: Sequence[str], values: ArrayLike, path: str | Path, top: int = 20) -> Path:
+    """Draw the most important features as bars, the largest on top.
+
+    Args:
+        names: names of the features.
+        values: array of shape (n_features,), importance, not negative.
+        path: PNG file to write.
+        top: how many to draw; the rest are summed in one bar.
+
+    Returns the path written.
+
+    Raises:
+        ValueError: lengths differ, there is no feature, `top` is below 1, or a value is negative or not finite.
+    """
+    importance = np.asarray(values, dtype=np.float64)
+    if importance.shape != (len(names),) or not len(names):
+        raise ValueError(f"{len(names)} names and importance of shape {importance.shape}, expected one value per name")
+    if not np.isfinite(importance).all() or (importance < 0).any():
+        raise ValueError("importance must be finite and not negative")
+    if top < 1:
+        raise ValueError(f"top is {top}, expected at least 1")
+    order = np.argsort(-importance, kind="stable")
+    shown = [(names[i], float(importance[i])) for i in order[:top]]
+    colours = [COLOURS[1]] * len(shown)
+    rest = order[top:]
+    if len(rest):
+        shown.append((f"{len(rest)} others together", float(importance[rest].sum())))
+        colours.append(LINE)
+
+    height = 1.2 + 0.28 * len(shown)
+    figure = _figure(8.5, height)
+    axes = figure.add_axes((0.36, 0.35 / height, 0.54, 1 - 0.95 / height))
+    _bare(axes)
+    axes.spines["bottom"].set_visible(False)
+    places = np.arange(len(shown))
+    axes.barh(places, [value for _, value in shown], color=colours, height=0.72)
+    axes.set_yticks(places, [name for name, _ in shown], fontsize=9, color=INK)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    for place, (_, value) in zip(places, shown, strict=True):
+        axes.annotate(
+            f"{value:.3g}", (value, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5, color=MUTED
+        )
+    figure.text(0.02, 1 - 0.3 / height, "Feature importance", color=INK, fontsize=13, fontweight="bold", va="center")
+    return _save(figure, path)
+
+
+_LEGEND: dict[str, Any] = {
+    "frameon": False,
+    "fontsize": 9,
+    "labelcolor": INK,
+    "title_fontsize": 9,
+    "alignment": "left",
+}
+
+
+def _wilson(rate: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a share."""
+    z = 1.96
+    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
+    return centre - half, centre + half
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+
+
+def _bare(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(LINE)
+    axes.tick_params(colors=MUTED, labelsize=9)
+
+
+def _titled(axes: Axes, title: str, x: str, y: str) -> None:
+    _bare(axes)
+    axes.set_title(title, loc="left", color=INK, fontsize=13, fontweight="bold", pad=12)
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    return path

@@ -1,0 +1,1 @@
+"""Model versions, their aliases, and the ledger that says which version is the champion and why."""

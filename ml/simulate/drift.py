@@ -1,0 +1,133 @@
+"""Drift that can be planted in a simulated stream, by name and day.
+
+The world may drift (`new_scenario`, `amount_shift`, `fraud_rate_shock`), which is a reason to retrain; or the feed that
+tells of it may break (`feed_fault`), which is a data incident and no reason to retrain.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from ml.config import ConfigError, Section
+
+
+class Drift(Section):
+    """Base of every drift: it begins on `day` and lasts `days` days, or for ever when `days` is None."""
+
+    day: dt.date
+    days: Annotated[int, Field(ge=1)] | None = None
+
+    def acts_on(self, day: dt.date) -> bool:
+        """Tell whether the drift acts on `day`."""
+        return self.day <= day and (self.days is None or day < self.day + dt.timedelta(days=self.days))
+
+
+class NewScenario(Drift):
+    """Fraud that a model trained before cannot know: at night, bursts of small online payments abroad.
+
+    Every night a share `customers` of all customers is hit, each by one burst of four to eight payments between midnight
+    and five o'clock, of 1 to 20 currency units each. They come on top of the usual payments (`scenario` is 4).
+    """
+
+    name: Literal["new_scenario"] = "new_scenario"
+    customers: Annotated[float, Field(gt=0, le=1)] = 0.0012
+
+
+class AmountShift(Drift):
+    """All amounts, honest or not, are multiplied by `factor`; which payments are fraud does not change."""
+
+    name: Literal["amount_shift"] = "amount_shift"
+    factor: Annotated[float, Field(gt=0, le=1000)]
+
+
+class FraudRateShock(Drift):
+    """The numbers of terminals and customers that become compromised on a day are multiplied by `factor`.
+
+    What was compromised stays so for 28 and 14 days, hence the fraud rate climbs for four weeks, and outlasts `days`.
+    """
+
+    name: Literal["fraud_rate_shock"] = "fraud_rate_shock"
+    factor: Annotated[float, Field(ge=0, le=1000)]
+
+
+class FeedFault(Drift):
+    """The feed breaks while the world goes on as before.
+
+    Parameters
+    ----------
+    kind : {"nulls", "cents", "half_volume", "doubled"}
+        `nulls` empties a column in a share of the rows, `cents` gives amounts times 100, `half_volume` loses every
+        second payment on average, `doubled` delivers every payment twice.
+    column : str, optional
+        The column that `nulls` empties; no other kind has one.
+    share : float, optional
+        The share of rows that `nulls` empties, 0.5 if not given; no other kind has one.
+    """
+
+    name: Literal["feed_fault"] = "feed_fault"
+    kind: Literal["nulls", "cents", "half_volume", "doubled"]
+    column: (
+        Literal[
+            "payment_id",
+            "paid_at",
+            "customer_id",
+            "terminal_id",
+            "amount",
+            "merchant_category",
+            "channel",
+            "country",
+        ]
+        | None
+    ) = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _column_of_nulls(self) -> FeedFault:
+        if self.kind == "nulls" and self.column is None:
+            raise ValueError("'column' is missing: name the column that kind 'nulls' empties")
+        if self.kind != "nulls" and (self.column is not None or self.share is not None):
+            raise ValueError(f"'column' and 'share' belong to kind 'nulls', not to {self.kind!r}")
+        return self
+
+    def apply(self, payments: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        """Return the payments of one day as the broken feed delivers them; `payments` itself is left as it is."""
+        if self.kind == "doubled":
+            return payments.loc[payments.index.repeat(2)].reset_index(drop=True)
+        if self.kind == "half_volume":
+            return payments[rng.random(len(payments)) < 0.5].reset_index(drop=True)
+        if self.kind == "cents":
+            return payments.assign(amount=(payments["amount"] * 100).round())
+        emptied = rng.random(len(payments)) < (0.5 if self.share is None else self.share)
+        return payments.assign(**{str(self.column): payments[self.column].mask(emptied)})
+
+
+_ENTRIES: TypeAdapter[tuple[Drift, ...]] = TypeAdapter(
+    tuple[Annotated[NewScenario | AmountShift | FraudRateShock | FeedFault, Field(discriminator="name")], ...]
+)
+
+
+def drift_from_config(entries: Sequence[dict[str, Any]]) -> tuple[Drift, ...]:
+    """Read the drift of a deployment file, for example `[{"name": "amount_shift", "day": "2025-03-01", "factor": 1.5}]`.
+
+    Raises
+    ------
+    ConfigError
+        An entry has an unknown name, a key is missing, unknown or out of range; the message has a line for each, which
+        gives the entry's position (from 0) and the key.
+    """
+    try:
+        return _ENTRIES.validate_python(tuple(entries))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            # The location is (entry, name, key ...), or only (entry,) when the name itself is wrong.
+            entry, *rest = problem["loc"]
+            where = ".".join(str(part) for part in ("drift", entry, *(rest[1:] or ([] if rest else ["name"]))))
+            lines.append(f"  {where}: {problem['msg']}")
+        raise ConfigError(f"drift: {len(lines)} problem(s)\n" + "\n".join(lines)) from error
