@@ -63,8 +63,7 @@ def _add_step(words: argparse._SubParsersAction, step: str) -> None:
         if unknown or lacking:
             takes = ", ".join(n if p.default is p.empty else f"[{n}]" for n, p in parameters.items()) or "nothing"
             raise ValueError(f"step {step} takes {takes}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
-        references = {n: v.lower() == "true" if parameters[n].annotation == "bool" else v for n, v in given.items()}
-        print(json.dumps(steps.run(step, config, asked.as_of, references), indent=1))
+        print(json.dumps(steps.run(step, config, asked.as_of, given), indent=1))
 
     word = _add(
         words, step, f"step of the pipeline, in {steps.STEPS[step]}", f"See {steps.STEPS[step]}.{step}.", run, as_of=True

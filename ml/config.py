@@ -188,9 +188,9 @@ class Gate(Section):
 
 
 class Schedule(Section):
-    """Cron expressions in UTC."""
+    """Cron expressions in UTC; null where nothing runs by the clock."""
 
-    ingest: str
+    ingest: str | None
     train: str
 
 

@@ -48,6 +48,16 @@ def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, 
     """Run a step and return its record as plain values."""
     if as_of.tzinfo is None:
         raise ValueError(f"as_of {as_of.isoformat()} has no time zone; write it in UTC, such as 2025-05-02T02:00:00Z")
-    record = function_of(step)(config, as_of, **(references or {}))
+    given = {name: _typed(value, references_of(step).get(name)) for name, value in (references or {}).items()}
+    record = function_of(step)(config, as_of, **given)
     told: dict[str, Any] = dataclasses.asdict(record)
     return told
+
+
+def _typed(value: Any, parameter: inspect.Parameter | None) -> Any:
+    """A reference that came as text, as a command line and a template give it."""
+    if parameter is None or parameter.annotation != "bool" or not isinstance(value, str):
+        return value
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"{parameter.name} is {value!r}, expected true or false")
+    return value.lower() == "true"

@@ -42,6 +42,7 @@ def promote(
     verdict = judge.verdict_of(config, judgement)
     run_id = run_id or f"command line {as_of.isoformat()}"
     ledger, registry = Ledger(config.ledger), fit.registry(config)
+    ledger.record(_decision(config, as_of, judged, verdict, version, trigger, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(
             ledger,
@@ -55,7 +56,6 @@ def promote(
             run_id=run_id,
             check=export.check_copy,
         )
-    ledger.record(_decision(config, as_of, judged, verdict, version, trigger, run_id))
     champion = promotion.sync(ledger, registry)
     note = f"**{judged.outcome}** version {version} against {judged.champion_version or judge.BASELINE}. {judged.reason}"
     return Decided(version, judged.outcome, champion, f"{note} Champion is version {champion}." if champion else note)

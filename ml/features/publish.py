@@ -59,7 +59,7 @@ def _due(config: Config, as_of: dt.datetime) -> dt.date:
     return (as_of - dt.timedelta(hours=config.events.lag.value)).date()
 
 
-def _newest(config: Config, window: Window) -> tuple[dt.date, dt.datetime] | None:
+def newest_snapshot(config: Config, window: Window) -> tuple[dt.date, dt.datetime] | None:
     """The newest midnight that is published and when it was."""
     files = sorted(folder(config, window).glob("*.parquet"))
     if not files:
@@ -72,7 +72,7 @@ def _publish(config: Config, as_of: dt.datetime, window: Window) -> int:
     last = _due(config, as_of)
     lake = Lake(config.home / "lake")
     with lake.connect({schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}, as_of) as connection:
-        newest = _newest(config, window)
+        newest = newest_snapshot(config, window)
         if newest is None:
             (day,) = connection.execute("SELECT min(event_time)::DATE FROM events").fetchone() or (None,)
             if day is None:

@@ -50,7 +50,8 @@ class Raw:
 def find_files(config: Config) -> list[LandingFile]:
     """All regular files directly in the landing folder that match the patterns of the deployment, by kind and name.
 
-    Links and folders are passed over, so a name in the landing folder can never lead out of it.
+    Links and folders are passed over, so a name in the landing folder can never lead out of it; so are names with a leading
+    dot, which is how a feed marks a file that it is still writing.
     """
     patterns = {"events": config.events.files}
     if config.labels.files is not None:
@@ -58,7 +59,8 @@ def find_files(config: Config) -> list[LandingFile]:
     found: list[LandingFile] = []
     for kind, pattern in patterns.items():
         for path in sorted(config.landing.glob(pattern)):
-            if path.is_file() and not path.is_symlink() and path.parent == config.landing and path.suffix in FORMATS:
+            plain = path.is_file() and not path.is_symlink() and path.parent == config.landing
+            if plain and path.suffix in FORMATS and not path.name.startswith("."):
                 with path.open("rb") as file:
                     found.append(LandingFile(path, kind, hashlib.file_digest(file, "sha256").hexdigest()))
     return found

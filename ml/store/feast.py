@@ -14,6 +14,7 @@ import yaml
 
 from ml.config import PROJECT, Config
 from ml.features import request
+from ml.features.publish import newest_snapshot
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -27,10 +28,10 @@ class RowsLost(RuntimeError):
 
 @dataclass(frozen=True)
 class Materialization:
-    """Instant up to which the online store is filled, and the views that this call wrote."""
+    """The newest midnight in the online store, by view."""
 
-    until: str
-    views: tuple[str, ...]
+    as_of: str
+    views: dict[str, str]
 
 
 def feature_names(config: Config) -> list[str]:
@@ -49,31 +50,30 @@ def open_store(config: Config) -> FeatureStore:
     text = Template((REPOSITORY / "feature_store.yaml").read_text())
     raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
     store = FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY))
-    objects = definitions(config)
-    told = hashlib.sha256("".join(str(o.to_proto()) for o in objects).encode()).hexdigest()
+    source = (REPOSITORY / "views.py").read_text()
+    told = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
     applied = folder / "applied"
     if not applied.exists() or applied.read_text() != told:
         with warnings.catch_warnings(action="ignore"):
-            store.apply(objects)
+            store.apply(definitions(config))
         applied.write_text(told)
     return store
 
 
 def materialize(config: Config, as_of: dt.datetime) -> Materialization:
-    """Bring the online store up to the newest snapshots that are published at `as_of`."""
-    from ml.features.publish import folder
-
-    written = []
+    """Bring the online store up to the newest snapshots that are published."""
+    written: dict[str, str] = {}
     store = open_store(config)
     for window in config.windows:
-        if not any(folder(config, window).glob("*.parquet")):
+        newest = newest_snapshot(config, window)
+        if newest is None:
             continue
-        until = store.get_feature_view(window.view).most_recent_end_time
-        since = until or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        if since < as_of:
-            store.materialize(start_date=since, end_date=as_of, feature_views=[window.view])
-            written.append(window.view)
-    return Materialization(as_of.isoformat(), tuple(written))
+        until = dt.datetime.combine(newest[0], dt.time(), dt.UTC)
+        since = store.get_feature_view(window.view).most_recent_end_time or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        if since < until:
+            store.materialize(start_date=since, end_date=until, feature_views=[window.view])
+        written[window.view] = until.isoformat()
+    return Materialization(as_of.isoformat(), written)
 
 
 def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,69 @@
+"""
+### ingest: from landing files to published features
+
+Takes every file of the landing folder that is not in the lake yet, checks it, loads what is good, and publishes features
+from it. The note on the run counts every row: *rows = accepted + quarantined + rejected*.
+
+| task | what it does | when it fails |
+| --- | --- | --- |
+| `validate_batch` | runs the expectation suites; sets bad rows aside with their reasons | a check itself is broken: the message names it |
+| `load_batch` | commits the rows to the lake, each file once | retried; nothing can be loaded twice |
+| `publish_features` | computes the windows of every entity up to today | retried |
+| `materialize` | fills the online store and announces the new data | retried |
+| `stopped_files` | is red when a file as a whole was refused | read its message: it names column, expectation, what was observed and the command that mends it. All other files are in. |
+
+**At 3 a.m.** A red `stopped_files` loses nothing: the file stays in the landing folder and is tried again by the next run.
+Mend the file or have it sent again; `python -m ml discard --file NAME` takes it out of the way.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, task
+from airflow.sdk.exceptions import AirflowFailException
+from perennial_operators import StepOperator, deployment
+
+config = deployment()
+lake = Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+
+with DAG(
+    dag_id="ingest",
+    description="Landing files → checked rows in the lake → published features",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable(config.schedule.ingest, timezone="UTC") if config.schedule.ingest else None,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=dt.timedelta(hours=6),
+    tags=["perennial", "data", config.name],
+    default_args={
+        "owner": "data-platform",
+        "retries": 2,
+        "retry_delay": dt.timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": dt.timedelta(minutes=10),
+        "execution_timeout": dt.timedelta(hours=2),
+    },
+    params={
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="UTC instant at which the files arrive; empty: when the run is scheduled, or now.",
+        )
+    },
+) as dag:
+    validate = StepOperator(step="validate_batch", unless="files")
+    load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
+    publish = StepOperator(step="publish_features")
+    materialize = StepOperator(step="materialize", outlets=[lake])
+
+    @task(retries=0)
+    def stopped_files(stopped: list[str]) -> None:
+        """Fails, with their messages, when files were stopped."""
+        if stopped:
+            raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
+
+    load_rows >> publish >> materialize
+    stopped_files(validate.output["stopped"])

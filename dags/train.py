@@ -1,0 +1,99 @@
+"""
+### train: a challenger is made, judged, and promoted if it is better
+
+Runs every night, after new data, and on demand (the ▶ button has a form). `admit` answers first: when nothing is new, or
+another run has the same data in hand, everything after it is skipped and the note says why.
+
+| task | what it does | when it fails |
+| --- | --- | --- |
+| `admit` | records the request and decides whether to train | lake empty or feed silent: skipped, see the note |
+| `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
+| `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
+| `model.fit` | CatBoost, stopped early on the validation window | retried |
+| `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
+| `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
+| `decision.register` | a version in MLflow with its evidence | retried |
+| `decision.promote` | moves the champion, if the verdict is PROMOTE | somebody else moved it: run again |
+
+**At 3 a.m.** A failed training changes nothing: the champion serves on. `python -m ml status` says who it is,
+`python -m ml history` how it came to be, `python -m ml rollback` goes one step back. The verdict stands in the note of the run,
+its evidence behind the *MLflow run* button of `decision.register`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup
+from perennial_operators import ModelStepOperator, StepOperator, deployment, trigger_of
+
+config = deployment()
+lake = Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+
+with DAG(
+    dag_id="train",
+    description="A challenger is made, judged against the champion, and promoted if it is better",
+    doc_md=__doc__,
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(config.schedule.train, timezone="UTC"), assets=[lake]),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=dt.timedelta(hours=12),
+    tags=["perennial", "model", config.name],
+    user_defined_macros={"trigger_of": trigger_of},
+    default_args={
+        "owner": "ml-platform",
+        "retries": 2,
+        "retry_delay": dt.timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": dt.timedelta(minutes=10),
+        "execution_timeout": dt.timedelta(hours=1),
+    },
+    params={
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="As of",
+            description="UTC instant; nothing that became known later is seen. Empty: when the run is scheduled, or now.",
+        ),
+        "reason": Param("", type="string", title="Reason", description="Why you train; it stands in the ledger."),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Although nothing is new",
+            description="Train on the data of the last training again. The gate decides as ever.",
+        ),
+    },
+) as dag:
+    who = {"trigger": "{{ trigger_of(dag_run) }}", "run_id": "{{ run_id }}"}
+    person = "{{ dag_run.triggering_user_name or 'scheduler' }}"
+
+    admit = StepOperator(
+        step="admit",
+        references={**who, "requested_by": person, "reason": "{{ params.reason }}", "force": "{{ params.force }}"},
+        unless="admitted",
+        because="reason",
+    )
+    with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
+        build = StepOperator(step="build_training_set")
+        checked = StepOperator(step="validate_training_set", references={"training_set": build.output["training_set"]})
+    with TaskGroup("model", tooltip="A challenger and its ONNX graph") as model:
+        fit = ModelStepOperator(
+            step="fit",
+            references={"training_set": checked.output["training_set"]},
+            execution_timeout=dt.timedelta(hours=4),
+        )
+        export = StepOperator(step="export", references={"model": fit.output["model"]})
+    with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
+        judge = StepOperator(step="judge", references={"model": export.output["model"]})
+        register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
+        promote = StepOperator(
+            step="promote",
+            references={
+                **who,
+                "judgement": judge.output["judgement"],
+                "version": register.output["version"],
+                "actor": person,
+            },
+        )
+    admit >> data

@@ -1,0 +1,156 @@
+"""What Airflow lacks to run a step: the operator, the run's clock, the note on a run, and the link to MLflow."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ml.config import Config
+
+API_CONNECTION = "perennial_api"
+TRIGGERS = {"asset_triggered": "new_data", "scheduled": "schedule", "backfill": "schedule"}
+
+
+def as_of(context: Context) -> dt.datetime:
+    """The instant that all tasks of a run see the world at.
+
+    The form's `as_of` comes first, then that of the asset events that started the run, then the time for which it was
+    scheduled, and it is the same for every task and every retry. Where a feed plays time, its newest batch is the present.
+    """
+    asked = context["params"].get("as_of")
+    if asked:
+        return _instant(asked)
+    told = [event.extra["as_of"] for events in context["triggering_asset_events"].values() for event in events if event.extra]
+    if told:
+        return max(_instant(instant) for instant in told)
+    config = deployment()
+    if config.feed is not None:
+        from ml.lake.tables import Lake, newest_batch
+
+        return newest_batch(Lake(config.home / "lake")) or config.feed.first_as_of
+    run = context["dag_run"]
+    return (run.logical_date or run.run_after).astimezone(dt.UTC)
+
+
+def deployment() -> Config:
+    """The deployment that this Airflow runs, named by PERENNIAL_CONFIG."""
+    from ml.config import load
+
+    return load(os.environ["PERENNIAL_CONFIG"])
+
+
+def _instant(text: str) -> dt.datetime:
+    instant = dt.datetime.fromisoformat(text)
+    return instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
+
+
+def trigger_of(dag_run: Any) -> str:
+    """Which of the triggers started a run, in the ledger's words."""
+    return TRIGGERS.get(str(getattr(dag_run.run_type, "value", dag_run.run_type)), "on_demand")
+
+
+def write_note(context: Context, note: str) -> None:
+    """Put a note on the run, through the REST API: Airflow 3 gives a task no other way (apache/airflow#64890).
+
+    The login comes from the connection `perennial_api`. A run is not failed for a note: without the connection, or when the
+    server does not answer, the note is in the task's log alone.
+    """
+    import logging
+
+    import httpx
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException
+
+    log = logging.getLogger(__name__)
+    log.info("note on the run: %s", note)
+    run = context["dag_run"]
+    try:
+        login = BaseHook.get_connection(API_CONNECTION)
+        with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=10) as client:
+            token = client.post("/auth/token", json={"username": login.login, "password": login.password}).raise_for_status()
+            client.patch(
+                f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",
+                json={"note": note[:1000]},
+                headers={"Authorization": f"Bearer {token.json()['access_token']}"},
+            ).raise_for_status()
+    except (AirflowException, httpx.HTTPError) as error:
+        log.warning("the note was not written: %s", error)
+
+
+class MlflowRunLink(BaseOperatorLink):
+    """A button on the task that leads to its MLflow run."""
+
+    name = "MLflow run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Address of the run in MLflow's pages; empty before the task has one."""
+        return getattr(operator, "mlflow_link", "")
+
+
+class StepOperator(BaseOperator):
+    """Runs one step of `ml` at the run's instant and returns its record.
+
+    An error that `ml` names is an answer about data, model or configuration, and the same again tomorrow: the task fails
+    without a retry. Anything else (a full disk, a lost database, a killed process) is retried.
+
+    :param step: name of the step, see `python -m ml --help`.
+    :param references: what the step takes besides configuration and instant.
+    :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
+    :param because: name of the field that says why.
+    """
+
+    template_fields = ("references",)
+    ui_color = "#e8f1ec"
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        references: Mapping[str, Any] | None = None,
+        unless: str | None = None,
+        because: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        self.step = step
+        self.references = dict(references or {})
+        self.unless = unless
+        self.because = because
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from ml import steps
+
+        instant = as_of(context)
+        try:
+            record = steps.run(self.step, deployment(), instant, self.references)
+        except Exception as error:
+            if type(error).__module__.split(".")[0] == "ml":
+                write_note(context, f"{self.step}: {error}")
+                raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+            raise
+        why = record.get(self.because or "note", "")
+        if self.unless and not record[self.unless]:
+            write_note(context, why)
+            raise AirflowSkipException(why)
+        if record.get("note"):
+            write_note(context, record["note"])
+        if record.get("mlflow_run"):
+            base = os.environ.get("PERENNIAL_MLFLOW_URL", "")
+            self.mlflow_link = f"{base}/#/experiments/{record['mlflow_experiment']}/runs/{record['mlflow_run']}" if base else ""
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = {"as_of": instant.isoformat(), "run_id": context["dag_run"].run_id}
+        return record
+
+
+class ModelStepOperator(StepOperator):
+    """A step whose record names an MLflow run."""
+
+    operator_extra_links = (MlflowRunLink(),)
