@@ -96,7 +96,7 @@ class MlflowRunLink(BaseOperatorLink):
 
 
 class StepOperator(BaseOperator):
-    """Runs one step of `ml` at the run's instant and returns its record.
+    """Runs one step of `ml` at the run's instant and returns its record, each field an XCom of its own.
 
     An error that `ml` names is an answer about data, model or configuration, and the same again tomorrow: the task fails
     without a retry. Anything else (a full disk, a lost database, a killed process) is retried.
@@ -119,7 +119,7 @@ class StepOperator(BaseOperator):
         because: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        super().__init__(task_id=kwargs.pop("task_id", step), multiple_outputs=True, **kwargs)
         self.step = step
         self.references = dict(references or {})
         self.unless = unless

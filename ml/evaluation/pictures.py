@@ -68,7 +68,7 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     figure.text(
         0.06,
         0.785,
-        f"{verdict.challenger.name} {paired.challenger:.4f}   against champion {verdict.champion.name} {paired.champion:.4f}",
+        f"{verdict.challenger.name} {paired.challenger:.4f}   against   {verdict.champion.name} {paired.champion:.4f}",
         color=INK,
         fontsize=11,
         va="center",

@@ -78,7 +78,7 @@ def _instants(raw: pa.ChunkedArray, timezone: str) -> pd.Series:
         text = raw.to_pandas()
         times = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=timezone == "UTC")
     else:
-        return pd.Series(pd.NaT, index=range(len(raw))).astype("datetime64[us, UTC]")
+        return pd.Series(pd.NaT, index=range(len(raw)), dtype="datetime64[us, UTC]")
     if times.dt.tz is None:
         times = times.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
     return times.dt.tz_convert("UTC").astype("datetime64[us, UTC]")

@@ -129,9 +129,7 @@ class Decision:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(
-                    f"decision on {self.model} {self.challenger_version}: {field.name} is {value}; give None"
-                )
+                raise ValueError(f"decision on {self.model} {self.challenger_version}: {field.name} is {value}; give None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,9 +205,7 @@ def _read(record: type[Record], row: sa.RowMapping) -> Record:
 
 
 def _moves_of(connection: sa.Connection, model: str) -> list[Promotion]:
-    query = (
-        sa.select(schema.promotions).where(schema.promotions.c.model == model).order_by(schema.promotions.c.sequence)
-    )
+    query = sa.select(schema.promotions).where(schema.promotions.c.model == model).order_by(schema.promotions.c.sequence)
     return [_read(Promotion, row) for row in connection.execute(query).mappings()]
 
 
@@ -285,7 +281,7 @@ class Ledger:
             same = sa.select(schema.decisions).where(
                 schema.decisions.c.model == decision.model,
                 schema.decisions.c.challenger_version == decision.challenger_version,
-                schema.decisions.c.champion_version.is_not_distinct_from(decision.champion_version),
+                schema.decisions.c.champion_version == decision.champion_version,
             )
             row = connection.execute(same).mappings().one_or_none()
             if row is None:

@@ -137,9 +137,7 @@ class Registry:
         """SHA-256 of each file of a version at registration, by its path in the folder."""
         tags = self.tags(version)
         if DIGESTS not in tags:
-            raise BrokenModel(
-                f"{self.model} version {version} has no tag {DIGESTS}: register it with Registry.register"
-            )
+            raise BrokenModel(f"{self.model} version {version} has no tag {DIGESTS}: register it with Registry.register")
         return json.loads(tags[DIGESTS])
 
     def model_hash(self, version: str) -> str:

@@ -1,0 +1,42 @@
+"""Fixtures for all tests. No library reports to its vendor while they run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.environment import telemetry_off
+from deploy.local.preflight import free_port as some_free_port
+from deploy.local.stack import Stack
+
+os.environ.update(telemetry_off())
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens."""
+    return some_free_port()
+
+
+@pytest.fixture(scope="module")
+def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+    """Start Airflow in a folder of its own and wait until its DAGs can run; stopped after the module's last test.
+
+    Call it with the folder of the DAG files, the deployment file and the ids of the DAGs to wait for.
+    """
+    stacks: list[Stack] = []
+
+    def start(dags_folder: Path, config: Path, dag_ids: tuple[str, ...] = ("ingest", "train")) -> Stack:
+        home = tmp_path_factory.mktemp("stack")
+        stack = Stack(home, config, some_free_port(), dags_folder=dags_folder)
+        stacks.append(stack)
+        stack.start()
+        stack.wait_ready(timeout=300, dag_ids=dag_ids)
+        return stack
+
+    yield start
+    for stack in stacks:
+        stack.stop()

@@ -1,0 +1,77 @@
+"""Small deployments for tests: the demo's configuration with a smaller bank and shorter windows."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from ml.config import PROJECT, Config, load
+
+FIRST_DAY = dt.date(2025, 1, 1)
+FIRST_AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
+
+
+def raw(name: str = "demo") -> dict[str, Any]:
+    """A deployment file as plain values, to be changed and written."""
+    return yaml.safe_load((PROJECT / "config" / f"{name}.yaml").read_text())
+
+
+def write(folder: Path, told: dict[str, Any]) -> Path:
+    """Write a deployment file whose home is `folder/home`."""
+    told = copy.deepcopy(told) | {"home": str(folder / "home")}
+    path = folder / "deployment.yaml"
+    path.write_text(yaml.safe_dump(told))
+    return path
+
+
+def small_file(folder: Path, customers: int = 700, iterations: int = 60) -> Path:
+    """A deployment file of a bank that ten weeks of simulated payments make worth judging in seconds."""
+    told = raw()
+    told["archive_until"] = FIRST_AS_OF.isoformat()
+    told["feed"] |= {"customers": customers, "terminals": 900, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
+    told["training"]["train"]["value"] = 28
+    told["training"]["holdout"]["value"] = 14
+    told["training"]["model"] |= {"iterations": iterations, "learning_rate": 0.15, "depth": 4}
+    return write(folder, told)
+
+
+def small(folder: Path, **options: Any) -> Config:
+    """The deployment of `small_file`."""
+    return load(small_file(folder, **options))
+
+
+def payments(rows: int, day: dt.date = dt.date(2025, 3, 10), start: int = 0) -> dict[str, list[Any]]:
+    """Plausible payments of one day by the feed's column names."""
+    midnight = dt.datetime.combine(day, dt.time())
+    return {
+        "payment_id": [f"P{start + i:07d}" for i in range(rows)],
+        "paid_at": [midnight + dt.timedelta(seconds=60 + 86_000 * i // max(rows, 1)) for i in range(rows)],
+        "customer_id": [f"C{i % 7:03d}" for i in range(rows)],
+        "terminal_id": [f"T{i % 5:03d}" for i in range(rows)],
+        "amount": [10.0 + i % 90 for i in range(rows)],
+        "merchant_category": ["grocery"] * rows,
+        "channel": ["chip"] * rows,
+        "country": ["FR"] * rows,
+    }
+
+
+def land(config: Config, name: str, columns: dict[str, list[Any]]) -> Path:
+    """Put a Parquet file with these columns into the landing folder."""
+    config.landing.mkdir(parents=True, exist_ok=True)
+    path = config.landing / name
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def land_text(config: Config, name: str, text: str) -> Path:
+    """Put a text file into the landing folder."""
+    config.landing.mkdir(parents=True, exist_ok=True)
+    path = config.landing / name
+    path.write_text(text)
+    return path

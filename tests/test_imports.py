@@ -1,0 +1,81 @@
+"""`ml` never imports Airflow, and its rooms import in one direction."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml.config import PROJECT
+
+# A room may import those above it. `feature_repo` stands where Feast reads it, between the features and the store.
+ROOMS = [
+    "ml.config",
+    "ml.evaluation",
+    "ml.registry",
+    "ml.simulate",
+    "ml.lake",
+    "ml.quality",
+    "ml.features",
+    "feature_repo",
+    "ml.store",
+    "ml.training",
+    "ml.decision",
+    "ml.steps",
+    "ml.commands",
+    "ml.__main__",
+]
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _room(module: str) -> str | None:
+    return next((room for room in ROOMS if module == room or module.startswith(room + ".")), None)
+
+
+def _files() -> Iterator[tuple[Path, str]]:
+    for folder in ("ml", "feature_repo"):
+        for path in sorted((PROJECT / folder).rglob("*.py")):
+            module = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+            yield path, module
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    assert [module for _, module in _files() if module != "ml" and _room(module) is None] == []
+
+
+def test_ml_never_imports_airflow() -> None:
+    assert [(m, i) for path, m in _files() for i in _imports(path) if i.split(".")[0] == "airflow"] == []
+
+
+def test_rooms_import_in_one_direction() -> None:
+    wrong = []
+    for path, module in _files():
+        here = _room(module)
+        for imported in _imports(path):
+            there = _room(imported)
+            if here and there and ROOMS.index(there) > ROOMS.index(here):
+                wrong.append(f"{module} imports {imported}")
+    assert wrong == []
+
+
+def test_the_gate_and_the_registry_know_nothing_of_the_rest() -> None:
+    for room in ("ml.evaluation", "ml.registry"):
+        imported = {_room(i) for path, m in _files() if _room(m) == room for i in _imports(path)} - {None, room}
+        assert imported == set()
+
+
+def test_nobody_below_the_dags_reads_the_clock() -> None:
+    told = {"now", "utcnow", "today"}
+    readers = []
+    for path, module in _files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in told:
+                readers.append(f"{module}:{node.lineno}")
+    assert readers == []
