@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.local.environment import telemetry_off
 from deploy.local.preflight import free_port as some_free_port
 from deploy.local.stack import Stack
-
-os.environ.update(telemetry_off())
 
 
 @pytest.fixture

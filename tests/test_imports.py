@@ -73,9 +73,10 @@ def test_the_gate_and_the_registry_know_nothing_of_the_rest() -> None:
 
 def test_nobody_below_the_dags_reads_the_clock() -> None:
     told = {"now", "utcnow", "today"}
-    readers = []
-    for path, module in _files():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in told:
-                readers.append(f"{module}:{node.lineno}")
+    readers = [
+        f"{module}:{node.lineno}"
+        for path, module in _files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in told
+    ]
     assert readers == []

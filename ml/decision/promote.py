@@ -57,7 +57,8 @@ def promote(
             check=export.check_copy,
         )
     champion = promotion.sync(ledger, registry)
-    note = f"**{judged.outcome}** version {version} against {judged.champion_version or judge.BASELINE}. {judged.reason}"
+    against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
+    note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, judged.outcome, champion, f"{note} Champion is version {champion}." if champion else note)
 
 

@@ -109,7 +109,7 @@ class Verdict:
         paired: both models' figures, the difference and its bounds, and ROC AUC for information.
         minimum_detectable_effect: true gain that rows like these show in 80 of 100 gates.
         alpha: probability of promoting an equal challenger.
-        worthwhile_gain: gain in the metric that is worth waiting for; a challenger that cannot reach it is KEEP, not INCONCLUSIVE.
+        worthwhile_gain: gain in the metric that is worth waiting for; what cannot reach it is KEEP, not INCONCLUSIVE.
         champion, challenger, holdout: who met, and where.
     """
 
@@ -272,10 +272,8 @@ def _reason(outcome: Outcome, paired: PairedDifference, detectable: float, worth
         least = f"a gain of at least {paired.lower_bound:+.4f} with {sure} confidence"
         return f"The challenger is better: {change}, {least}, on {seen}."
     if outcome is Outcome.KEEP:
-        return (
-            f"The challenger is not better by what is worthwhile: {change}, a gain of at most {paired.upper_bound:+.4f} with {sure} confidence, "
-            f"below {worthwhile_gain:g}, on {seen}."
-        )
+        most = f"a gain of at most {paired.upper_bound:+.4f} with {sure} confidence, below {worthwhile_gain:g}"
+        return f"The challenger is not better by what is worthwhile: {change}, {most}, on {seen}."
     advice = ""
     if detectable > worthwhile_gain > 0:
         advice = f", and {(detectable / worthwhile_gain) ** 2:.1f} times the rows would show {worthwhile_gain:g}"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.environment import environment, passwords_file, shared_secrets, telemetry_off
+from deploy.local.environment import environment, passwords_file, shared_secrets
+from ml import TELEMETRY_OFF
 
 
 def told(home: Path, port: int = 8123) -> dict[str, str]:
@@ -91,7 +92,7 @@ def test_mlflow_reads_that_it_shall_not_report() -> None:
         "[os.environ.pop(name) for name in ('MLFLOW_DISABLE_TELEMETRY', 'DO_NOT_TRACK')];"
         "print(silent, off())"
     )
-    clean = {"PATH": os.environ["PATH"], **telemetry_off()}
+    clean = {"PATH": os.environ["PATH"], **TELEMETRY_OFF}
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["True", "False"]
 
@@ -106,7 +107,7 @@ graph = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "g", end
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 print(onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"a": __import__("numpy").ones(1, "float32")}))
 """
-    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **telemetry_off()}
+    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **TELEMETRY_OFF}
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "1." in run.stdout
     assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,53 @@
+# Perennial. `make` alone lists what there is.
+
+PYTHON ?=
+CONFIG ?= config/demo.yaml
+DATA   ?=
+PORT   ?= 8080
+
+PY := .venv/bin/python
+STACK := $(PY) -m deploy.local.stack
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stop status env test lint types format lock clean distclean
+
+help: ## this list
+	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [PYTHON=/path/to/python3.11]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: env ## start Airflow and run the whole pipeline on simulated payments, or on DATA
+	@$(PY) -m deploy.local.demo --config $(CONFIG) --port $(PORT) $(if $(DATA),--data $(DATA))
+
+stop: ## stop what `make demo` started
+	@if [ -x $(PY) ]; then $(STACK) stop --config $(CONFIG); else echo 'nothing was running'; fi
+
+status: ## say what runs, and where
+	@if [ -x $(PY) ]; then $(STACK) status --config $(CONFIG); else echo 'not installed; make env'; fi
+
+env: ## make .venv with exactly the packages of requirements.txt
+	@PYTHON='$(PYTHON)' sh deploy/local/setup.sh
+
+test: env lint types ## lint, types and all tests
+	$(PY) -m pytest
+
+lint: env ## style and common mistakes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: env ## static types
+	$(PY) -m mypy
+
+format: env ## bring the code into form
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: env ## compile requirements.in into requirements.txt, with hashes
+	.venv/bin/uv pip compile requirements.in --generate-hashes --no-header -o requirements.txt
+
+clean: ## stop everything and delete var/ and caches; .venv stays
+	@if [ -x $(PY) ]; then $(STACK) stop-all; fi
+	rm -rf var .pytest_cache .mypy_cache .ruff_cache .hypothesis catboost_info
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and delete .venv
+	rm -rf .venv

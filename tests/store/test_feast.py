@@ -1,0 +1,118 @@
+"""Feast answers a training row with what was published by then, keeps every row, and says the same online."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.config import Config
+from ml.features.publish import publish_features
+from ml.quality.load import load_batch
+from ml.quality.validate import validate_batch
+from ml.store import feast
+from tests.deployments import land, payments, small
+
+AS_OF = dt.datetime(2025, 3, 11, 2, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Ten days of fifty payments, ingested, published and materialized."""
+    config = small(tmp_path_factory.mktemp("store"))
+    for day in range(1, 11):
+        land(config, f"payments_2025-03-{day:02d}.parquet", payments(50, dt.date(2025, 3, day), start=1000 * day))
+    told = validate_batch(config, AS_OF)
+    load_batch(config, AS_OF, told.staged)
+    publish_features(config, AS_OF)
+    feast.materialize(config, AS_OF)
+    return config
+
+
+def _event(number: int, time: str, customer: str = "C001", amount: float = 20.0) -> dict[str, object]:
+    return {
+        "event_id": f"Q{number}",
+        "event_time": pd.Timestamp(time, tz="UTC"),
+        "customer_id": customer,
+        "terminal_id": "T001",
+        "amount": amount,
+    }
+
+
+def test_a_row_sees_the_snapshot_that_was_published_by_then(config: Config) -> None:
+    """A day's file comes an hour after midnight: until then the day before is not known."""
+    times = ["2025-03-05 00:59:59", "2025-03-05 01:00:00"]
+    told = feast.retrieve(config, pd.DataFrame([_event(i, time) for i, time in enumerate(times)]))
+    # One of seven customers has 7 or 8 of the fifty payments of a day.
+    assert told["customer_amount_count_30d"].tolist() == [3 * 7 + 3, 4 * 7 + 4]
+
+
+def test_rows_come_back_all_and_in_their_order(config: Config) -> None:
+    events = pd.DataFrame(
+        [_event(i, f"2025-03-{1 + i % 10:02d} 12:00:00", customer=f"C{i % 9:03d}") for i in range(200)]
+        + [_event(1000 + i, "2025-03-06 12:00:00") for i in range(5)]
+    ).sample(frac=1, random_state=3, ignore_index=True)
+    told = feast.retrieve(config, events)
+    assert len(told) == len(events)
+    alone = feast.retrieve(config, events.iloc[[17]].reset_index(drop=True))
+    pd.testing.assert_frame_equal(told.iloc[[17]].reset_index(drop=True), alone)
+
+
+def test_an_entity_that_nobody_knows_has_no_snapshot_but_keeps_its_row(config: Config) -> None:
+    told = feast.retrieve(config, pd.DataFrame([_event(0, "2025-03-06 12:00:00", customer="STRANGER")]))
+    assert np.isnan(told["customer_amount_count_1d"].iloc[0])
+    assert told["hour"].iloc[0] == 12.0
+
+
+def test_lost_rows_stop_the_retrieval(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lossy:
+        """A store whose join loses the last row."""
+
+        def __init__(self, store: object) -> None:
+            self.store = store
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.store, name)
+
+        def get_historical_features(self, **asked: object) -> object:
+            job = self.store.get_historical_features(**asked)  # type: ignore[attr-defined]
+            whole = job.to_df()
+            job.to_df = lambda: whole.iloc[:-1]
+            return job
+
+    opened = feast.open_store
+    monkeypatch.setattr(feast, "open_store", lambda config: Lossy(opened(config)))
+    with pytest.raises(feast.RowsLost, match="2 events went into the point-in-time join and 1 rows"):
+        feast.retrieve(config, pd.DataFrame([_event(i, "2025-03-06 12:00:00") for i in range(2)]))
+
+
+def test_the_online_store_says_what_training_sees(config: Config) -> None:
+    events = pd.DataFrame([_event(i, "2025-03-11 03:00:00", customer=f"C{i:03d}", amount=10.0 * i) for i in range(7)])
+    offline = feast.retrieve(config, events)
+    online = feast.retrieve_online(config, events.drop(columns="event_id").to_dict("records"))
+    pd.testing.assert_frame_equal(offline, online, check_dtype=False)
+
+
+def test_materializing_again_writes_nothing_new(config: Config) -> None:
+    assert feast.materialize(config, AS_OF) == feast.materialize(config, AS_OF)
+
+
+def test_request_features_know_missing_and_zero_averages(config: Config) -> None:
+    from ml.features import request
+
+    inputs = pd.DataFrame(
+        {
+            "event_time": pd.to_datetime(["2025-03-08 05:30:00", "2025-03-10 23:00:00"], utc=True),
+            "amount": [30.0, 30.0],
+            "customer_amount_mean_7d": [15.0, np.nan],
+        }
+    )
+    told = request.compute(inputs, True, "UTC", (("amount", "customer_amount_mean_7d"),))
+    assert told["hour"].tolist() == [5.5, 23.0]
+    assert told["is_weekend"].tolist() == [1.0, 0.0]
+    assert told["is_night"].tolist() == [1.0, 0.0]
+    assert told["amount_over_customer_amount_mean_7d"].iloc[0] == 2.0
+    assert np.isnan(told["amount_over_customer_amount_mean_7d"].iloc[1])
