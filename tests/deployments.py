@@ -30,20 +30,24 @@ def write(folder: Path, told: dict[str, Any]) -> Path:
     return path
 
 
-def small_file(folder: Path, customers: int = 700, iterations: int = 60) -> Path:
+def small_file(folder: Path) -> Path:
     """A deployment file of a bank that ten weeks of simulated payments make worth judging in seconds."""
     told = raw()
     told["archive_until"] = FIRST_AS_OF.isoformat()
-    told["feed"] |= {"customers": customers, "terminals": 900, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
-    told["training"]["train"]["value"] = 28
+    told["feed"] |= {"customers": 1500, "terminals": 6000, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
+    # Ten weeks do not fill windows of 30 days before the training rows begin.
+    for window in told["windows"]:
+        window["days"] = [1, 7]
+    told["request"]["ratios"] = ["customer_amount_mean_7d", "terminal_amount_mean_7d"]
+    told["training"]["train"]["value"] = 21
     told["training"]["holdout"]["value"] = 14
-    told["training"]["model"] |= {"iterations": iterations, "learning_rate": 0.15, "depth": 4}
+    told["training"]["model"] |= {"iterations": 120, "learning_rate": 0.06, "depth": 4}
     return write(folder, told)
 
 
-def small(folder: Path, **options: Any) -> Config:
+def small(folder: Path) -> Config:
     """The deployment of `small_file`."""
-    return load(small_file(folder, **options))
+    return load(small_file(folder))
 
 
 def payments(rows: int, day: dt.date = dt.date(2025, 3, 10), start: int = 0) -> dict[str, list[Any]]:

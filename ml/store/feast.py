@@ -54,10 +54,15 @@ def open_store(config: Config) -> FeatureStore:
     told = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
     applied = folder / "applied"
     if not applied.exists() or applied.read_text() != told:
-        with warnings.catch_warnings(action="ignore"):
+        with _quiet():
             store.apply(definitions(config))
         applied.write_text(told)
     return store
+
+
+def _quiet() -> warnings.catch_warnings:
+    """Feast and ibis warn of their own internals, which nobody here can change."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def materialize(config: Config, as_of: dt.datetime) -> Materialization:
@@ -71,7 +76,8 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
         until = dt.datetime.combine(newest[0], dt.time(), dt.UTC)
         since = store.get_feature_view(window.view).most_recent_end_time or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         if since < until:
-            store.materialize(start_date=since, end_date=until, feature_views=[window.view])
+            with _quiet():
+                store.materialize(start_date=since, end_date=until, feature_views=[window.view])
         written[window.view] = until.isoformat()
     return Materialization(as_of.isoformat(), written)
 
@@ -83,7 +89,7 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
         events: `event_id` (unique), `event_time` (UTC), the entities' keys and the measures, shape (n_rows, …).
 
     Returns:
-        One column a feature of `feature_names`, rows in the order of `events`.
+        One float64 column a feature of `feature_names`, rows in the order of `events`.
 
     Raises:
         RowsLost: rows out are not exactly the rows in.
@@ -93,17 +99,17 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
     keys = list(config.entities.values())
     asked = events[["event_id", "event_time", *keys, *config.measures]].assign(event_timestamp=events["event_time"])
     store = open_store(config)
-    job = store.get_historical_features(
-        entity_df=asked, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
-    )
-    with warnings.catch_warnings(action="ignore"):
+    with _quiet():
+        job = store.get_historical_features(
+            entity_df=asked, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
+        )
         found = job.to_df().set_index("event_id")
     if len(found) != len(events) or not found.index.is_unique or not found.index.isin(events["event_id"]).all():
         raise RowsLost(
             f"{len(events)} events went into the point-in-time join and {len(found)} rows with {found.index.nunique()} "
             "event ids came out; nothing was frozen"
         )
-    return found.loc[events["event_id"], feature_names(config)].reset_index(drop=True)
+    return found.loc[events["event_id"], feature_names(config)].reset_index(drop=True).astype("float64")
 
 
 def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.DataFrame:
@@ -112,4 +118,4 @@ def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.Dat
 
     store = open_store(config)
     answer = store.get_online_features(features=store.get_feature_service(SERVICE), entity_rows=requests)
-    return pd.DataFrame(answer.to_dict())[feature_names(config)]
+    return pd.DataFrame(answer.to_dict())[feature_names(config)].astype("float64")

@@ -17,7 +17,7 @@ from ml.config import Config
 from ml.features.publish import digest
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
-from ml.store.feast import feature_names, retrieve
+from ml.store.feast import retrieve
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
@@ -147,8 +147,6 @@ def _freeze(
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.DatetimeTZDtype):
             frame[column] = frame[column].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-    for name in feature_names(config):
-        frame[name] = frame[name].astype("float64")
     folder = config.home / "training_sets"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".partial-{os.getpid()}"

@@ -1,0 +1,164 @@
+"""Every DAG can be read, and has what the person on call needs."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from ml.config import PROJECT
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, Any]:
+    """The project's DAGs by id."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(PROJECT / "dags", bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def test_there_are_two(dags: dict[str, Any]) -> None:
+    assert set(dags) == {"ingest", "train"}
+
+
+@pytest.mark.parametrize("dag_id", ["ingest", "train"])
+def test_a_dag_says_what_it_is_and_whose(dags: dict[str, Any], dag_id: str) -> None:
+    dag = dags[dag_id]
+    assert "At 3 a.m." in dag.doc_md
+    assert {"perennial", "card_fraud"} <= set(dag.tags)
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+    assert dag.dagrun_timeout
+    assert all(task.task_id.split(".")[-1] in dag.doc_md for task in dag.tasks)
+
+
+@pytest.mark.parametrize("dag_id", ["ingest", "train"])
+def test_tasks_retry_with_backoff_and_end(dags: dict[str, Any], dag_id: str) -> None:
+    for task in dags[dag_id].tasks:
+        assert task.owner in ("data-platform", "ml-platform")
+        assert task.execution_timeout
+        assert task.retries == (0 if task.task_id == "stopped_files" else 2)
+        assert task.retry_exponential_backoff
+
+
+def test_the_form_documents_every_parameter(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.description, f"{dag.dag_id}.{name}"
+            assert param.schema["title"], f"{dag.dag_id}.{name}"
+
+
+def test_a_training_starts_every_night_and_after_new_data(dags: dict[str, Any]) -> None:
+    schedule = dags["train"].timetable
+    assert "0 2 * * *" in str(schedule.timetable.expression)
+    (lake,) = [asset for asset in dags["ingest"].get_task("materialize").outlets]
+    assert lake.uri == "perennial://card_fraud/lake"
+    assert "perennial://card_fraud/lake" in str(schedule.asset_condition)
+
+
+def test_a_training_that_is_held_back_skips_all_that_follows(dags: dict[str, Any]) -> None:
+    dag = dags["train"]
+    followers = dag.get_task("admit").get_flat_relatives(upstream=False)
+    assert {task.task_id for task in followers} == {task.task_id for task in dag.tasks} - {"admit"}
+    assert {task.trigger_rule for task in followers} == {"all_success"}
+
+
+def test_a_dag_file_imports_nothing_heavy_at_its_top() -> None:
+    heavy = {"pandas", "numpy", "mlflow", "feast", "great_expectations", "catboost", "sklearn", "duckdb", "pyarrow", "scipy"}
+    for path in (*(PROJECT / "dags").glob("*.py"), *(PROJECT / "plugins").glob("*.py")):
+        tops = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in tops if isinstance(node, ast.ImportFrom)}
+        assert not heavy & {name.split(".")[0] for name in names}, path.name
+        assert {name for name in names if name.startswith("ml.")} <= {"ml.config"}, path.name
+
+
+class Run:
+    """What a task sees of its DAG run."""
+
+    def __init__(self, run_type: str = "manual", logical_date: dt.datetime | None = None) -> None:
+        self.run_type = run_type
+        self.logical_date = logical_date
+        self.run_after = dt.datetime(2026, 1, 5, 2, tzinfo=dt.UTC)
+        self.dag_id, self.run_id = "train", "r1"
+
+
+def _context(as_of: str | None = None, events: dict | None = None, **run: Any) -> dict[str, Any]:
+    return {"params": {"as_of": as_of}, "triggering_asset_events": events or {}, "dag_run": Run(**run), "outlet_events": {}}
+
+
+class Event:
+    """An asset event with its extra."""
+
+    def __init__(self, as_of: str) -> None:
+        self.extra = {"as_of": as_of}
+
+
+def test_the_form_sets_the_clock_of_a_run() -> None:
+    from perennial_operators import as_of
+
+    told = as_of(_context("2025-05-02T04:00:00+02:00", {"lake": [Event("2030-01-01T00:00:00+00:00")]}))
+    assert told == dt.datetime(2025, 5, 2, 2, tzinfo=dt.UTC)
+
+
+def test_the_newest_asset_event_sets_the_clock_of_a_run() -> None:
+    from perennial_operators import as_of
+
+    events = {"lake": [Event("2025-05-03T02:00:00+00:00"), Event("2025-05-02T02:00:00+00:00")]}
+    assert as_of(_context(events=events)) == dt.datetime(2025, 5, 3, 2, tzinfo=dt.UTC)
+
+
+def test_a_scheduled_run_sees_the_time_that_it_was_scheduled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import perennial_operators
+
+    real = perennial_operators.deployment().model_copy(update={"feed": None})
+    monkeypatch.setattr(perennial_operators, "deployment", lambda: real)
+    night = dt.datetime(2026, 1, 4, 2, tzinfo=dt.UTC)
+    assert perennial_operators.as_of(_context(run_type="scheduled", logical_date=night)) == night
+    assert perennial_operators.as_of(_context()) == dt.datetime(2026, 1, 5, 2, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("run_type", "trigger"), [("manual", "on_demand"), ("scheduled", "schedule"), ("asset_triggered", "new_data")]
+)
+def test_the_ledger_learns_what_started_a_run(run_type: str, trigger: str) -> None:
+    from perennial_operators import trigger_of
+
+    assert trigger_of(Run(run_type)) == trigger
+
+
+def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    import perennial_operators
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+    from ml import steps
+    from ml.evaluation.gate import GateError
+
+    notes: list[str] = []
+    monkeypatch.setattr(perennial_operators, "write_note", lambda context, note: notes.append(note))
+    operator = perennial_operators.StepOperator(step="admit", unless="admitted", because="reason")
+    context = _context("2025-05-02T02:00:00+00:00")
+
+    def raising(error: Exception) -> Any:
+        def run(*_: Any) -> dict:
+            raise error
+
+        return run
+
+    monkeypatch.setattr(steps, "run", raising(GateError("a model is not compared with itself")))
+    with pytest.raises(AirflowFailException, match="GateError: a model is not compared with itself"):
+        operator.execute(context)
+    monkeypatch.setattr(steps, "run", raising(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space left"):
+        operator.execute(context)
+    monkeypatch.setattr(steps, "run", lambda *_: {"admitted": False, "reason": "nothing new"})
+    with pytest.raises(AirflowSkipException, match="nothing new"):
+        operator.execute(context)
+    monkeypatch.setattr(steps, "run", lambda *_: {"admitted": True, "reason": "first", "note": "**go**"})
+    assert operator.execute(context)["admitted"]
+    assert notes == ["admit: a model is not compared with itself", "nothing new", "**go**"]

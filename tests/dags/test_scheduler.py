@@ -1,0 +1,109 @@
+"""Under a real scheduler: landing files go in, a champion comes out, and the next day is judged against it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from deploy.local.api import Api, RunFailed
+from deploy.local.demo import feed, instants, run_once, table
+from deploy.local.stack import Stack
+from ml.config import PROJECT, Config, load
+from ml.registry.ledger import Ledger
+from ml.training.fit import registry
+from tests.deployments import FIRST_AS_OF, land_text, small_file
+
+
+@pytest.fixture(scope="module")
+def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """Airflow with the project's own DAGs for a small deployment."""
+    return start_stack(PROJECT / "dags", small_file(tmp_path_factory.mktemp("scheduler")))
+
+
+@pytest.fixture(scope="module")
+def config(stack: Stack) -> Config:
+    """The deployment that the stack runs."""
+    return load(stack.config_path)
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack, config: Config) -> None:
+    """The archive lands, is ingested, and starts a training by itself."""
+    feed(config, FIRST_AS_OF, None)
+    with stack.api() as api:
+        for dag in ("ingest", "train"):
+            api.unpause(dag)
+        run_once(config, api, FIRST_AS_OF)
+
+
+@pytest.mark.usefixtures("first")
+def test_new_data_train_a_model_that_becomes_champion(stack: Stack, config: Config) -> None:
+    (move,) = Ledger(config.ledger).history(config.name)
+    assert registry(config).aliases()["champion"] == move.to_version == "1"
+    with stack.api() as api:
+        (run,) = [run for run in api.runs("train") if run.state == "success"]
+        assert run.run_type == "asset_triggered"
+        assert run.note.startswith("**PROMOTE** version 1 against logistic regression")
+        tasks = {task.task_id: task for task in api.task_instances("train", run.run_id)}
+        assert {task.state for task in tasks.values()} == {"success"}
+        assert api.xcom("train", run.run_id, "admit", "trigger") == "new_data"
+        link = api.xcom("train", run.run_id, "model.fit", "_link_MlflowRunLink")
+        (ingest,) = api.runs("ingest")
+        assert "rows = " in ingest.note
+    mlflow_run = link.rpartition("/")[2]
+    address = f"{link.partition('/#/')[0]}/api/2.0/mlflow/runs/get"
+    assert _mlflow_answers(address, mlflow_run)["run"]["info"]["status"] == "FINISHED"
+
+
+def _mlflow_answers(address: str, run_id: str) -> dict:
+    """MLflow's pages come up after Airflow's, so they are given a minute."""
+    for _ in range(60):
+        try:
+            return httpx.get(address, params={"run_id": run_id}, timeout=20).raise_for_status().json()
+        except httpx.TransportError:
+            time.sleep(1)
+    raise AssertionError(f"{address} does not answer")
+
+
+@pytest.mark.usefixtures("first")
+def test_one_day_later_the_challenger_meets_the_champion(stack: Stack, config: Config) -> None:
+    (as_of,) = instants(config, Ledger(config.ledger).decisions(config.name))
+    assert as_of == FIRST_AS_OF + dt.timedelta(days=1)
+    feed(config, as_of, None)
+    with stack.api() as api:
+        run_once(config, api, as_of)
+        assert len(table(config, api).rows) == 2
+    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    assert (decision.champion_version, decision.challenger_version) == ("1", "2")
+    assert decision.outcome in ("KEEP", "INCONCLUSIVE")
+    assert registry(config).aliases()["champion"] == "1"
+
+
+@pytest.mark.usefixtures("first")
+def test_a_training_on_demand_with_nothing_new_is_held_back_with_its_reason(stack: Stack, config: Config) -> None:
+    newest = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
+    with stack.api() as api:
+        run = api.wait("train", api.trigger("train", {"as_of": newest.isoformat(), "reason": "I wonder"}), 120)
+        states = {task.task_id: task.state for task in api.task_instances("train", run.run_id)}
+    assert set(states.values()) == {"skipped"}
+    assert "nothing new" in run.note
+    assert Ledger(config.ledger).trainings(config.name)[-1].requested_by == "admin"
+
+
+@pytest.mark.usefixtures("first")
+def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config: Config) -> None:
+    file = land_text(config, "payments_broken.csv", "payment_id,amount\nP1,2\n")
+    with stack.api() as api, pytest.raises(RunFailed, match="expect_column_to_exist") as caught:
+        as_of = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
+        api.wait("ingest", api.trigger("ingest", {"as_of": as_of.isoformat()}), 120)
+    assert "python -m ml discard --file 'payments_broken.csv'" in str(caught.value)
+    assert "STOPPED payments_broken.csv" in _note(stack.api(), caught.value)
+    file.unlink()
+
+
+def _note(api: Api, failed: RunFailed) -> str:
+    return api.run("ingest", failed.run.run_id).note or ""
