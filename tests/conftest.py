@@ -21,13 +21,15 @@ def free_port() -> int:
 def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
     """Start Airflow in a folder of its own and wait until its DAGs can run; stopped after the module's last test.
 
-    Call it with the folder of the DAG files, the deployment file and the ids of the DAGs to wait for.
+    Call it with the folder of the DAG files, the deployment file, the ids of the DAGs to wait for, and the deployment's
+    home where its data matter.
     """
     stacks: list[Stack] = []
 
-    def start(dags_folder: Path, config: Path, dag_ids: tuple[str, ...] = ("ingest", "train")) -> Stack:
-        home = tmp_path_factory.mktemp("stack")
-        stack = Stack(home, config, some_free_port(), dags_folder=dags_folder)
+    def start(
+        dags_folder: Path, config: Path, dag_ids: tuple[str, ...] = ("ingest", "train"), home: Path | None = None
+    ) -> Stack:
+        stack = Stack(home or tmp_path_factory.mktemp("stack"), config, some_free_port(), dags_folder=dags_folder)
         stacks.append(stack)
         stack.start()
         stack.wait_ready(timeout=300, dag_ids=dag_ids)

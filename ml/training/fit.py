@@ -10,14 +10,19 @@ import subprocess
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ml.config import PROJECT, Config
 from ml.evaluation.metrics import average_precision, roc_auc
 from ml.registry.versions import Registry
 from ml.training import dataset
-from ml.training.model import Model, importance, learn_inputs, save, threshold_for
+from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
+
+if TYPE_CHECKING:
+    from catboost import CatBoostClassifier
 
 RECORD = "fit.json"
 
@@ -92,34 +97,35 @@ def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
     return record
 
 
+def grow(config: Config, inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame | None = None) -> CatBoostClassifier:
+    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept."""
+    from catboost import CatBoostClassifier, Pool
+
+    settings = config.training.model.model_dump()
+    patience = settings.pop("early_stopping_rounds")
+    trees = CatBoostClassifier(
+        **settings, bootstrap_type="Bernoulli", loss_function="Logloss", allow_writing_files=False, verbose=100
+    )
+
+    def pool(rows: pd.DataFrame) -> Pool:
+        return Pool(inputs.matrix(rows), rows["label"], feature_names=inputs.names)
+
+    if validation is None:
+        return trees.fit(pool(train))
+    return trees.fit(pool(train), eval_set=pool(validation), early_stopping_rounds=patience, use_best_model=True)
+
+
 def _windows(config: Config) -> dict[str, float]:
     cut = config.training
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
 
 
 def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
-    from catboost import CatBoostClassifier, Pool
-
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
     inputs = learn_inputs(config, train)
-    settings = config.training.model.model_dump()
-    patience = settings.pop("early_stopping_rounds")
-    trees = CatBoostClassifier(
-        **settings,
-        bootstrap_type="Bernoulli",
-        loss_function="Logloss",
-        eval_metric="Logloss",
-        allow_writing_files=False,
-        metric_period=50,
-    )
-    trees.fit(
-        Pool(inputs.matrix(train), train["label"], feature_names=inputs.names),
-        eval_set=Pool(inputs.matrix(validation), validation["label"], feature_names=inputs.names),
-        early_stopping_rounds=patience,
-        use_best_model=True,
-    )
+    trees = grow(config, inputs, train, validation)
     folder = folder_of(config, key)
     partial = folder.with_name(f"{key}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -56,7 +56,7 @@ def test_the_form_documents_every_parameter(dags: dict[str, Any]) -> None:
 def test_a_training_starts_every_night_and_after_new_data(dags: dict[str, Any]) -> None:
     schedule = dags["train"].timetable
     assert "0 2 * * *" in str(schedule.timetable.expression)
-    (lake,) = [asset for asset in dags["ingest"].get_task("materialize").outlets]
+    (lake,) = dags["ingest"].get_task("materialize").outlets
     assert lake.uri == "perennial://card_fraud/lake"
     assert "perennial://card_fraud/lake" in str(schedule.asset_condition)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from deploy.local.api import Api, RunFailed
+from deploy.local.api import RunFailed
 from deploy.local.demo import feed, instants, run_once, table
 from deploy.local.stack import Stack
 from ml.config import PROJECT, Config, load
@@ -21,7 +21,8 @@ from tests.deployments import FIRST_AS_OF, land_text, small_file
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Airflow with the project's own DAGs for a small deployment."""
-    return start_stack(PROJECT / "dags", small_file(tmp_path_factory.mktemp("scheduler")))
+    path = small_file(tmp_path_factory.mktemp("scheduler"))
+    return start_stack(PROJECT / "dags", path, home=load(path).home)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +98,13 @@ def test_a_training_on_demand_with_nothing_new_is_held_back_with_its_reason(stac
 @pytest.mark.usefixtures("first")
 def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config: Config) -> None:
     file = land_text(config, "payments_broken.csv", "payment_id,amount\nP1,2\n")
-    with stack.api() as api, pytest.raises(RunFailed, match="expect_column_to_exist") as caught:
-        as_of = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
-        api.wait("ingest", api.trigger("ingest", {"as_of": as_of.isoformat()}), 120)
+    as_of = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
+    with stack.api() as api:
+        run_id = api.trigger("ingest", {"as_of": as_of.isoformat()})
+        with pytest.raises(RunFailed, match="expect_column_to_exist") as caught:
+            api.wait("ingest", run_id, 120)
+        note = api.run("ingest", run_id).note
     assert "python -m ml discard --file 'payments_broken.csv'" in str(caught.value)
-    assert "STOPPED payments_broken.csv" in _note(stack.api(), caught.value)
+    assert note is not None
+    assert "STOPPED payments_broken.csv" in note
     file.unlink()
-
-
-def _note(api: Api, failed: RunFailed) -> str:
-    return api.run("ingest", failed.run.run_id).note or ""
