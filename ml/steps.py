@@ -5,14 +5,14 @@ A step is a plain function `(config, as_of, **references) → a small frozen rec
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import datetime as dt
-import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from ml.config import Config
+from ml.config import PROJECT, Config
 
 STEPS = {
     "validate_batch": "ml.quality.validate",
@@ -30,34 +30,65 @@ STEPS = {
 }
 
 
-def function_of(step: str) -> Callable[..., Any]:
-    """The function of a step; its module is imported now and not before."""
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What a step takes besides configuration and instant."""
+
+    name: str
+    required: bool
+    is_flag: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A step's docstring and references, read from its source so that asking costs no import."""
+
+    told: str
+    references: tuple[Reference, ...]
+
+
+def describe(step: str) -> Description:
+    """Docstring and references of a step.
+
+    Raises:
+        KeyError: there is no such step.
+    """
     if step not in STEPS:
         raise KeyError(f"no step {step!r}; there are {', '.join(STEPS)}")
-    function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
-    return function
-
-
-def references_of(step: str) -> dict[str, inspect.Parameter]:
-    """What a step takes besides configuration and instant, by name."""
-    parameters = inspect.signature(function_of(step)).parameters
-    return {name: p for name, p in parameters.items() if name not in ("config", "as_of")}
+    source = (PROJECT / STEPS[step].replace(".", "/")).with_suffix(".py").read_text()
+    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == step)
+    arguments = function.args.args[2:]
+    first_default = len(arguments) - len(function.args.defaults)
+    references = tuple(
+        Reference(a.arg, required=i < first_default, is_flag=a.annotation is not None and ast.unparse(a.annotation) == "bool")
+        for i, a in enumerate(arguments)
+    )
+    return Description(ast.get_docstring(function) or "", references)
 
 
 def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Run a step and return its record as plain values."""
+    """Run a step and return its record as plain values.
+
+    Args:
+        references: values by name; a flag may come as the text that a template gives it, `True` or `False`.
+
+    Raises:
+        ValueError: the instant has no time zone, a reference is missing, or one is given that the step does not take.
+    """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of {as_of.isoformat()} has no time zone; write it in UTC, such as 2025-05-02T02:00:00Z")
-    given = {name: _typed(value, references_of(step).get(name)) for name, value in (references or {}).items()}
-    record = function_of(step)(config, as_of, **given)
-    told: dict[str, Any] = dataclasses.asdict(record)
+    takes = {reference.name: reference for reference in describe(step).references}
+    given = dict(references or {})
+    unknown, lacking = set(given) - set(takes), {name for name, r in takes.items() if r.required} - set(given)
+    if unknown or lacking:
+        raise ValueError(f"step {step} takes {sorted(takes)}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
+    given |= {name: _flag(name, value) for name, value in given.items() if takes[name].is_flag}
+    function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
+    told: dict[str, Any] = dataclasses.asdict(function(config, as_of, **given))
     return told
 
 
-def _typed(value: Any, parameter: inspect.Parameter | None) -> Any:
-    """A reference that came as text, as a command line and a template give it."""
-    if parameter is None or parameter.annotation != "bool" or not isinstance(value, str):
-        return value
-    if value.lower() not in ("true", "false"):
-        raise ValueError(f"{parameter.name} is {value!r}, expected true or false")
-    return value.lower() == "true"
+def _flag(name: str, value: object) -> bool:
+    if str(value) not in ("True", "False"):
+        raise ValueError(f"{name} is {value!r}, expected True or False")
+    return str(value) == "True"

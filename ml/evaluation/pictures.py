@@ -172,7 +172,7 @@ def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | 
     reliability.set_yscale("log")
     reliability.set_xlim(lowest, 1.15)
     reliability.set_ylim(lowest, 1.15)
-    precision_recall.legend(title="average precision", loc="upper right", **_LEGEND)
+    precision_recall.legend(title="average precision", loc="best", **_LEGEND)
     roc.legend(title="area", loc="lower right", **_LEGEND)
     reliability.legend(loc="upper left", **_LEGEND)
     return _save(figure, path)

@@ -140,10 +140,14 @@ def check_rows(config: Config, as_of: dt.datetime, rows: Rows, kind: str) -> Non
     section = config.events if kind == "events" else config.labels
     if section.suite is None or rows.frame.empty:
         return
+    suite = suites.load(section.suite)
+    unknown = suite.columns() - set(rows.frame)
+    if unknown:
+        raise ValueError(f"{section.suite}: checks {sorted(unknown)}, which are not in {kind}.columns {sorted(rows.frame)}")
     now = pd.Timestamp(as_of)
     parameters = {"as_of": now, "earliest": now - pd.Timedelta(days=config.events.oldest.value)}
     unreadable = set(rows.reasons)
-    for failure in suites.run(suites.load(section.suite).rows, rows.frame, parameters, rows=True):
+    for failure in suites.run(suite.rows, rows.frame, parameters, rows=True):
         if not failure.critical:
             for number in np.unique(rows.file[failure.rows]):
                 rows.warnings.setdefault(int(number), []).append(failure.told)

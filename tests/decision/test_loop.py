@@ -289,7 +289,7 @@ def test_nothing_new_is_not_trained_on_again(ingested: Path, tmp_path: Path) -> 
     assert "nothing new: run command line" in told["reason"]
     refused = [t for t in Ledger(config.ledger).trainings(config.name) if not t.admitted]
     assert [t.run_id for t in refused] == ["another run"]
-    assert steps.run("admit", config, FIRST_AS_OF, nightly | {"force": "true"})["admitted"]
+    assert steps.run("admit", config, FIRST_AS_OF, nightly | {"force": "True"})["admitted"]
 
 
 def test_two_runs_on_the_same_data_are_one_training(ingested: Path, tmp_path: Path) -> None:
@@ -318,6 +318,13 @@ def test_too_little_history_says_so(deployment: Path, capsys: pytest.CaptureFixt
     assert "wait until it reaches back far enough" in capsys.readouterr().err
 
 
-def test_words_that_no_step_knows_are_refused(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", "--config", str(deployment), "--as-of", FIRST_AS_OF.isoformat(), "modle=x"]) == 1
-    assert "step fit takes training_set; not known: ['modle'], missing: ['training_set']" in capsys.readouterr().err
+def test_references_that_a_step_does_not_take_or_lacks_are_named(ingested: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"step fit takes \['training_set'\]; not known: \['modle'\], missing: \['training_set'\]"
+    ):
+        steps.run("fit", _load(ingested), FIRST_AS_OF, {"modle": "x"})
+
+
+def test_an_instant_without_a_time_zone_is_refused(ingested: Path) -> None:
+    with pytest.raises(ValueError, match="has no time zone"):
+        steps.run("admit", _load(ingested), FIRST_AS_OF.replace(tzinfo=None))

@@ -1,0 +1,67 @@
+"""Every command explains itself, without paying for the libraries that it would use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ml import commands, steps
+from ml.__main__ import main
+from ml.config import PROJECT
+
+
+@pytest.mark.parametrize("command", [*steps.STEPS, *commands.COMMANDS])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr().out
+    assert "--config" in told
+    assert len(told.splitlines()) > 5
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom ml.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'pandas', 'mlflow', 'feast', 'great_expectations', 'catboost', 'sklearn', 'duckdb', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_step_shows_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["promote", "--help"])
+    told = capsys.readouterr().out
+    assert "--judgement" in told
+    assert "--version" in told
+
+
+def test_a_deployment_file_that_is_not_there_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--config", "config/absent.yaml"]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_the_status_of_an_empty_deployment(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.deployments import small_file
+
+    path = small_file(tmp_path)
+    assert main(["status", "--config", str(path)]) == 0
+    assert "champion      none yet" in capsys.readouterr().out
+    assert main(["history", "--config", str(path)]) == 0
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/etc/passwd", "absent.csv"])
+def test_only_files_of_the_landing_folder_can_be_discarded(tmp_path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.deployments import land_text, small, small_file
+
+    land_text(small(tmp_path), "payments_x.csv", "")
+    (tmp_path / "home" / "outside.csv").write_text("keep me")
+    path = small_file(tmp_path)
+    assert main(["discard", "--config", str(path), "--file", name]) == 1
+    assert "is not a file directly in" in capsys.readouterr().err
+    assert main(["discard", "--config", str(path), "--file", "payments_x.csv"]) == 0
+    assert (tmp_path / "home" / "discarded" / "payments_x.csv").exists()
