@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param, task
+from airflow.sdk import DAG, CronTriggerTimetable, task
 from airflow.sdk.exceptions import AirflowFailException
-from perennial_operators import StepOperator, deployment
+from perennial_operators import StepOperator, as_of_param, deployment, lake_asset, task_defaults
 
 config = deployment()
-lake = Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+lake = lake_asset(config)
 
 with DAG(
     dag_id="ingest",
@@ -36,23 +36,8 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=dt.timedelta(hours=6),
     tags=["perennial", "data", config.name],
-    default_args={
-        "owner": "data-platform",
-        "retries": 2,
-        "retry_delay": dt.timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": dt.timedelta(minutes=10),
-        "execution_timeout": dt.timedelta(hours=2),
-    },
-    params={
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="As of",
-            description="UTC instant at which the files arrive; empty: when the run is scheduled, or now.",
-        )
-    },
+    default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
+    params={"as_of": as_of_param()},
 ) as dag:
     validate = StepOperator(step="validate_batch", unless="files")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})

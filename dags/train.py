@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup
-from perennial_operators import ModelStepOperator, StepOperator, deployment, trigger_of
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup
+from perennial_operators import ModelStepOperator, StepOperator, as_of_param, deployment, lake_asset, task_defaults, trigger_of
 
 config = deployment()
-lake = Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+lake = lake_asset(config)
 
 with DAG(
     dag_id="train",
@@ -40,22 +40,9 @@ with DAG(
     dagrun_timeout=dt.timedelta(hours=12),
     tags=["perennial", "model", config.name],
     user_defined_macros={"trigger_of": trigger_of},
-    default_args={
-        "owner": "ml-platform",
-        "retries": 2,
-        "retry_delay": dt.timedelta(seconds=30),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": dt.timedelta(minutes=10),
-        "execution_timeout": dt.timedelta(hours=1),
-    },
+    default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
     params={
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="As of",
-            description="UTC instant; nothing that became known later is seen. Empty: when the run is scheduled, or now.",
-        ),
+        "as_of": as_of_param(),
         "reason": Param("", type="string", title="Reason", description="Why you train; it stands in the ledger."),
         "force": Param(
             False,

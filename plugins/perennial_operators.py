@@ -1,4 +1,7 @@
-"""What Airflow lacks to run a step: the operator, the run's clock, the note on a run, and the link to MLflow."""
+"""What Airflow lacks to run a step: the operator, the run's clock, the note on a run, and the link to MLflow.
+
+Beside them stands what all DAGs of a deployment share: its lake as an asset, how tasks retry, and the form's `as_of`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BaseOperatorLink
+from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ def as_of(context: Context) -> dt.datetime:
     """The instant that all tasks of a run see the world at.
 
     The form's `as_of` comes first, then that of the asset events that started the run, then the time for which it was
-    scheduled, and it is the same for every task and every retry. Where a feed plays time, its newest batch is the present.
+    scheduled, and it is the same for every task and every retry. Where a feed plays time, it says what the present is.
     """
     asked = context["params"].get("as_of")
     if asked:
@@ -33,9 +36,9 @@ def as_of(context: Context) -> dt.datetime:
         return max(_instant(instant) for instant in told)
     config = deployment()
     if config.feed is not None:
-        from ml.lake.tables import Lake, newest_batch
+        from ml.simulate.feed import present
 
-        return newest_batch(Lake(config.home / "lake")) or config.feed.first_as_of
+        return present(config)
     run = context["dag_run"]
     return (run.logical_date or run.run_after).astimezone(dt.UTC)
 
@@ -50,6 +53,34 @@ def deployment() -> Config:
 def _instant(text: str) -> dt.datetime:
     instant = dt.datetime.fromisoformat(text)
     return instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
+
+
+def lake_asset(config: Config) -> Asset:
+    """The deployment's lake: an event on it says that new data are in."""
+    return Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+
+
+def task_defaults(owner: str, timeout: dt.timedelta) -> dict[str, Any]:
+    """How a task behaves unless it says otherwise: two retries with backoff, and an end."""
+    return {
+        "owner": owner,
+        "retries": 2,
+        "retry_delay": dt.timedelta(seconds=30),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": dt.timedelta(minutes=10),
+        "execution_timeout": timeout,
+    }
+
+
+def as_of_param() -> Param:
+    """The form's field for the instant of a run."""
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="As of",
+        description="UTC instant; nothing that became known later is seen. Empty: when the run is scheduled, or now.",
+    )
 
 
 def trigger_of(dag_run: Any) -> str:

@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from ml.lake.schema import BATCHES, BATCHES_SCHEMA
-
 
 class Lake:
     """Versioned tables of a deployment.
@@ -97,13 +95,6 @@ class Lake:
             visible = f" WHERE known_at <= {instant(as_of)}" if as_of and "known_at" in columns.names else ""
             connection.execute(f'CREATE TEMP VIEW "{table}" AS SELECT * FROM source_{number}{visible}')
         return connection
-
-
-def newest_batch(lake: Lake) -> dt.datetime | None:
-    """When the newest batch became known, None for an empty lake: the present of a deployment whose time is played."""
-    with lake.connect({BATCHES: BATCHES_SCHEMA}) as connection:
-        (newest,) = connection.execute(f"SELECT max(known_at) FROM {BATCHES}").fetchone() or (None,)
-    return None if newest is None else newest.astimezone(dt.UTC)
 
 
 def instant(value: dt.datetime) -> str:

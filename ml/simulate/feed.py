@@ -38,3 +38,11 @@ def write_until(
     if data is None:
         raise ValueError(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
     return replay_days(data, config.events.columns["event_time"], config.landing, after, last, progress=progress)
+
+
+def present(config: Config) -> dt.datetime:
+    """The present of a deployment whose feed plays time: the instant after the newest day that has landed."""
+    if config.feed is None:
+        raise ValueError(f"deployment {config.name} has no 'feed': its time is the clock's")
+    first, last = config.feed.first_as_of, last_written_day(config.landing)
+    return first if last is None else dt.datetime.combine(last + dt.timedelta(days=1), first.timetz())
