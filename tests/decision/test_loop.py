@@ -260,11 +260,11 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(weak: Path, caps
     assert [move["action"] for move in json.loads(capsys.readouterr().out)] == ["promote", "promote", "rollback"]
 
 
-def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path) -> None:
+def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     config = _load(deployment)
-    mlflow.set_registry_uri(config.tracking)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", config.tracking)
     served = mlflow.pyfunc.load_model(f"models:/{config.name}@champion")
     sample = pd.read_parquet(fit.registry(config).fetch("1") / export.SAMPLE)
     raw = sample.drop(columns="expected")
