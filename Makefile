@@ -18,8 +18,8 @@ help: ## this list
 demo: env ## start Airflow and run the whole pipeline on simulated payments, or on DATA
 	@$(PY) -m deploy.local.demo --config $(CONFIG) --port $(PORT) $(if $(DATA),--data $(DATA))
 
-stop: ## stop what `make demo` started
-	@if [ -x $(PY) ]; then $(STACK) stop --config $(CONFIG); else echo 'nothing was running'; fi
+stop: ## stop what `make demo` started, for every deployment
+	@if [ -x $(PY) ]; then $(STACK) stop-all; else echo 'nothing was running'; fi
 
 status: ## say what runs, and where
 	@if [ -x $(PY) ]; then $(STACK) status --config $(CONFIG); else echo 'not installed; make env'; fi
