@@ -1,11 +1,10 @@
 """Feast entities, feature views and the feature service of a deployment, derived from its `windows` and `request` sections.
 
-`python -m ml materialize` applies them; `feast apply` in this folder does too, with PERENNIAL_CONFIG naming the deployment.
+`ml.store.feast.open_store` applies them to the deployment's registry whenever they have changed.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
@@ -19,10 +18,6 @@ from ml.features import request
 from ml.features.publish import folder
 
 SERVICE = "model_input"
-
-# Snapshots come daily, and an entity that falls silent gets one of zeros before they end: what is older than this says the
-# same as no snapshot. Without a bound Feast's join compares every event with every snapshot of its entity, five times slower.
-FRESH = dt.timedelta(days=3)
 
 # Feast keeps this text in its registry and makes the function from it again, without our imports.
 CALL = """
@@ -46,7 +41,7 @@ def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
     return FeatureView(
         name=window.view,
         entities=[entity],
-        ttl=FRESH,
+        ttl=None,
         schema=[Field(name=window.feature(a, d), dtype=types[a]) for d in window.days for a in window.aggregates],
         source=FileSource(
             name=f"{window.view}_published",

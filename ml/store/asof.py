@@ -148,6 +148,6 @@ def _usable(table: Any, keys: list[str], event: str, created: str | None, filter
 def _expire(joined: Any, time: str, ttl: timedelta | None, features: list[str], columns: list[str]) -> Any:
     """Drop the join's own columns, and the values of rows that were too old."""
     if ttl:
-        fresh = joined[EVENT] + ibis.literal(ttl) >= joined[time]
+        fresh = joined[EVENT] + ibis.interval(ttl) >= joined[time]
         joined = joined.mutate(**{name: fresh.ifelse(joined[name], ibis.null()) for name in features})
     return joined.select([*columns, *features])
