@@ -43,7 +43,7 @@ with DAG(
     default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
     params={
         "as_of": as_of_param(),
-        "reason": Param("", type="string", title="Reason", description="Why you train; it stands in the ledger."),
+        "reason": Param(None, type=["null", "string"], title="Reason", description="Why you train; it stands in the ledger."),
         "force": Param(
             False,
             type="boolean",
@@ -57,7 +57,7 @@ with DAG(
 
     admit = StepOperator(
         step="admit",
-        references={**who, "requested_by": person, "reason": "{{ params.reason }}", "force": "{{ params.force }}"},
+        references={**who, "requested_by": person, "reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
         unless="admitted",
         because="reason",
     )
