@@ -25,7 +25,9 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
             return tmp_path / "bucket" / urlparse(self.artifact_uri).path.lstrip("/")
 
         def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-            raise NotImplementedError
+            target = self.root / (artifact_path or "")
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(local_file, target)
 
         def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
             shutil.copytree(local_dir, self.root / (artifact_path or ""))

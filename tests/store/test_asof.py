@@ -170,5 +170,5 @@ def test_a_late_word_about_the_past_does_not_replace_what_is_newer(tmp_path: Pat
 
 def test_sql_for_entities_is_refused(tmp_path: Path) -> None:
     store = _store(tmp_path, [], "ml.store.asof.AsofOfflineStore", None, ("card",))
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(TypeError, match="expected a pandas DataFrame"):
         store.get_historical_features(entity_df="SELECT 1", features=["facts:value"])

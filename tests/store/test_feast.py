@@ -95,8 +95,14 @@ def test_the_online_store_says_what_training_sees(config: Config) -> None:
     pd.testing.assert_frame_equal(offline, online)
 
 
-def test_materializing_again_writes_nothing_new(config: Config) -> None:
-    assert feast.materialize(config, AS_OF) == feast.materialize(config, AS_OF)
+def test_materializing_again_writes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    from feast import FeatureStore
+
+    def written(*_: object, **asked: object) -> None:
+        raise AssertionError(f"materialized again: {asked}")
+
+    monkeypatch.setattr(FeatureStore, "materialize", written)
+    assert set(feast.materialize(config, AS_OF).views.values()) == {"2025-03-11T00:00:00+00:00"}
 
 
 def test_request_features_know_missing_and_zero_averages(config: Config) -> None:
