@@ -18,6 +18,7 @@ from ml.features.publish import digest
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
+from ml.training.code import code_version
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
@@ -81,7 +82,8 @@ def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
     lake = Lake(config.home / "lake")
     versions = lake.versions([schema.EVENTS, schema.LABELS])
     features = {window.view: digest(config, window) for window in config.windows}
-    inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features], sort_keys=True)
+    code = code_version()["sources"]
+    inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features, code], sort_keys=True)
     known = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
     if known.exists() and path_of(config, known.read_text()).exists():
         return describe(config, known.read_text())

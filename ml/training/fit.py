@@ -6,19 +6,18 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-import subprocess
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ml.config import PROJECT, Config
+from ml.config import Config
 from ml.evaluation.metrics import average_precision, roc_auc
 from ml.registry.versions import Registry
 from ml.training import dataset
+from ml.training.code import code_version
 from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
 
 if TYPE_CHECKING:
@@ -53,23 +52,6 @@ def folder_of(config: Config, model: str) -> Path:
 def describe(config: Config, model: str) -> Fit:
     """The record of a fitted model."""
     return Fit(**json.loads((folder_of(config, model) / RECORD).read_text()))
-
-
-@cache
-def code_version() -> dict[str, str]:
-    """What the code was: the commit where there is one, SHA-256 over the sources, and over the lock of its dependencies."""
-    sources = sorted(p for room in ("ml", "feature_repo", "expectations") for p in (PROJECT / room).rglob("*") if p.is_file())
-    told = hashlib.sha256()
-    for path in sources:
-        if path.suffix in (".py", ".yaml"):
-            told.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
-    lock = PROJECT / "requirements.txt"
-    return {
-        "sources": told.hexdigest(),
-        "commit": git.stdout.strip() or "not in a repository",
-        "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
-    }
 
 
 def registry(config: Config) -> Registry:
