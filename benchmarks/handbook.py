@@ -69,7 +69,7 @@ def ingest(home: Path, data: Path, until: dt.datetime) -> Config:
 def rows_between(config: Config, first: dt.datetime, end: dt.datetime) -> pd.DataFrame:
     """Payments of [first, end) with their labels and features, in the order of time."""
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
-    with Lake(config.home / "lake").connect(tables) as connection:
+    with Lake(config.lake).connect(tables) as connection:
         events = connection.execute(
             f"SELECT events.* EXCLUDE (known_at, batch_id), label FROM events JOIN labels USING (event_id) "
             f"WHERE event_time >= {instant(first)} AND event_time < {instant(end)} ORDER BY event_time, event_id"

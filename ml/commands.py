@@ -94,7 +94,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
 
     ledger = Ledger(config.ledger)
     moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
-    with Lake(config.home / "lake").connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
+    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
         batch = connection.execute(
             "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
             "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"

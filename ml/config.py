@@ -235,6 +235,7 @@ class Config(Section):
     gate: Gate
     schedule: Schedule
     feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
+    lake_folder: Path | None = None
     ledger_uri: str | None = None
     mlflow_uri: str | None = None
 
@@ -277,6 +278,16 @@ class Config(Section):
         return self.home / "landing"
 
     @property
+    def lake(self) -> Path:
+        """Folder of the lake's tables."""
+        return self.lake_folder or self.home / "lake"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the published features, one folder a view."""
+        return self.home / "features"
+
+    @property
     def label_delay(self) -> dt.timedelta:
         """Age at which an event counts as matured: what nobody has reported by then is taken for a negative."""
         return dt.timedelta(days=self.labels.delay.value)
@@ -294,8 +305,8 @@ class Config(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes what a step computes; where things are stored does not."""
-        told = self.model_dump_json(exclude={"home", "ledger_uri", "mlflow_uri", "description", "schedule", "feed"})
-        return hashlib.sha256(told.encode()).hexdigest()
+        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "feed"}
+        return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 
 def load(path: str | Path) -> Config:
@@ -330,5 +341,5 @@ def _load(path: Path, _modified: int) -> Config:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(lines)) from error
-    home = config.home if config.home.is_absolute() else PROJECT / config.home
-    return config.model_copy(update={"home": home})
+    folders = {"home": config.home, "lake_folder": config.lake_folder}
+    return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})

@@ -84,7 +84,7 @@ def _held_back(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visibl
 
 def _visible(config: Config, as_of: dt.datetime) -> _Visible:
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
-    with Lake(config.home / "lake").connect(tables, as_of) as connection:
+    with Lake(config.lake).connect(tables, as_of) as connection:
         events = connection.execute("SELECT count(*), max(event_time), max(known_at) FROM events").fetchone() or (0, None, None)
         labels = connection.execute("SELECT count(*), max(known_at) FROM labels").fetchone() or (0, None)
     told = json.dumps([config.fingerprint, *events, *labels], default=str)

@@ -84,7 +84,7 @@ def _log(config: Config, judged: judge.Judgement, fitted: fit.Fit) -> None:
             }
         )
         for table in (schema.EVENTS, schema.LABELS):
-            source = DeltaDatasetSource(path=str(config.home / "lake" / table), delta_table_version=frozen.lake[table])
+            source = DeltaDatasetSource(path=str(config.lake / table), delta_table_version=frozen.lake[table])
             digest = f"version {frozen.lake[table]}"
             mlflow.log_input(MetaDataset(source, name=table, digest=digest), context="training")
         mlflow.set_tags({"outcome": judged.outcome, "training_set": fitted.training_set, **fitted.code})

@@ -45,7 +45,7 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
 def folder(config: Config, window: Window) -> Path:
     """Where the snapshots of a view are published; another definition of the view is another folder."""
     told = hashlib.sha256(window.model_dump_json().encode()).hexdigest()[:8]
-    return config.home / "features" / f"{window.view}-{told}"
+    return config.features / f"{window.view}-{told}"
 
 
 def digest(config: Config, window: Window) -> str:
@@ -70,7 +70,7 @@ def newest_snapshot(config: Config, window: Window) -> tuple[dt.date, dt.datetim
 
 def _publish(config: Config, as_of: dt.datetime, window: Window) -> int:
     last = _due(config, as_of)
-    lake = Lake(config.home / "lake")
+    lake = Lake(config.lake)
     with lake.connect({schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}, as_of) as connection:
         newest = newest_snapshot(config, window)
         if newest is None:

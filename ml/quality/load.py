@@ -30,7 +30,7 @@ def load_batch(config: Config, as_of: dt.datetime, staged: str) -> Load:
     Raises:
         FileNotFoundError: nothing is staged at this address.
     """
-    lake = Lake(config.home / "lake")
+    lake = Lake(config.lake)
     folder = staging(config, staged)
     if not folder.is_dir():
         raise FileNotFoundError(f"nothing is staged at {folder}; run validate_batch again")

@@ -53,7 +53,7 @@ def staging(config: Config, staged: str) -> Path:
 
 def validate_batch(config: Config, as_of: dt.datetime) -> Validation:
     """Check all landing files that are not in the lake yet and stage what is to be loaded."""
-    lake = Lake(config.home / "lake")
+    lake = Lake(config.lake)
     files = landing.find_files(config)
     seen = lake.committed(schema.BATCHES, [f.digest for f in files])
     new = {file.digest: file for file in reversed(files) if file.digest not in seen}

@@ -79,7 +79,7 @@ def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
         NotEnoughHistory: a window holds no events.
         RowsLost: the point-in-time join lost or doubled rows.
     """
-    lake = Lake(config.home / "lake")
+    lake = Lake(config.lake)
     versions = lake.versions([schema.EVENTS, schema.LABELS])
     features = {window.view: digest(config, window) for window in config.windows}
     code = code_version()["sources"]

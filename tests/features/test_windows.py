@@ -34,7 +34,7 @@ def _deployment(tmp_path: Path) -> Config:
 
 
 def _fill(config: Config, events: list[dict[str, Any]], labels: list[dict[str, Any]]) -> None:
-    lake = Lake(config.home / "lake")
+    lake = Lake(config.lake)
     for table, rows in ((schema.EVENTS, events), (schema.LABELS, labels)):
         for batch in sorted({row["batch_id"] for row in rows}):
             part = [row for row in rows if row["batch_id"] == batch]

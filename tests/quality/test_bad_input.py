@@ -38,7 +38,7 @@ def _counts(told: Validation) -> tuple[int, int, int, int]:
 
 
 def _rows(config: Config, table: str) -> list[dict[str, Any]]:
-    with Lake(config.home / "lake").connect({table: schema.of(table, config)}) as connection:
+    with Lake(config.lake).connect({table: schema.of(table, config)}) as connection:
         return connection.execute(f"SELECT * FROM {table}").to_arrow_table().to_pylist()
 
 
