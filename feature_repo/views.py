@@ -15,7 +15,7 @@ from feast.types import Float64, Int64, UnixTimestamp
 
 from ml.config import Config, Window
 from ml.features import request
-from ml.features.publish import folder
+from ml.features.history import folder
 
 SERVICE = "model_input"
 

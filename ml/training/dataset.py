@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.features.publish import digest
+from ml.features.history import digest
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve

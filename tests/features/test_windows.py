@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml.config import Config, Window, load
-from ml.features.publish import folder, publish_features
+from ml.features.history import folder
+from ml.features.publish import publish_features
 from ml.lake import schema
 from ml.lake.tables import Lake
 from tests import deployments
