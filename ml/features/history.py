@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,20 @@ class Published(Due):
 
     path: Path
 
+    def told(self) -> dict[str, str]:
+        """The publication as text, by which it can be made again: see `due_of`."""
+        return {"file": self.path.name, **_told(self)}
+
+
+def due_of(told: dict[str, str]) -> Due:
+    """The publication that `Published.told` tells of."""
+    return Due(
+        first=dt.date.fromisoformat(told["first"]),
+        last=dt.date.fromisoformat(told["last"]),
+        created=dt.datetime.fromisoformat(told["created"]),
+        initial=told["initial"] == "True",
+    )
+
 
 def folder(config: Config, window: Window) -> Path:
     """Where the snapshots of a view are published; another definition of the view is another folder."""
@@ -80,7 +94,7 @@ def digest(config: Config, window: Window, as_of: dt.datetime | None = None) -> 
 
 
 def rebuild(
-    config: Config, window: Window, published: list[Published], into: Path, versions: dict[str, int] | None = None
+    config: Config, window: Window, published: Sequence[Due], into: Path, versions: dict[str, int] | None = None
 ) -> list[Path]:
     """Make the same publications again from the lake alone.
 
@@ -121,13 +135,16 @@ def _part(rows: pa.Table, part: Due) -> pa.Table:
 
 def write(rows: pa.Table, due: Due, into: Path) -> Path:
     """Write the file of a publication; the same rows give the same bytes, and the bytes their name."""
-    told = {
+    return write_named(rows.replace_schema_metadata(_told(due)), into, f"{due.first}_{due.last}", ".parquet")
+
+
+def _told(due: Due) -> dict[str, str]:
+    return {
         "first": due.first.isoformat(),
         "last": due.last.isoformat(),
         "created": due.created.isoformat(),
         "initial": str(due.initial),
     }
-    return write_named(rows.replace_schema_metadata(told), into, f"{due.first}_{due.last}", ".parquet")
 
 
 def write_named(rows: pa.Table, into: Path, name: str, suffix: str) -> Path:
@@ -156,10 +173,4 @@ def _files(config: Config, window: Window) -> list[Path]:
 
 def _read(path: Path) -> Published:
     told = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
-    return Published(
-        path=path,
-        first=dt.date.fromisoformat(told["first"]),
-        last=dt.date.fromisoformat(told["last"]),
-        created=dt.datetime.fromisoformat(told["created"]),
-        initial=told["initial"] == "True",
-    )
+    return Published(**vars(due_of(told)), path=path)
