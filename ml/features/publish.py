@@ -57,7 +57,7 @@ def _due(config: Config, as_of: dt.datetime, newest: Published | None, connectio
     if newest is not None:
         follows = newest.last < last and newest.created < as_of
         return Due(newest.last + DAY, last, as_of, initial=False) if follows else None
-    (day,) = connection.execute("SELECT min(event_time)::DATE FROM events").fetchone() or (None,)
+    [(day,)] = connection.execute("SELECT min(event_time)::DATE FROM events").fetchall()
     if day is None or day >= last:
         return None
     created = dt.datetime.combine(last, dt.time(), dt.UTC) + dt.timedelta(hours=config.events.lag.value)

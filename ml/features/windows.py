@@ -50,7 +50,7 @@ def contributions(
     """
     key = config.entities[window.entity]
     first = f"event_time::DATE + {1 + window.delay}"
-    reach = newest and dt.datetime.combine(newest - dt.timedelta(days=window.delay + max(window.days)), dt.time(), dt.UTC)
+    reach = None if newest is None else _midnight(newest - dt.timedelta(days=window.delay + max(window.days)))
     recent = f" AND event_time >= {instant(reach)}" if reach else ""
     fresh = f" AND {{known}} > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"coalesce({window.column}, 0)"
@@ -72,7 +72,7 @@ def contributions(
 
 def history(config: Config, window: Window, until: dt.datetime) -> str:
     """SQL of the rows of all snapshots, from `events`, `labels` and `snapshot(m, created)`: consecutive midnights in order."""
-    days = [*window.days, _stay(window)]
+    longest = max(window.days)
     return f"""
     WITH known AS ({contributions(config, window, until)}),
     visible AS (
@@ -80,20 +80,19 @@ def history(config: Config, window: Window, until: dt.datetime) -> str:
         GROUP BY known_at
     ),
     contribution AS (
-        SELECT key, first, seen, sum(n) AS n, sum(x) AS x FROM known JOIN visible USING (known_at)
-        WHERE seen < first + {max(window.days)} GROUP BY ALL
+        SELECT key, first, seen, n, x FROM known JOIN visible USING (known_at) WHERE seen < first + {longest}
     ),
     entering AS (SELECT key, first AS m, sum(n)::INTEGER AS n, sum(x) AS x FROM contribution GROUP BY ALL),
     unseen AS (
-        SELECT key, snapshot.m, {_totals(days)} FROM contribution JOIN snapshot ON snapshot.m >= first AND snapshot.m < seen
-        GROUP BY ALL
+        SELECT key, snapshot.m, {_totals(window)}
+        FROM contribution JOIN snapshot ON snapshot.m >= first AND snapshot.m < seen WHERE first < seen GROUP BY ALL
     ),
     spine AS (
-        SELECT key, unnest(generate_series(min(m), least(max(m) + {max(window.days)}, last_m), INTERVAL 1 DAY))::DATE AS m
+        SELECT key, unnest(generate_series(min(m), least(max(m) + {longest}, last_m), INTERVAL 1 DAY))::DATE AS m
         FROM entering, (SELECT max(m) AS last_m FROM snapshot) GROUP BY key, last_m
     ),
     total AS (
-        SELECT key, m, {", ".join(f"{_slide('n', d)} AS n{d}, {_slide('x', d)} AS x{d}" for d in days)}
+        SELECT key, m, {_each(window, "{frame} - coalesce(unseen.{c}{d}, 0) AS {c}{d}")}
         FROM spine LEFT JOIN entering USING (key, m) LEFT JOIN unseen USING (key, m)
     )
     {_rows(config, window)}"""
@@ -103,11 +102,15 @@ def increment(config: Config, window: Window) -> str:
     """SQL of the same rows, from `contribution` and `snapshot`: a few midnights, in reach of which all contributions are."""
     return f"""
     WITH total AS (
-        SELECT key, snapshot.m, {_totals([*window.days, _stay(window)])}
+        SELECT key, snapshot.m, {_totals(window)}
         FROM contribution JOIN snapshot ON snapshot.m >= greatest(first, seen) AND snapshot.m <= first + {max(window.days)}
         WHERE seen < first + {max(window.days)} GROUP BY ALL
     )
     {_rows(config, window)}"""
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _stay(window: Window) -> int:
@@ -115,16 +118,15 @@ def _stay(window: Window) -> int:
     return max(window.days) + 1
 
 
-def _totals(days: list[int]) -> str:
-    def during(d: int) -> str:
-        return f"FILTER (snapshot.m < first + {d})"
-
-    return ", ".join(f"sum(n) {during(d)} AS n{d}, sum(x) {during(d)} AS x{d}" for d in days)
+def _totals(window: Window) -> str:
+    return _each(window, "sum({c}) FILTER (snapshot.m < first + {d}) AS {c}{d}")
 
 
-def _slide(column: str, days: int) -> str:
-    frame = f"PARTITION BY key ORDER BY m ROWS {days - 1} PRECEDING"
-    return f"coalesce(sum(entering.{column}) OVER ({frame}), 0) - coalesce(unseen.{column}{days}, 0)"
+def _each(window: Window, sql: str) -> str:
+    """The expression for n and x of every window, and for n as long as an entity stays."""
+    columns = [(column, days) for days in window.days for column in "nx"] + [("n", _stay(window))]
+    frame = "coalesce(sum(entering.{c}) OVER (PARTITION BY key ORDER BY m ROWS {before} PRECEDING), 0)"
+    return ", ".join(sql.format(c=c, d=d, frame=frame.format(c=c, before=d - 1)) for c, d in columns)
 
 
 def _rows(config: Config, window: Window) -> str:
