@@ -126,9 +126,9 @@ def plant_backdated_file(config: Config) -> None:
 
 
 def plant_file_ingested_with_an_old_as_of(config: Config) -> None:
-    """The same file, and whoever ingests it says that it is still January."""
+    """The same file, and whoever ingests it says that it is still yesterday."""
     _backdated(config)
-    villages.ingest(config, AS_OF - 10 * DAY)
+    villages.ingest(config, AS_OF - DAY)
 
 
 PLANTS = [
