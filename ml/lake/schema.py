@@ -8,7 +8,10 @@ from ml.config import Config
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
-EVENTS, LABELS, QUARANTINE, BATCHES = "events", "labels", "quarantine", "batches"
+EVENTS, LABELS, QUARANTINE, READMISSIONS, BATCHES = "events", "labels", "quarantine", "readmissions", "batches"
+
+# What can become of a row; in the quarantine it is open until it was accepted or rejected.
+ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
 
 
 def events(config: Config) -> pa.Schema:
@@ -51,6 +54,21 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
+# One row a quarantined row and attempt: `batch_id` is the attempt, `source` and `row` say which row of which batch was tried.
+READMISSIONS_SCHEMA = pa.schema(
+    [
+        pa.field("batch_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("actor", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("known_at", INSTANT, nullable=False),
+    ]
+)
+
 BATCHES_SCHEMA = pa.schema(
     [
         pa.field("batch_id", pa.string(), nullable=False),
@@ -73,5 +91,6 @@ def of(table: str, config: Config) -> pa.Schema:
         EVENTS: events(config),
         LABELS: LABELS_SCHEMA,
         QUARANTINE: QUARANTINE_SCHEMA,
+        READMISSIONS: READMISSIONS_SCHEMA,
         BATCHES: BATCHES_SCHEMA,
     }[table]

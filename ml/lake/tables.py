@@ -8,14 +8,26 @@ become visible in the same instant: a batch that was interrupted is committed ag
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import fcntl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+# Delta Lake forgets versions and transaction identifiers after 30 days unless told otherwise; a registered model names versions
+# for as long as it exists, and a file may come back after years.
+PROPERTIES = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+}
+# A reader skips row groups by their range of times; this is also the number of rows that DuckDB takes in hand at once.
+WRITER = WriterProperties(compression="ZSTD", max_row_group_size=122_880)
 
 
 class Lake:
@@ -48,27 +60,53 @@ class Lake:
         """Newest version of each table: what a training set is read at, and what its record keeps."""
         return {table: self.version(table) for table in tables}
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Take turns with every other process that writes to this lake; a process that dies gives its turn back."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def append_batches(self, table: str, rows: pa.Table) -> int:
         """Commit rows, leaving out batches that are already in; the whole commit becomes visible at once.
 
+        Whoever commits one of the same batches at the same moment makes this commit fail, not double: then the batches are
+        looked up again.
+
         Args:
-                rows: table whose `batch_id` says which batch a row belongs to.
+            rows: table whose `batch_id` says which batch a row belongs to.
 
         Returns:
             Number of rows that this call added.
         """
-        found = self.open(table)
+        found = self.open(table) or self._create(table, rows.schema)
         batches = sorted(pc.unique(rows["batch_id"]).to_pylist())
-        fresh = [b for b in batches if found is None or found.transaction_version(b) is None]
-        if len(fresh) < len(batches):
-            rows = rows.filter(pc.is_in(rows["batch_id"], pa.array(fresh, pa.string())))
-        self._commit(table, rows, fresh)
-        return int(rows.num_rows)
+        while True:
+            fresh = [b for b in batches if found.transaction_version(b) is None]
+            added = rows if fresh == batches else rows.filter(pc.is_in(rows["batch_id"], pa.array(fresh, pa.string())))
+            if not fresh:
+                return 0
+            properties = CommitProperties(app_transactions=[Transaction(batch, 1) for batch in fresh])
+            seen = found.version()
+            try:
+                write_deltalake(found, added, mode="append", commit_properties=properties, writer_properties=WRITER)
+            except CommitFailedError:
+                found = DeltaTable(self.uri(table))
+                if found.version() == seen:
+                    raise
+                continue
+            return int(added.num_rows)
 
-    def _commit(self, table: str, rows: pa.Table, transactions: list[str]) -> None:
-        if transactions:
-            properties = CommitProperties(app_transactions=[Transaction(t, 1) for t in transactions])
-            write_deltalake(self.uri(table), rows, mode="append", commit_properties=properties)
+    def _create(self, table: str, columns: pa.Schema) -> DeltaTable:
+        """An empty table, made by this process or by another one at the same moment."""
+        try:
+            return DeltaTable.create(self.uri(table), columns, mode="error", configuration=PROPERTIES)
+        except DeltaError:
+            found = self.open(table)
+            if found is None:
+                raise
+            return found
 
     def committed(self, table: str, batches: Iterable[str]) -> set[str]:
         """Those of the batches that are in a table."""

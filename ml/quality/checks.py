@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +15,7 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import suites
-from ml.quality.landing import LandingFile, Raw
+from ml.quality.landing import Raw
 from ml.quality.parse import columns_of
 
 VOLUME_FILES = 28
@@ -23,12 +25,11 @@ VOLUME_FILES = 28
 class Rows:
     """Rows of several files on their way through the checks.
 
-    `frame`, `file` (which of the files) and `number` (data row in it, from 1) are aligned; `reasons` holds by position why a
+    `table`, `file` (which of the files) and `number` (data row in it, from 1) are aligned; `reasons` holds by position why a
     row is set aside, `rejected` marks repeats of rows that are in already.
     """
 
-    files: list[LandingFile]
-    frame: pd.DataFrame
+    table: pa.Table
     file: np.ndarray
     number: np.ndarray
     reasons: dict[int, list[str]] = field(default_factory=dict)
@@ -85,9 +86,17 @@ def check_file(config: Config, raw: Raw, kind: str, usual: list[int]) -> tuple[l
         "rows_low": max(1, int(config.events.volume_low.value * (median or 0))),
         "rows_high": None if median is None else int(config.events.volume_high.value * median),
     }
-    for failure in suites.run(suites.load(section.suite).file, raw.table.to_pandas(), parameters):
+    suite = suites.load(section.suite).file
+    for failure in suites.run(suite, _spoken_of(suite, raw.table), parameters):
         (problems if failure.critical else warnings).append(failure.told)
     return problems, warnings
+
+
+def _spoken_of(suite: tuple[dict[str, Any], ...], table: pa.Table) -> pd.DataFrame:
+    """The columns that a file's suite needs; counting rows needs none."""
+    named = [e.get("kwargs", {}).get("column") for e in suite if not e["type"].startswith("expect_table_row_count")]
+    columns = table.column_names if None in named else [c for c in table.column_names if c in named]
+    return table.select(columns).to_pandas() if columns else pd.DataFrame(index=range(table.num_rows))
 
 
 def check_types(config: Config, unreadable: dict[str, np.ndarray], raw: Raw, kind: str) -> list[str]:
@@ -114,16 +123,18 @@ def readable_as(config: Config, column: str) -> str:
     return "a number" if column in config.measures else "text"
 
 
-def join(config: Config, kind: str, files: list[LandingFile], raws: list[Raw], parsed: list[tuple]) -> Rows:
+def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table, dict[str, np.ndarray]]]) -> Rows:
     """Put the rows of several files behind each other; unreadable values are the first reasons."""
     lengths = [raw.table.num_rows for raw in raws]
+    table = pa.concat_tables([columns for columns, _ in parsed])
+    if kind == "labels" and "source" not in table.column_names:
+        table = table.append_column("source", pa.nulls(table.num_rows, pa.string()))
     rows = Rows(
-        files=files,
-        frame=pd.concat([frame for frame, _ in parsed], ignore_index=True),
-        file=np.repeat(np.arange(len(files)), lengths),
-        number=np.concatenate([np.asarray(raw.rows, dtype=np.int64) for raw in raws]),
+        table=table,
+        file=np.repeat(np.arange(len(raws)), lengths),
+        number=np.concatenate([raw.rows for raw in raws]),
+        rejected=np.zeros(table.num_rows, dtype=bool),
     )
-    rows.rejected = np.zeros(len(rows.frame), dtype=bool)
     named = columns_of(config, kind)
     offset = 0
     for raw, (_, unreadable), length in zip(raws, parsed, lengths, strict=True):
@@ -138,16 +149,17 @@ def join(config: Config, kind: str, files: list[LandingFile], raws: list[Raw], p
 def check_rows(config: Config, as_of: dt.datetime, rows: Rows, kind: str) -> None:
     """Run the suite's `rows` on all rows: critical failures become reasons, the others warnings of their files."""
     section = config.events if kind == "events" else config.labels
-    if section.suite is None or rows.frame.empty:
+    if section.suite is None or rows.table.num_rows == 0:
         return
     suite = suites.load(section.suite)
-    unknown = suite.columns() - set(rows.frame)
+    has = rows.table.column_names
+    unknown = suite.columns() - set(has)
     if unknown:
-        raise ValueError(f"{section.suite}: checks {sorted(unknown)}, which are not in {kind}.columns {sorted(rows.frame)}")
+        raise ValueError(f"{section.suite}: checks {sorted(unknown)}, which are not in {kind}.columns {sorted(has)}")
     now = pd.Timestamp(as_of)
     parameters = {"as_of": now, "earliest": now - pd.Timedelta(days=config.events.oldest.value)}
     unreadable = set(rows.reasons)
-    for failure in suites.run(suite.rows, rows.frame, parameters, rows=True):
+    for failure in suites.run_rows(suite.rows, rows.table, parameters):
         if not failure.critical:
             for number in np.unique(rows.file[failure.rows]):
                 rows.warnings.setdefault(int(number), []).append(failure.told)
@@ -160,59 +172,69 @@ def check_rows(config: Config, as_of: dt.datetime, rows: Rows, kind: str) -> Non
 
 def find_repeats(lake: Lake, schema_of_events: pa.Schema, rows: Rows) -> None:
     """An event that is in already is rejected when it is the same, and set aside when it says something else."""
-    own = [f.digest for f in rows.files]
     values = [c for c in schema_of_events.names if c not in ("known_at", "batch_id")]
-    good = np.flatnonzero(rows.good())
-    new = rows.frame.loc[good, values].assign(position=good)
     same = " AND ".join(f"new.{c} IS NOT DISTINCT FROM old.{c}" for c in values)
     with lake.connect({schema.EVENTS: schema_of_events}) as connection:
-        connection.register("new", new)
-        found = connection.execute(
-            f"SELECT position, bool_or({same}) AS same, min(old.batch_id) AS batch FROM new "
-            f"JOIN {schema.EVENTS} old USING (event_id) WHERE NOT list_contains($own, old.batch_id) GROUP BY position",
-            {"own": own},
-        ).fetchall()
+        connection.register("new", _good(rows, values))
+        if connection.execute(f"SELECT count(*) FROM {schema.EVENTS} SEMI JOIN new USING (event_id)").fetchone() != (0,):
+            _told_before(connection, same, rows)
+            connection.register("new", _good(rows, values))
+        repeated = connection.execute(
+            "WITH told AS (SELECT event_id, count(*) AS times FROM new GROUP BY event_id HAVING times > 1) "
+            f"SELECT position, times, {', '.join(values)} FROM new JOIN told USING (event_id) ORDER BY position"
+        ).df()
+    for event, group in repeated.groupby("event_id", sort=False):
+        positions = group["position"].to_numpy()
+        if len(group[values].drop_duplicates()) == 1:
+            rows.rejected[positions[1:]] = True
+        else:
+            for position in positions:
+                rows.set_aside(position, f"event_id: {event!r} occurs {len(group)} times here with different values")
+
+
+def _good(rows: Rows, columns: list[str]) -> pa.Table:
+    """Those columns of the rows that nothing speaks against so far, and the rows' `position`."""
+    good = rows.good()
+    told = rows.table.select(columns).append_column("position", pa.array(np.arange(len(good))))
+    return told if good.all() else told.filter(pa.array(good))
+
+
+def _told_before(connection: duckdb.DuckDBPyConnection, same: str, rows: Rows) -> None:
+    found = connection.execute(
+        f"SELECT position, bool_or({same}) AS same, min(old.batch_id) AS batch FROM new "
+        f"JOIN {schema.EVENTS} old USING (event_id) GROUP BY position"
+    ).fetchall()
     for position, same_values, batch in found:
         if same_values:
             rows.rejected[position] = True
         else:
             rows.set_aside(position, f"event_id: delivered before with other values, in batch {batch[:12]}")
-    left = rows.frame.loc[np.flatnonzero(rows.good()), values]
-    for event, group in left[left.duplicated("event_id", keep=False)].groupby("event_id", sort=False):
-        if len(group.drop_duplicates()) == 1:
-            rows.rejected[group.index[1:]] = True
-        else:
-            for position in group.index:
-                rows.set_aside(position, f"event_id: {event!r} occurs {len(group)} times here with different values")
 
 
-def match_labels(lake: Lake, schema_of_events: pa.Schema, accepted: list[pa.Table], rows: Rows) -> None:
-    """A label needs an event; the same answer again is rejected; two answers of one source at one time are set aside."""
-    own = [f.digest for f in rows.files]
+def match_labels(lake: Lake, schema_of_events: pa.Schema, accepted: pa.Table | None, rows: Rows) -> None:
+    """A label needs an event; the same answer again is rejected; two answers of one source at one time are set aside.
+
+    Args:
+        accepted: events that come into the lake together with these labels.
+    """
     values = ["event_id", "label", "source", "reported_at"]
-    if "source" not in rows.frame:
-        rows.frame["source"] = None
-    good = np.flatnonzero(rows.good())
-    new = rows.frame.loc[good, values].assign(position=good)
-    fresh = pa.concat_tables([t.select(["event_id"]) for t in accepted]) if accepted else None
+    fresh = pa.table({"event_id": pa.array([], pa.string())}) if accepted is None else accepted.select(["event_id"])
     with lake.connect({schema.EVENTS: schema_of_events, schema.LABELS: schema.LABELS_SCHEMA}) as connection:
-        connection.register("new", new)
-        connection.register("fresh", fresh or pa.table({"event_id": pa.array([], pa.string())}))
+        connection.register("new", _good(rows, values))
+        connection.register("fresh", fresh)
         unknown = connection.execute(
-            f"SELECT position FROM new WHERE event_id NOT IN (SELECT event_id FROM {schema.EVENTS}) "
-            "AND event_id NOT IN (SELECT event_id FROM fresh)"
+            "WITH missing AS (SELECT event_id, position FROM new ANTI JOIN fresh USING (event_id)) "
+            f"SELECT position FROM missing ANTI JOIN {schema.EVENTS} USING (event_id)"
         ).fetchall()
         repeated = connection.execute(
             f"SELECT DISTINCT position FROM new JOIN {schema.LABELS} old USING (event_id) "
-            "WHERE new.label = old.label AND new.source IS NOT DISTINCT FROM old.source "
-            "AND new.reported_at = old.reported_at AND NOT list_contains($own, old.batch_id)",
-            {"own": own},
+            "WHERE new.label = old.label AND new.source IS NOT DISTINCT FROM old.source AND new.reported_at = old.reported_at"
         ).fetchall()
     for (position,) in unknown:
         rows.set_aside(position, "event_id: a label for an event that was never seen")
     for (position,) in repeated:
         rows.rejected[position] = True
-    left = rows.frame.loc[np.flatnonzero(rows.good()), values]
+    left = _good(rows, values).to_pandas().set_index("position")
     rows.rejected[left.index[left.duplicated()]] = True
     left = left[~left.duplicated()]
     for position in left.index[left.duplicated(["event_id", "source", "reported_at"], keep=False)]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
@@ -27,6 +29,11 @@ class LandingFile:
     kind: str
     digest: str
 
+    @property
+    def name(self) -> str:
+        """The file's name as text, whatever bytes it is made of."""
+        return os.fsencode(self.path.name).decode(errors="backslashreplace")
+
 
 @dataclass(frozen=True)
 class Malformed:
@@ -37,13 +44,18 @@ class Malformed:
     expected: int
     found: int
 
+    @property
+    def reason(self) -> str:
+        """Why the line is set aside."""
+        return f"the line has {self.found} fields, expected {self.expected}"
+
 
 @dataclass(frozen=True)
 class Raw:
     """A file as it was delivered: columns by their own names, `rows` the data row numbers, from 1, of the table's rows."""
 
     table: pa.Table
-    rows: list[int]
+    rows: np.ndarray
     malformed: list[Malformed]
 
 
@@ -66,30 +78,45 @@ def find_files(config: Config) -> list[LandingFile]:
     return found
 
 
-def read(path: Path) -> Raw:
+def read(file: LandingFile) -> Raw:
     """Read a landing file without interpreting it: Parquet with its types, CSV as text.
 
     Raises:
-        Unreadable: zero bytes, truncated, not the format that the name says, not UTF-8, or a column name twice.
+        Unreadable: zero bytes, truncated, not the format that the name says, not UTF-8, a column name twice, or not the content
+            any more that the file was found with.
     """
-    if path.stat().st_size == 0:
+    content = file.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != file.digest:
+        raise Unreadable("the file was written to while it was read; wait until it is whole")
+    return read_as(file.path.suffix, content)
+
+
+def read_as(suffix: str, content: bytes) -> Raw:
+    """Read what a file of that suffix holds.
+
+    Raises:
+        Unreadable: zero bytes, truncated, not the format that the suffix says, not UTF-8, or a column name twice.
+    """
+    if not content:
         raise Unreadable("the file has zero bytes")
     try:
-        raw = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"not readable as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+        raw = _read_parquet(content) if suffix == ".parquet" else _read_csv(content)
+        raw.table.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"not readable as {suffix[1:]}: {str(error).splitlines()[0]}") from error
     names = raw.table.column_names
     if len(set(names)) < len(names):
         raise Unreadable(f"column names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
     return raw
 
 
-def _read_parquet(path: Path) -> Raw:
-    table = pq.read_table(path)
-    return Raw(table, list(range(1, table.num_rows + 1)), [])
+def _read_parquet(content: bytes) -> Raw:
+    table = pq.ParquetFile(pa.BufferReader(content)).read()
+    plain = [column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in table.columns]
+    return Raw(pa.table(plain, names=table.column_names), np.arange(1, table.num_rows + 1), [])
 
 
-def _read_csv(path: Path) -> Raw:
+def _read_csv(content: bytes) -> Raw:
     malformed: list[Malformed] = []
 
     def set_aside(row: pc.InvalidRow) -> str:
@@ -97,17 +124,15 @@ def _read_csv(path: Path) -> Raw:
         return "skip"
 
     parse = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)
-    with path.open("rb") as file:
-        header = file.readline()
+    header = content.partition(b"\n")[0] + b"\n"
     names = pc.read_csv(pa.BufferReader(header), parse_options=pc.ParseOptions(newlines_in_values=True)).column_names
     table = pc.read_csv(
-        path,
+        pa.BufferReader(content),
         read_options=pc.ReadOptions(use_threads=False),
         parse_options=parse,
         convert_options=pc.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
         ),
     )
-    wrong = {m.row for m in malformed}
-    total = table.num_rows + len(malformed)
-    return Raw(table, [row for row in range(1, total + 1) if row not in wrong], malformed)
+    numbers = np.arange(1, table.num_rows + len(malformed) + 1)
+    return Raw(table, np.setdiff1d(numbers, [line.row for line in malformed], assume_unique=True), malformed)

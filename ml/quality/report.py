@@ -42,6 +42,21 @@ def note(told: list[FileReport]) -> str:
         f"{len(told)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
         *[f"- {count:,} × {reason}" for reason, count in reasons.most_common(10)],
         *[f"- warning, {report.file}: {warning}" for report in told for warning in report.warnings][:10],
-        *[f"- STOPPED {report.file}: {problem}" for report in told for problem in report.stopped],
+        *[f"- STOPPED {line}" for line in stopped(told)],
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
+
+
+def stopped(told: list[FileReport]) -> list[str]:
+    """Each problem of each file that was stopped as a whole."""
+    return [printable(f"{report.file}: {problem}") for report in told for problem in report.stopped]
+
+
+def printable(text: str) -> str:
+    """The text in one line, with everything escaped that moves a cursor, changes colours or hides."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def reason_of(told: str) -> str:
+    """A reason without the value that was observed, so that equal faults are counted together."""
+    return told.split(", observed")[0]

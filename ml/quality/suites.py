@@ -7,19 +7,35 @@ configurations, with a `reason`; `{$PARAMETER: name}` takes a value that the cal
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from ml.config import PROJECT
 
 ROW = "__row"
+SAMPLE = 10_000
+# Expectations that answer about each value from that value alone, so that they need to see it once however often it occurs.
+BY_VALUE = {
+    "expect_column_values_to_be_between",
+    "expect_column_values_to_be_in_set",
+    "expect_column_values_to_be_null",
+    "expect_column_values_to_match_regex",
+    "expect_column_values_to_not_be_in_set",
+    "expect_column_values_to_not_be_null",
+    "expect_column_values_to_not_match_regex",
+    "expect_column_value_lengths_to_be_between",
+    "expect_column_value_lengths_to_equal",
+}
 
 
 class CheckBroken(RuntimeError):
@@ -58,7 +74,11 @@ class Suite:
         return {e["kwargs"]["column"] for e in (*self.file, *self.rows) if "column" in e.get("kwargs", {})}
 
 
-@cache
+def digest(path: str) -> str:
+    """SHA-256 of a suite file: what it answers about equal rows depends on nothing else."""
+    return hashlib.sha256((PROJECT / path).read_bytes()).hexdigest()
+
+
 def load(path: str) -> Suite:
     """Read a suite file, path relative to the project.
 
@@ -87,48 +107,113 @@ def _context() -> Any:
     return context
 
 
-def run(
-    entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any], rows: bool = False
-) -> list[Failure]:
-    """Validate a frame and return what failed.
+def run(entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure]:
+    """Validate a frame as a whole and return what failed.
 
     Args:
         entries: one of the lists of a `Suite`.
         frame: the data; its index is ignored.
         parameters: values for `$PARAMETER`.
-        rows: whether to name every failing row (needed to set rows aside).
 
     Raises:
         CheckBroken: an expectation raised instead of answering.
     """
-    import great_expectations as gx
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    return [failure for failure in _answers(entries, frame, parameters, "SUMMARY") if failure is not None]
 
-    if not entries:
-        return []
-    numbered = frame.assign(**{ROW: np.arange(len(frame))}) if rows else frame
-    source = _context().data_sources.add_or_update_pandas("frames")
-    batch = (
-        source.add_dataframe_asset("frame")
-        .add_batch_definition_whole_dataframe("whole")
-        .get_batch(batch_parameters={"dataframe": numbered})
-    )
-    suite = gx.ExpectationSuite(
-        name="suite",
-        expectations=[
-            ExpectationConfiguration(
-                type=e["type"], kwargs=dict(e.get("kwargs", {})), severity=e["severity"], meta={"reason": e["reason"]}
-            ).to_domain_obj()
-            for e in entries
-        ],
-    )
+
+def run_rows(entries: tuple[dict[str, Any], ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
+    """Validate rows and return what failed, naming every failing row, in the order of the entries.
+
+    Args:
+        entries: one of the lists of a `Suite`.
+        table: the rows, shape (n_rows, n_columns).
+        parameters: values for `$PARAMETER`.
+
+    Raises:
+        CheckBroken: an expectation raised instead of answering.
+    """
+    answers: dict[int, Failure | None] = {}
+    by_column: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        if entry["type"] in BY_VALUE and "mostly" not in entry["kwargs"]:
+            by_column.setdefault(entry["kwargs"]["column"], []).append(number)
+    for column, numbers in by_column.items():
+        values, codes = _distinct(table[column])
+        asked = tuple(entries[number] for number in numbers)
+        found = _row_answers(asked, pd.DataFrame({column: values.to_pandas()}), parameters)
+        answers |= zip(numbers, [f and _everywhere(f, codes) for f in found], strict=True)
+    rest = [number for number in range(len(entries)) if number not in answers]
+    if rest:
+        found = _row_answers(tuple(entries[number] for number in rest), table.to_pandas(), parameters)
+        answers |= zip(rest, found, strict=True)
+    return [failure for _, failure in sorted(answers.items()) if failure is not None]
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """Values that hold every value of a column, and which of them each row has; nearly unique ones stay as they are."""
+    sample = column.slice(0, SAMPLE)
+    if 2 * pc.count_distinct(sample, mode="all").as_py() > len(sample):
+        return column.combine_chunks(), np.arange(len(column))
+    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
+    return encoded.dictionary, encoded.indices.to_numpy()
+
+
+def _everywhere(failure: Failure, codes: np.ndarray) -> Failure:
+    """A failure of single values as the failure of all rows that have them."""
+    value = dict(zip(failure.rows.tolist(), failure.values, strict=True))
+    failing = np.zeros(int(codes.max(initial=-1)) + 1, dtype=bool)
+    failing[failure.rows] = True
+    rows = np.flatnonzero(failing[codes])
+    values = tuple(value[code] for code in codes[rows].tolist())
+    return replace(failure, rows=rows, values=values, observed=_share(len(rows), len(codes), values))
+
+
+def _share(count: int, total: int, values: tuple[Any, ...]) -> str:
+    sample = ", ".join(list(dict.fromkeys(map(str, values[:20])))[:5])
+    return f"{count} of {total} values ({100 * count / max(total, 1):.3g} %), such as {sample}"
+
+
+def _row_answers(entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure | None]:
     complete = {
         "result_format": "COMPLETE",
         "unexpected_index_column_names": [ROW],
         "return_unexpected_index_query": False,
     }
-    result = batch.validate(suite, result_format=complete if rows else "SUMMARY", expectation_parameters=parameters)
-    return [_failure(r) for r in result.results if not r.success]
+    return _answers(entries, frame.assign(**{ROW: np.arange(len(frame))}), parameters, complete)
+
+
+def _answers(
+    entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
+) -> list[Failure | None]:
+    """For each entry None where it holds, or its failure."""
+    import great_expectations as gx
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    if not entries:
+        return []
+    source = _context().data_sources.add_or_update_pandas("frames")
+    batch = (
+        source.add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("whole")
+        .get_batch(batch_parameters={"dataframe": frame})
+    )
+    suite = gx.ExpectationSuite(
+        name="suite",
+        expectations=[
+            ExpectationConfiguration(
+                type=e["type"],
+                kwargs=dict(e.get("kwargs", {})),
+                severity=e["severity"],
+                meta={"reason": e["reason"], "entry": number},
+            ).to_domain_obj()
+            for number, e in enumerate(entries)
+        ],
+    )
+    result = batch.validate(suite, result_format=result_format, expectation_parameters=parameters)
+    answers: dict[int, Failure | None] = {
+        r.expectation_config.meta["entry"]: None if r.success else _failure(r) for r in result.results
+    }
+    return [answers[number] for number in range(len(entries))]
 
 
 def _failure(result: Any) -> Failure:
@@ -141,9 +226,7 @@ def _failure(result: Any) -> Failure:
     found = result.result
     index = found.get("unexpected_index_list") or []
     if "unexpected_count" in found:
-        share = found["unexpected_percent"] or 0.0
-        sample = ", ".join(str(v) for v in list(dict.fromkeys(map(str, found["partial_unexpected_list"])))[:5])
-        observed = f"{found['unexpected_count']} of {found['element_count']} values ({share:.3g} %), such as {sample}"
+        observed = _share(found["unexpected_count"], found["element_count"], tuple(found["partial_unexpected_list"]))
     else:
         observed = str(found.get("observed_value", "not there"))
     column = told.kwargs.get("column", "the file")

@@ -8,28 +8,22 @@ that mends it. The other files go on.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.quality import checks, landing
+from ml.quality import accept, checks, content, landing, staging
+from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
 from ml.quality.landing import LandingFile, Raw
 from ml.quality.parse import parse
-from ml.quality.report import FileReport, note
-
-Tables = dict[str, list[pa.Table]]
+from ml.quality.report import FileReport, note, reason_of, stopped
+from ml.quality.staging import Record, Tables
 
 
 @dataclass(frozen=True)
@@ -46,23 +40,14 @@ class Validation:
     note: str
 
 
-def staging(config: Config, staged: str) -> Path:
-    """Folder of the staged rows of a validation."""
-    return config.home / "staging" / staged
-
-
 def validate_batch(config: Config, as_of: dt.datetime) -> Validation:
-    """Check all landing files that are not in the lake yet and stage what is to be loaded."""
+    """Check all landing files that are not in the lake yet and stage what is to be loaded; finish a load that was cut off."""
     lake = Lake(config.lake)
-    files = landing.find_files(config)
-    seen = lake.committed(schema.BATCHES, [f.digest for f in files])
-    new = {file.digest: file for file in reversed(files) if file.digest not in seen}
-    state = [sorted(new), as_of.isoformat(), config.fingerprint, lake.versions([schema.EVENTS, schema.LABELS])]
-    staged = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]
-    folder = staging(config, staged)
-    if not folder.exists():
-        _stage(config, as_of, lake, [f for f in files if new.get(f.digest) is f], folder)
-    told = [FileReport(**report) for report in json.loads((folder / "reports.json").read_text())]
+    if staging.is_interrupted(lake):
+        with lake.writing():
+            staging.finish_interrupted(config, lake)
+    staged = stage(config, as_of, lake, landing.find_files(config))
+    told = reports(config, staged)
     return Validation(
         staged=staged,
         files=len(told),
@@ -70,46 +55,53 @@ def validate_batch(config: Config, as_of: dt.datetime) -> Validation:
         accepted=sum(r.accepted for r in told),
         quarantined=sum(r.quarantined for r in told),
         rejected=sum(r.rejected for r in told),
-        stopped=tuple(f"{r.file}: {problem}" for r in told for problem in r.stopped),
+        stopped=tuple(stopped(told)),
         note=note(told),
     )
 
 
-def _stage(config: Config, as_of: dt.datetime, lake: Lake, files: list[LandingFile], folder: Path) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+def reports(config: Config, staged: str) -> list[FileReport]:
+    """What became of each file of a validation."""
+    return [FileReport(**report) for report in staging.read(config, staged).reports]
+
+
+def stage(config: Config, as_of: dt.datetime, lake: Lake, files: list[LandingFile]) -> str:
+    """Check those of the files that are not in the lake yet and return the address under which their rows are staged."""
+    # The state is read first: whatever moves while the rows are judged is then noticed by the load.
+    state = staging.state(config, lake)
+    seen = lake.committed(schema.BATCHES, [f.digest for f in files])
+    new = {file.digest: file for file in reversed(files) if file.digest not in seen}
+    staged = staging.address(config, lake, [sorted(new), as_of.isoformat(), asdict(state)])
+    with staging.staging(config):
+        if not staging.is_staged(config, staged):
+            tables: Tables = {name: [] for name in staging.ORDER}
+            arrived = arrival(config, lake, as_of)
+            told: dict[str, FileReport] = {}
+            for kind in ("events", "labels"):
+                mine = [f for f in files if new.get(f.digest) is f and f.kind == kind]
+                told |= _judge_files(config, as_of, lake, mine, kind, arrived, tables)
+            in_order = [told[f.digest] for f in files if new.get(f.digest) is f]
+            batches = tuple(report.batch_id for report in in_order if not report.stopped)
+            staging.write(config, staged, tables, Record(state, batches, tuple(map(asdict, in_order))))
+    return staged
+
+
+def _judge_files(
+    config: Config, as_of: dt.datetime, lake: Lake, files: list[LandingFile], kind: str, arrived: Arrival, tables: Tables
+) -> dict[str, FileReport]:
+    """Sort the rows of files of one kind into the tables; the report on each file by its digest."""
     reports: dict[str, FileReport] = {}
-    tables: Tables = {name: [] for name in (schema.EVENTS, schema.LABELS, schema.QUARANTINE, schema.BATCHES)}
-    for kind in ("events", "labels"):
-        _stage_kind(config, as_of, lake, [f for f in files if f.kind == kind], kind, tables, reports)
-    for name, parts in tables.items():
-        if parts:
-            pq.write_table(pa.concat_tables(parts), partial / f"{name}.parquet")
-    (partial / "reports.json").write_text(json.dumps([asdict(reports[f.digest]) for f in files]))
-    partial.rename(folder)
-
-
-def _stage_kind(
-    config: Config,
-    as_of: dt.datetime,
-    lake: Lake,
-    files: list[LandingFile],
-    kind: str,
-    tables: Tables,
-    reports: dict[str, FileReport],
-) -> None:
     usual = checks.usual_volume(lake) if kind == "events" else []
     kept, raws, parsed, warnings = [], [], [], []
     for file in files:
         try:
-            raw = landing.read(file.path)
+            raw = landing.read(file)
         except landing.Unreadable as error:
             reports[file.digest] = _stopped(as_of, file, 0, [str(error)])
             continue
         problems, told = checks.check_file(config, raw, kind, usual)
         if not problems:
-            frame, unreadable = parse(raw.table, config, kind)
+            columns, unreadable = parse(raw.table, config, kind)
             problems = checks.check_types(config, unreadable, raw, kind)
         rows = raw.table.num_rows + len(raw.malformed)
         if problems:
@@ -118,102 +110,55 @@ def _stage_kind(
         usual.append(rows)
         kept.append(file)
         raws.append(raw)
-        parsed.append((frame, unreadable))
+        parsed.append((columns, unreadable))
         warnings.append(told)
-    if not kept:
-        return
-    rows = checks.join(config, kind, kept, raws, parsed)
-    checks.check_rows(config, as_of, rows, kind)
-    events = schema.events(config)
-    if kind == "events":
-        checks.find_repeats(lake, events, rows)
-    else:
-        checks.match_labels(lake, events, tables[schema.EVENTS], rows)
-    for number, (file, raw, told) in enumerate(zip(kept, raws, warnings, strict=True)):
-        reports[file.digest] = _collect(config, as_of, rows, number, raw, tables, told)
+    if kept:
+        joined = checks.join(config, kind, raws, parsed)
+        accept.judge(config, as_of, lake, kind, joined, tables)
+        accept.collect(config, kind, joined, arrived, [file.digest for file in kept], tables)
+        for number, (file, raw, told) in enumerate(zip(kept, raws, warnings, strict=True)):
+            reports[file.digest] = _account(arrived.at, joined, number, file, raw, tables, told)
+    return reports
 
 
 def _stopped(as_of: dt.datetime, file: LandingFile, rows: int, problems: list[str]) -> FileReport:
+    quoted = "'" + file.name.replace("'", "'\\''") + "'"
     mend = (
         f"mend the file or have it sent again, then run `python -m ml ingest --as-of {as_of:%Y-%m-%dT%H:%M:%SZ}`; "
-        f"to go on without it, run `python -m ml discard --file '{file.path.name}'`"
+        f"to go on without it, run `python -m ml discard --file {quoted}`"
     )
-    return FileReport(file.path.name, file.digest, file.kind, rows, rejected=rows, stopped=(*problems, mend))
+    return FileReport(file.name, file.digest, file.kind, rows, rejected=rows, stopped=(*problems, mend))
 
 
-def known_at(config: Config, as_of: dt.datetime, times: pd.Series) -> pd.Series:
-    """When rows of these times were known here: an archive by the live feed's cadence, all else from `as_of` on.
-
-    Args:
-        times: UTC instants, shape (n_rows,).
-    """
-    arrival = pd.Timestamp(as_of).as_unit("us")
-    if as_of > config.archive_until:
-        return pd.Series(arrival, index=times.index)
-    daily = times.dt.floor("D") + pd.Timedelta(days=1) + pd.Timedelta(hours=config.events.lag.value)
-    return daily.clip(upper=arrival)
-
-
-def _collect(
-    config: Config, as_of: dt.datetime, rows: Rows, number: int, raw: Raw, tables: Tables, warnings: list[str]
+def _account(
+    known_at: dt.datetime, rows: Rows, number: int, file: LandingFile, raw: Raw, tables: Tables, warnings: list[str]
 ) -> FileReport:
-    """Sort the rows of one file into the tables and account for each."""
-    file = rows.files[number]
+    """Set the bad rows of one file aside and account for all of them."""
     mine = np.flatnonzero(rows.file == number)
-    good = mine[rows.good()[mine]]
-    aside = [int(position) for position in mine if int(position) in rows.reasons]
-    frame = rows.frame.loc[good]
-    stamp = pd.Timestamp(as_of).as_unit("us")
-    if file.kind == "events":
-        frame = frame.assign(known_at=known_at(config, as_of, frame["event_time"]), batch_id=file.digest)
-        tables[schema.EVENTS].append(_table(frame, schema.events(config)))
-        if config.labels.column is not None:
-            told = frame[frame["label"].notna()]
-            matured = (told["event_time"] + config.label_delay).astype("datetime64[us, UTC]")
-            answered = told.assign(source=None, reported_at=matured, known_at=np.maximum(matured, told["known_at"]))
-            tables[schema.LABELS].append(_table(answered, schema.LABELS_SCHEMA))
-    else:
-        frame = frame.assign(known_at=known_at(config, as_of, frame["reported_at"]), batch_id=file.digest)
-        tables[schema.LABELS].append(_table(frame, schema.LABELS_SCHEMA))
-    reasons = Counter(reason.split(", observed")[0] for position in aside for reason in rows.reasons[position])
-    reasons.update({"a line with the wrong number of fields": len(raw.malformed)} if raw.malformed else {})
-    content = raw.table.take(pa.array([position - mine[0] for position in aside], pa.int64())).to_pylist()
+    aside = accept.set_aside(rows, mine)
+    delivered = content.pack(raw.table.take(pa.array([position - mine[0] for position in aside], pa.int64())))
     quarantined = [
-        {"row": int(rows.number[position]), "reasons": rows.reasons[position], "content": json.dumps(row, default=str)}
-        for position, row in zip(aside, content, strict=True)
-    ] + [
-        {
-            "row": line.row,
-            "reasons": [f"the line has {line.found} fields, expected {line.expected}"],
-            "content": json.dumps({"line": line.text}),
-        }
-        for line in raw.malformed
-    ]
+        {"row": int(rows.number[position]), "reasons": rows.reasons[position], "content": told}
+        for position, told in zip(aside, delivered, strict=True)
+    ] + [{"row": line.row, "reasons": [line.reason], "content": content.pack_line(line.text)} for line in raw.malformed]
+    reasons = Counter(reason_of(reason) for position in aside for reason in rows.reasons[position])
+    reasons.update({"a line with the wrong number of fields": len(raw.malformed)} if raw.malformed else {})
+    common = {"file": file.name, "known_at": known_at, "batch_id": file.digest}
     if quarantined:
-        common = {"file": file.path.name, "known_at": stamp, "batch_id": file.digest}
         tables[schema.QUARANTINE].append(pa.Table.from_pylist([q | common for q in quarantined], schema.QUARANTINE_SCHEMA))
     report = FileReport(
-        file=file.path.name,
+        file=file.name,
         batch_id=file.digest,
         kind=file.kind,
         rows=raw.table.num_rows + len(raw.malformed),
-        accepted=len(good),
+        accepted=int(rows.good()[mine].sum()),
         quarantined=len(quarantined),
         rejected=int(rows.rejected[mine].sum()),
         warnings=(*warnings, *rows.warnings.get(number, [])),
         reasons=dict(reasons),
     )
-    times = frame["event_time" if file.kind == "events" else "reported_at"]
-    told = asdict(report)
-    batch = {
-        **{name: told[name] for name in schema.BATCHES_SCHEMA.names if name in told},
-        "first_event": None if frame.empty else times.min(),
-        "last_event": None if frame.empty else times.max(),
-        "known_at": stamp,
-    }
+    first, last = accept.span(rows, file.kind, number)
+    told = asdict(report) | common | {"first_event": first, "last_event": last}
+    batch = {name: told[name] for name in schema.BATCHES_SCHEMA.names}
     tables[schema.BATCHES].append(pa.Table.from_pylist([batch], schema.BATCHES_SCHEMA))
     return report
-
-
-def _table(frame: pd.DataFrame, columns: pa.Schema) -> pa.Table:
-    return pa.Table.from_pandas(frame[columns.names], columns, preserve_index=False)

@@ -1,0 +1,79 @@
+"""When rows were known here: the clock of arrivals never runs backwards.
+
+Models are trained on, and features published from, what was known at an instant. So nothing that arrives now may appear in
+a past that others have read already, whatever `as_of` it is ingested at:
+
+- new rows are known from `as_of` on, but never before what arrived before them;
+- once features are published as of that instant or a later one, new rows are known right after that publication;
+- the archive, whose rows count as known when the live feed would have brought them, is open up to `archive_until` and only
+  until the first publication.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.tables import Lake
+
+STEP = dt.timedelta(microseconds=1)
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The instant at which a batch becomes known, and whether its rows are backdated to the live feed's cadence."""
+
+    at: dt.datetime
+    archive: bool
+
+    def known_at(self, config: Config, times: pa.ChunkedArray) -> pa.ChunkedArray:
+        """When each row was known.
+
+        Args:
+            times: when the rows happened or were reported, UTC, shape (n_rows,).
+        """
+        at = pa.scalar(self.at, schema.INSTANT)
+        if not self.archive:
+            return pa.chunked_array([pa.repeat(at, len(times))])
+        lag = dt.timedelta(hours=config.events.lag.value)
+        daily = pc.add(pc.floor_temporal(times, unit="day"), pa.scalar(DAY + lag, pa.duration("us")))
+        return pc.if_else(pc.less(daily, at), daily, at).cast(schema.INSTANT)
+
+
+def published(config: Config) -> dt.datetime | None:
+    """When the newest features of the deployment were published; None before the first publication.
+
+    Raises:
+        ValueError: a file of features does not say when it was made.
+    """
+    newest = []
+    for folder in config.features.glob("*/"):
+        files = sorted(folder.glob("*.parquet"))
+        if files:
+            created = (pq.read_schema(files[-1]).metadata or {}).get(b"created")
+            if created is None:
+                raise ValueError(f"{files[-1]} does not say when it was published: its Parquet metadata lack `created`")
+            newest.append(dt.datetime.fromisoformat(created.decode()).astimezone(dt.UTC))
+    return max(newest, default=None)
+
+
+def arrival(config: Config, lake: Lake, as_of: dt.datetime) -> Arrival:
+    """When what is ingested now, at `as_of`, becomes known."""
+    stamps = {table: schema.of(table, config) for table in (schema.BATCHES, schema.READMISSIONS)}
+    with lake.connect(stamps) as connection:
+        (newest,) = connection.execute(
+            f"SELECT max(known_at) FROM (SELECT known_at FROM {schema.BATCHES} UNION ALL "
+            f"SELECT known_at FROM {schema.READMISSIONS})"
+        ).fetchone() or (None,)
+    at = max(as_of, newest or as_of).astimezone(dt.UTC)
+    last = published(config)
+    if last is not None and last >= at:
+        at = last + STEP
+    return Arrival(at, archive=last is None and at <= config.archive_until)
