@@ -36,11 +36,16 @@ def _instant(text: str) -> dt.datetime:
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=form)
-    words = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    words = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
 
     def add(name: str, told: str, run: Run, needs_as_of: bool) -> argparse.ArgumentParser:
-        word: argparse.ArgumentParser = words.add_parser(
-            name, help=told.split("\n\n")[0].replace("\n", " "), description=told.replace("%", "%%"), formatter_class=form
+        group, _, last = name.rpartition(" ")
+        if group not in words:
+            members = ", ".join(c.removeprefix(group).strip() for c in commands.COMMANDS if c.startswith(f"{group} "))
+            within = words[""].add_parser(group, help=members, description=f"One of: {members}.")
+            words[group] = within.add_subparsers(title="commands", required=True, metavar="COMMAND")
+        word: argparse.ArgumentParser = words[group].add_parser(
+            last, help=told.split("\n\n")[0].replace("\n", " "), description=told.replace("%", "%%"), formatter_class=form
         )
         word.add_argument("--config", default="config/demo.yaml", help="deployment file (default: %(default)s)")
         if needs_as_of:

@@ -18,7 +18,7 @@ Arguments = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
 
 @dataclass(frozen=True)
 class Command:
-    """A word of the command line; the function's docstring is its help."""
+    """A word of the command line, or a word of a group such as `quarantine list`; the function's docstring is its help."""
 
     run: Callable[[Config, argparse.Namespace], int | None]
     needs_as_of: bool = False
@@ -30,7 +30,9 @@ def ingest(config: Config, asked: argparse.Namespace) -> int:
     told = steps.run("validate_batch", config, asked.as_of)
     _say(told["note"])
     if told["files"]:
-        steps.run("load_batch", config, asked.as_of, {"staged": told["staged"]})
+        loaded = steps.run("load_batch", config, asked.as_of, {"staged": told["staged"]})
+        if loaded["note"]:
+            _say(loaded["note"])
         steps.run("publish_features", config, asked.as_of)
         steps.run("materialize", config, asked.as_of)
     return 1 if told["stopped"] else 0
@@ -87,9 +89,10 @@ def history(config: Config, asked: argparse.Namespace) -> None:
 
 
 def status(config: Config, asked: argparse.Namespace) -> None:
-    """Print the champion and its age, the last verdict and the last batch, as of the newest thing that is known."""
+    """Print the champion and its age, the last verdict, the last batch and the quarantine, as of the newest thing known."""
     from ml.lake import schema
     from ml.lake.tables import Lake
+    from ml.quality import quarantine
     from ml.registry.ledger import Ledger
 
     ledger = Ledger(config.ledger)
@@ -117,6 +120,9 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
             f"{quarantined:,} quarantined + {rejected:,} rejected"
         )
+    waiting = quarantine.count_open(config)
+    if waiting:
+        _say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
 
 
 def rollback(config: Config, asked: argparse.Namespace) -> None:
@@ -152,10 +158,70 @@ def discard(config: Config, asked: argparse.Namespace) -> None:
     _say(f"moved to {target}")
 
 
+def list_quarantine(config: Config, asked: argparse.Namespace) -> None:
+    """Print the batches with rows in quarantine: how many are open and why, and how many were settled since."""
+    from ml.quality import quarantine
+
+    _table(
+        ["batch", "file", "kind", "open", "readmitted", "rejected", "commonest reasons"],
+        [
+            [
+                told.batch_id[:12],
+                told.file,
+                told.kind,
+                f"{told.open:,}",
+                f"{told.accepted:,}",
+                f"{told.rejected:,}",
+                "; ".join(f"{count:,} × {reason}" for reason, count in told.reasons.items()),
+            ]
+            for told in quarantine.summary(config)
+        ],
+    )
+
+
+def show_quarantine(config: Config, asked: argparse.Namespace) -> None:
+    """Print the rows of a batch in quarantine with their history, or write the open ones to a CSV file to be mended.
+
+    A spreadsheet takes values that begin with =, +, - or @ for formulas; they are written as they were delivered, so open a
+    file of a feed that you do not trust in a text editor.
+    """
+    from ml.quality import quarantine
+
+    if asked.to is not None:
+        _say(f"{quarantine.export(config, asked.batch, asked.to, asked.row)} open rows written to {asked.to}")
+        return
+    for row in quarantine.rows_of(config, asked.batch, asked.row):
+        _line(f"{row.file}, row {row.row}, batch {row.batch_id[:12]}: {'open' if row.is_open else row.attempts[-1].outcome}")
+        for reason in row.reasons:
+            _line(f"  {reason}")
+        _line(f"  {row.content}")
+        for attempt in row.attempts:
+            when, what = f"{attempt.known_at:%Y-%m-%d %H:%M}", "; ".join((attempt.outcome, *attempt.reasons))
+            _line(f"  {when} {attempt.actor} ({attempt.reason}): {what}")
+
+
+def readmit(config: Config, asked: argparse.Namespace) -> int:
+    """Take open rows through the checks again, as delivered or mended, and load those that pass; 1 if some failed again.
+
+    What is accepted is known from now on, never earlier. The same command again changes nothing; after the suite or the data
+    were mended once more, or at another --as-of, it is another attempt.
+    """
+    from ml.quality import quarantine
+
+    told = quarantine.readmit(config, asked.as_of, asked.batch, asked.reason, asked.actor, asked.row, asked.data)
+    _say(
+        f"{told.rows:,} rows = {told.accepted:,} accepted + {told.quarantined:,} still quarantined + {told.rejected:,} rejected"
+    )
+    for reason, count in told.reasons.items():
+        _line(f"- {count:,} × {reason}")
+    return 1 if told.quarantined else 0
+
+
 def _day(text: str) -> dt.date:
     return dt.date.fromisoformat(text)
 
 
+BATCH = (("--batch",), {"required": True, "help": "first characters of the batch's id"})
 COMMANDS = {
     "ingest": Command(ingest, needs_as_of=True),
     "train": Command(
@@ -184,6 +250,32 @@ COMMANDS = {
             (("--run-id",), {"default": "", "help": "the same id again changes nothing (default: one roll back from here)"}),
         ),
     ),
+    "quarantine list": Command(list_quarantine),
+    "quarantine show": Command(
+        show_quarantine,
+        arguments=(
+            BATCH,
+            (("--row",), {"type": int, "default": None, "help": "data row of the file, from 1 (default: all)"}),
+            (("--to",), {"type": Path, "default": None, "help": "write the open rows to this CSV file"}),
+        ),
+    ),
+    "quarantine readmit": Command(
+        readmit,
+        needs_as_of=True,
+        arguments=(
+            BATCH,
+            (
+                ("--row",),
+                {"type": int, "action": "append", "help": "data row of the file, from 1; can be repeated (default: all open)"},
+            ),
+            (
+                ("--data",),
+                {"type": Path, "default": None, "help": "CSV or Parquet file with mended rows (default: as delivered)"},
+            ),
+            (("--reason",), {"required": True, "help": "why they should pass now, for the record"}),
+            (("--actor",), {"required": True, "help": "who, for the record"}),
+        ),
+    ),
     "discard": Command(discard, arguments=((("--file",), {"required": True, "help": "name of the file"}),)),
 }
 
@@ -196,11 +288,21 @@ def _say(text: str) -> None:
     print(text)  # noqa: T201
 
 
+def _line(text: str) -> None:
+    """Print text that comes from files, so that nothing in it reaches the terminal as a command."""
+    from ml.quality.report import printable
+
+    _say(printable(text))
+
+
 def _table(head: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from ml.quality.report import printable
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*[Text(printable(cell)) for cell in row])
     Console().print(table)

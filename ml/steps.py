@@ -27,6 +27,7 @@ STEPS = {
     "judge": "ml.decision.judge",
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
+    "maintain": "ml.quality.maintain",
 }
 
 

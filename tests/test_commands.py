@@ -15,7 +15,7 @@ from ml.config import PROJECT
 @pytest.mark.parametrize("command", [*steps.STEPS, *commands.COMMANDS])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
     assert "--config" in told

@@ -51,10 +51,19 @@ class Lake:
         except TableNotFoundError:
             return None
 
+    def tables(self) -> list[str]:
+        """Names of all tables that were ever written to."""
+        return sorted(log.parent.name for log in self.root.glob("*/_delta_log"))
+
     def version(self, table: str) -> int:
         """Newest version of a table, -1 when nothing was ever written to it."""
         found = self.open(table)
         return -1 if found is None else found.version()
+
+    def count_files(self, table: str) -> int:
+        """Number of files of the newest version of a table."""
+        found = self.open(table)
+        return 0 if found is None else len(found.file_uris())
 
     def versions(self, tables: Iterable[str]) -> dict[str, int]:
         """Newest version of each table: what a training set is read at, and what its record keeps."""

@@ -76,8 +76,7 @@ def check_file(config: Config, raw: Raw, kind: str, usual: list[int]) -> tuple[l
     if len(raw.malformed) > config.events.unreadable.value * rows:
         first = raw.malformed[0]
         problems.append(
-            f"{len(raw.malformed)} of {rows} lines have the wrong number of fields, the first is row {first.row}: "
-            f"expected {first.expected}, observed {first.found}"
+            f"{len(raw.malformed)} of {rows} lines have the wrong number of fields; row {first.row}: {first.reason}"
         )
     if problems or section.suite is None:
         return problems, warnings

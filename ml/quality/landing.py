@@ -41,13 +41,7 @@ class Malformed:
 
     row: int
     text: str
-    expected: int
-    found: int
-
-    @property
-    def reason(self) -> str:
-        """Why the line is set aside."""
-        return f"the line has {self.found} fields, expected {self.expected}"
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,8 @@ def _read_csv(content: bytes) -> Raw:
     malformed: list[Malformed] = []
 
     def set_aside(row: pc.InvalidRow) -> str:
-        malformed.append(Malformed(row.number - 1, row.text, row.expected_columns, row.actual_columns))
+        reason = f"the line has {row.actual_columns} fields, expected {row.expected_columns}"
+        malformed.append(Malformed(row.number - 1, row.text, reason))
         return "skip"
 
     parse = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)

@@ -62,7 +62,7 @@ class Record:
 def state(config: Config, lake: Lake) -> State:
     """The state of the lake now; equal states give equal answers."""
     last = published(config)
-    return State(lake.version(schema.BATCHES), lake.version(schema.READMISSIONS), last and last.isoformat())
+    return State(lake.version(schema.BATCHES), lake.version(schema.READMISSIONS), None if last is None else last.isoformat())
 
 
 def address(config: Config, lake: Lake, told: list[Any]) -> str:

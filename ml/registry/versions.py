@@ -148,6 +148,10 @@ class Registry:
         """Tags of a version."""
         return dict(self._client.get_model_version(self.model, version).tags)
 
+    def all_tags(self) -> dict[str, dict[str, str]]:
+        """Tags of every version, by version; empty if nothing was registered yet."""
+        return {str(version.version): dict(version.tags) for version in self._versions()}
+
     def aliases(self) -> dict[str, str]:
         """The version that each alias names, by alias; empty if nothing was registered yet."""
         model = self._registered()

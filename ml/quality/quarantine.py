@@ -1,0 +1,370 @@
+"""Rows that were set aside: what they are, why, and how they come in after all.
+
+The quarantine itself is never changed. A row in it is open until an attempt to readmit it was accepted, or rejected because
+the same row is in by now; attempts are rows of the lake's table `readmissions`. An attempt takes rows through the very checks
+that every row passes, after the suite was mended (as they were delivered) or with mended values, and what is accepted is known
+from then on, never earlier.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
+from ml.lake.tables import Lake
+from ml.quality import accept, checks, content, landing, staging
+from ml.quality.arrival import arrival
+from ml.quality.landing import Raw
+from ml.quality.parse import columns_of, parse
+from ml.quality.report import reason_of
+from ml.quality.staging import Record, Tables
+
+BATCH, ROW = "batch_id", "row"
+COMMONEST = 3
+SETTLED = f"(SELECT source, \"row\" FROM {schema.READMISSIONS} WHERE outcome IN ('{ACCEPTED}', '{REJECTED}'))"
+OPEN = f'{schema.QUARANTINE} q ANTI JOIN {SETTLED} s ON q.batch_id = s.source AND q."row" = s."row"'
+
+
+class NotInQuarantine(ValueError):
+    """The batch or the row that was asked for is not there, or not open."""
+
+
+class NotReadmittable(ValueError):
+    """The mended rows that were given cannot be matched with rows of the quarantine."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """The rows of one batch in quarantine: how many are open and why (commonest reasons first), and what became of others."""
+
+    batch_id: str
+    file: str
+    kind: str
+    open: int
+    accepted: int
+    rejected: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to readmit a row: when, by whom, why, what was tried, and what came of it."""
+
+    known_at: dt.datetime
+    actor: str
+    reason: str
+    outcome: str
+    reasons: tuple[str, ...]
+    content: str
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    """A row as it was delivered, why it was set aside, and the attempts since, oldest first."""
+
+    batch_id: str
+    file: str
+    row: int
+    reasons: tuple[str, ...]
+    content: str
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the row still waits."""
+        return all(attempt.outcome == QUARANTINED for attempt in self.attempts)
+
+
+@dataclass(frozen=True)
+class Readmission:
+    """What became of the rows of one attempt; rows = accepted + quarantined + rejected."""
+
+    attempt: str
+    rows: int
+    accepted: int
+    quarantined: int
+    rejected: int
+    reasons: dict[str, int]
+
+
+def count_open(config: Config) -> int:
+    """Rows of all batches that wait in quarantine."""
+    with _tables(config) as connection:
+        (rows,) = connection.execute(f"SELECT count(*) FROM {OPEN}").fetchone() or (0,)
+    return int(rows)
+
+
+def summary(config: Config) -> list[SetAside]:
+    """Every batch with rows in quarantine, oldest first."""
+    with _tables(config) as connection:
+        batches = connection.execute(
+            f"SELECT q.batch_id, any_value(q.file), coalesce(any_value(b.kind), '?'), min(q.known_at) AS since "
+            f"FROM {schema.QUARANTINE} q LEFT JOIN {schema.BATCHES} b USING (batch_id) GROUP BY q.batch_id ORDER BY since, 2, 1"
+        ).fetchall()
+        waiting = dict(connection.execute(f"SELECT batch_id, count(*) FROM {OPEN} GROUP BY batch_id").fetchall())
+        settled = connection.execute(
+            f"SELECT source, outcome, count(*) FROM {schema.READMISSIONS} GROUP BY source, outcome"
+        ).fetchall()
+        told = connection.execute(
+            "SELECT batch_id, split_part(reason, ', observed', 1) AS fault, count(*) AS times FROM "
+            f"(SELECT batch_id, unnest(reasons) AS reason FROM {OPEN}) GROUP BY batch_id, fault ORDER BY times DESC, fault"
+        ).fetchall()
+    became = {(batch, outcome): count for batch, outcome, count in settled}
+    reasons: dict[str, dict[str, int]] = {batch: {} for batch, *_ in batches}
+    for batch, reason, count in told:
+        if len(reasons[batch]) < COMMONEST:
+            reasons[batch][reason] = count
+    return [
+        SetAside(
+            batch_id=batch,
+            file=file,
+            kind=kind,
+            open=waiting.get(batch, 0),
+            accepted=became.get((batch, ACCEPTED), 0),
+            rejected=became.get((batch, REJECTED), 0),
+            reasons=reasons[batch],
+        )
+        for batch, file, kind, _ in batches
+    ]
+
+
+def rows_of(config: Config, batch: str, row: int | None = None) -> list[QuarantinedRow]:
+    """The rows of a batch in quarantine, open or not, or one of them.
+
+    Args:
+        batch: first characters of the batch's id.
+        row: data row of the file, from 1.
+
+    Raises:
+        NotInQuarantine: no batch, or more than one, begins so; or it has no such row.
+    """
+    with _tables(config) as connection:
+        batch, _ = _batch(connection, batch)
+        attempts: dict[int, list[Attempt]] = {}
+        for number, *told in connection.execute(
+            f'SELECT "row", known_at, actor, reason, outcome, reasons, content FROM {schema.READMISSIONS} '
+            "WHERE source = $batch ORDER BY known_at, batch_id",
+            {"batch": batch},
+        ).fetchall():
+            known_at, actor, reason, outcome, reasons, tried = told
+            attempts.setdefault(number, []).append(Attempt(known_at, actor, reason, outcome, tuple(reasons), tried))
+        found = connection.execute(
+            f'SELECT batch_id, file, "row", reasons, content FROM {schema.QUARANTINE} '
+            'WHERE batch_id = $batch AND ($row IS NULL OR "row" = $row) ORDER BY "row"',
+            {"batch": batch, "row": row},
+        ).fetchall()
+    if not found:
+        raise NotInQuarantine(f"row {row} of batch {batch[:12]} is not in quarantine; see `python -m ml quarantine show`")
+    return [
+        QuarantinedRow(batch_id, file, number, tuple(reasons), told, tuple(attempts.get(number, ())))
+        for batch_id, file, number, reasons, told in found
+    ]
+
+
+def export(config: Config, batch: str, target: Path, row: int | None = None) -> int:
+    """Write the open rows of a batch as CSV, in the feed's own columns with `batch_id` and `row` in front, to be mended.
+
+    Values stand there as they were delivered, also those that a spreadsheet takes for formulas: whatever is put before them
+    would come back as part of the value. A line that could not be cut into fields has empty ones.
+
+    Raises:
+        NotInQuarantine: see `rows_of`.
+        ValueError: the file is there already, or the feed itself has columns of those names.
+    """
+    if target.exists():
+        raise ValueError(f"{target} exists already; move it away first")
+    found = [told for told in rows_of(config, batch, row) if told.is_open]
+    raw = content.unpack([told.content for told in found if content.line_of(told.content) is None])
+    lines = sum(content.line_of(told.content) is not None for told in found)
+    with _tables(config) as connection:
+        kind = _batch(connection, batch)[1]
+    names = raw.column_names or list(columns_of(config, kind).values())
+    if {BATCH, ROW} & set(names):
+        raise ValueError(f"the feed has columns {BATCH!r} or {ROW!r} of its own; write mended rows by hand, as a new file")
+    in_order = sorted(found, key=lambda told: content.line_of(told.content) is not None)
+    columns = {name: pa.concat_arrays([_as_text(raw[name]), pa.nulls(lines, pa.string())]) for name in raw.column_names}
+    columns = columns or {name: pa.nulls(lines, pa.string()) for name in names}
+    keys = {BATCH: [told.batch_id for told in in_order], ROW: [told.row for told in in_order]}
+    partial = target.with_name(f".{target.name}.partial")
+    pa.csv.write_csv(pa.table(keys | columns), partial)
+    partial.replace(target)
+    return len(found)
+
+
+def readmit(
+    config: Config,
+    as_of: dt.datetime,
+    batch: str,
+    reason: str,
+    actor: str,
+    rows: list[int] | None = None,
+    data: Path | None = None,
+) -> Readmission:
+    """Take open rows of a batch through the checks again and load those that pass; the same attempt again changes nothing.
+
+    Args:
+        batch: first characters of the batch's id.
+        reason: why they should pass now, for the record.
+        actor: who asks, for the record.
+        rows: data rows of the file, from 1; all open ones, or all that `data` holds, when left out.
+        data: CSV or Parquet file with mended rows in the feed's columns and their `row`; as delivered when left out.
+
+    Raises:
+        NotInQuarantine: there is no such batch or row, or the row came in, or was rejected, before.
+        NotReadmittable: `data` does not fit the quarantine.
+    """
+    lake = Lake(config.lake)
+    with lake.writing():
+        staging.finish_interrupted(config, lake)
+        with _tables(config) as connection:
+            batch, kind = _batch(connection, batch)
+        mended = None if data is None else data.read_bytes()
+        told = [batch, sorted(set(rows or [])), reason, actor, as_of.isoformat()]
+        attempt = staging.address(config, lake, [*told, mended and hashlib.sha256(mended).hexdigest()])
+        if not lake.committed(schema.READMISSIONS, [attempt]):
+            found = {row.row: row for row in rows_of(config, batch)}
+            given = None if data is None or mended is None else _mended(config, kind, batch, data, mended)
+            wanted = sorted(set(rows or [])) or (
+                sorted(given[1]) if given else [number for number, row in found.items() if row.is_open]
+            )
+            _must_be_open(batch, wanted, found)
+            raw = _delivered([found[number] for number in wanted]) if given is None else _only(*given, wanted)
+            if not wanted:
+                return Readmission(attempt, 0, 0, 0, 0, {})
+            tables = _judge(config, as_of, lake, kind, raw, attempt, {"source": batch, "actor": actor, "reason": reason})
+            with staging.staging(config):
+                staging.write(config, attempt, tables, Record(staging.state(config, lake), (attempt,), ()))
+            staging.commit(config, lake, attempt)
+    return _outcome(config, attempt)
+
+
+def _judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, attempt: str, common: dict[str, str]) -> Tables:
+    """Tables of an attempt: the rows that come in, and what became of each that was tried."""
+    tables: Tables = {name: [] for name in staging.ORDER}
+    arrived = replace(arrival(config, lake, as_of), archive=False)
+    outcomes = [(line.row, QUARANTINED, [line.reason], content.pack_line(line.text)) for line in raw.malformed]
+    if raw.table.num_rows:
+        joined = checks.join(config, kind, [raw], [parse(raw.table, config, kind)])
+        accept.judge(config, as_of, lake, kind, joined, tables)
+        accept.collect(config, kind, joined, arrived, [attempt], tables)
+        good = joined.good()
+        for position, tried in enumerate(content.pack(raw.table)):
+            outcome = ACCEPTED if good[position] else REJECTED if joined.rejected[position] else QUARANTINED
+            outcomes.append((int(joined.number[position]), outcome, joined.reasons.get(position, []), tried))
+    common = common | {"batch_id": attempt}
+    told = [
+        common | {"row": row, "outcome": outcome, "reasons": reasons, "content": tried, "known_at": arrived.at}
+        for row, outcome, reasons, tried in outcomes
+    ]
+    tables[schema.READMISSIONS].append(pa.Table.from_pylist(told, schema.READMISSIONS_SCHEMA))
+    return tables
+
+
+def _outcome(config: Config, attempt: str) -> Readmission:
+    with _tables(config) as connection:
+        told = connection.execute(
+            f"SELECT outcome, reasons FROM {schema.READMISSIONS} WHERE batch_id = $attempt", {"attempt": attempt}
+        ).fetchall()
+    counts = Counter(outcome for outcome, _ in told)
+    reasons = Counter(reason_of(reason) for _, reasons in told for reason in reasons)
+    return Readmission(attempt, len(told), counts[ACCEPTED], counts[QUARANTINED], counts[REJECTED], dict(reasons.most_common()))
+
+
+def _must_be_open(batch: str, wanted: list[int], found: dict[int, QuarantinedRow]) -> None:
+    for number in wanted:
+        if number not in found:
+            raise NotInQuarantine(
+                f"row {number} of batch {batch[:12]} is not in quarantine; see `python -m ml quarantine show`"
+            )
+        if not found[number].is_open:
+            last = found[number].attempts[-1]
+            raise NotInQuarantine(
+                f"row {number} of batch {batch[:12]} was {last.outcome} at {last.known_at:%Y-%m-%d %H:%M} ({last.reason}); "
+                "leave it out"
+            )
+
+
+def _delivered(found: list[QuarantinedRow]) -> Raw:
+    """Rows as the feed delivered them."""
+    lines = {row.row: content.line_of(row.content) for row in found}
+    whole = [row for row in found if lines[row.row] is None]
+    return Raw(
+        content.unpack([row.content for row in whole]),
+        np.array([row.row for row in whole], dtype=np.int64),
+        [landing.Malformed(row.row, str(lines[row.row]), row.reasons[0]) for row in found if lines[row.row] is not None],
+    )
+
+
+def _mended(config: Config, kind: str, batch: str, data: Path, told: bytes) -> tuple[pa.Table, dict[int, int]]:
+    """Mended rows without their keys, and the position of each by its data row in the file that was delivered."""
+    if data.suffix not in landing.FORMATS:
+        raise NotReadmittable(f"{data}: the name ends in {data.suffix!r}, expected one of {landing.FORMATS}")
+    raw = landing.read_as(data.suffix, told)
+    if raw.malformed:
+        line = raw.malformed[0]
+        raise NotReadmittable(f"{data}: {line.reason} (row {line.row}: {line.text!r})")
+    lacking = {ROW, *columns_of(config, kind).values()} - set(raw.table.column_names)
+    if lacking:
+        raise NotReadmittable(
+            f"{data}: no columns {sorted(lacking)}; write it with `python -m ml quarantine show --to FILE.csv`"
+        )
+    if BATCH in raw.table.column_names and set(raw.table[BATCH].to_pylist()) - {batch}:
+        raise NotReadmittable(f"{data}: {BATCH} names other batches than {batch}; one batch at a time")
+    try:
+        numbers = pc.cast(raw.table[ROW], pa.int64()).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise NotReadmittable(f"{data}: column {ROW!r} must hold the data rows of the file, from 1: {error}") from error
+    if None in numbers or len(set(numbers)) < len(numbers):
+        raise NotReadmittable(f"{data}: column {ROW!r} is empty in a row, or names a row twice")
+    columns = [name for name in raw.table.column_names if name not in (BATCH, ROW)]
+    return raw.table.select(columns), {number: position for position, number in enumerate(numbers)}
+
+
+def _only(table: pa.Table, positions: dict[int, int], wanted: list[int]) -> Raw:
+    missing = sorted(set(wanted) - set(positions))
+    if missing:
+        raise NotReadmittable(f"rows {missing} were asked for, and the mended data do not hold them")
+    taken = table.take(pa.array([positions[number] for number in wanted], pa.int64()))
+    return Raw(taken, np.array(wanted, dtype=np.int64), [])
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.Array:
+    """A column as a CSV file shows it."""
+    if pa.types.is_boolean(column.type) or pa.types.is_temporal(column.type) or pa.types.is_primitive(column.type):
+        return pc.cast(column, pa.string()).combine_chunks()
+    return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
+
+
+@contextmanager
+def _tables(config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
+    names = (schema.QUARANTINE, schema.READMISSIONS, schema.BATCHES)
+    with Lake(config.lake).connect({name: schema.of(name, config) for name in names}) as connection:
+        yield connection
+
+
+def _batch(connection: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str]:
+    """Id and kind of the only batch in quarantine whose id begins so."""
+    found: list[tuple[str, Any]] = connection.execute(
+        f"SELECT DISTINCT q.batch_id, b.kind FROM {schema.QUARANTINE} q LEFT JOIN {schema.BATCHES} b USING (batch_id) "
+        "WHERE starts_with(q.batch_id, $prefix) LIMIT 2",
+        {"prefix": prefix},
+    ).fetchall()
+    if len(found) != 1:
+        number = "more than one batch" if found else "no batch"
+        raise NotInQuarantine(f"{number} in quarantine begins with {prefix!r}; see `python -m ml quarantine list`")
+    return found[0]

@@ -1,0 +1,89 @@
+"""A table takes each batch once, whoever commits at the same time, and forgets neither versions nor batches."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ml.lake.tables import Lake
+
+# Longer than the 30 days after which Delta Lake would by default forget what a log file says.
+LONG_AGO = 1_000_000_000
+
+
+def _rows(batch: str, count: int = 3) -> pa.Table:
+    return pa.table({"batch_id": [batch] * count, "value": list(range(count))})
+
+
+def _append_all(root: str, own: int) -> int:
+    """Appends what all processes append and something of its own, in turns; returns the rows added."""
+    lake = Lake(Path(root))
+    return sum(lake.append_batches("table", pa.concat_tables([_rows(f"all-{i}"), _rows(f"{own}-{i}")])) for i in range(8))
+
+
+def test_a_batch_is_appended_once(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    assert lake.append_batches("table", _rows("a")) == 3
+    assert lake.append_batches("table", pa.concat_tables([_rows("a"), _rows("b")])) == 3
+    assert lake.append_batches("table", _rows("a")) == 0
+    assert lake.version("table") == 2
+    assert lake.committed("table", ["a", "b", "c"]) == {"a", "b"}
+
+
+def test_processes_that_make_a_table_and_append_the_same_batches_at_once_double_nothing(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        added = pool.starmap(_append_all, [(str(tmp_path), number) for number in range(4)], chunksize=1)
+    found = Lake(tmp_path).open("table")
+    assert found is not None
+    rows = found.to_pyarrow_table()
+    assert sum(added) == rows.num_rows == 3 * (8 + 4 * 8)
+    assert set(rows["batch_id"].value_counts().field("counts").to_pylist()) == {3}
+
+
+def test_a_commit_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append_batches("table", _rows("a"))
+    with pytest.raises(Exception, match="schema"):
+        lake.append_batches("table", pa.table({"batch_id": ["b"], "other": [1]}))
+    assert lake.committed("table", ["b"]) == set()
+
+
+def test_versions_and_batches_are_remembered_for_longer_than_delta_lake_would(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for number in range(105):
+        lake.append_batches("table", _rows(f"b{number}", 1))
+        for file in (tmp_path / "table" / "_delta_log").iterdir():
+            os.utime(file, (LONG_AGO, LONG_AGO))
+    assert list((tmp_path / "table" / "_delta_log").glob("*.checkpoint.parquet"))
+    for version in (1, 50, 105):
+        found = lake.open("table", version)
+        assert found is not None
+        assert found.to_pyarrow_table().num_rows == version
+    assert lake.committed("table", [f"b{number}" for number in range(106)]) == {f"b{number}" for number in range(105)}
+
+
+def test_only_one_process_writes_at_a_time_and_a_dead_one_gives_its_turn_back(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, held_too, release = context.Event(), context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), held, release))
+    holder.start()
+    assert held.wait(60)
+    waiting = context.Process(target=_hold, args=(str(tmp_path), held_too, release))
+    waiting.start()
+    assert not held_too.wait(5)
+    holder.kill()
+    holder.join()
+    assert held_too.wait(60)
+    release.set()
+    waiting.join(60)
+    assert waiting.exitcode == 0
+
+
+def _hold(root: str, held, release) -> None:
+    with Lake(Path(root)).writing():
+        held.set()
+        release.wait()
