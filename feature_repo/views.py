@@ -15,9 +15,11 @@ from feast.types import Float64, Int64, UnixTimestamp
 
 from ml.config import Config, Window
 from ml.features import request
-from ml.features.publish import folder
+from ml.features.catalogue import REQUEST, catalogue
+from ml.features.history import folder
 
 SERVICE = "model_input"
+TYPES = {"int64": Int64, "double": Float64}
 
 # Feast keeps this text in its registry and makes the function from it again, without our imports.
 CALL = """
@@ -37,12 +39,11 @@ def definitions(config: Config) -> list[Any]:
 
 
 def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
-    types = {"count": Int64, "sum": Float64, "mean": Float64}
     return FeatureView(
         name=window.view,
         entities=[entity],
         ttl=None,
-        schema=[Field(name=window.feature(a, d), dtype=types[a]) for d in window.days for a in window.aggregates],
+        schema=_fields(config, window.view),
         source=FileSource(
             name=f"{window.view}_published",
             path=str(folder(config, window) / "*.parquet"),
@@ -60,15 +61,19 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeature
     clock, timezone, compared = config.request.clock, config.events.timezone, request.ratios(config)
     measures = [Field(name=name, dtype=Float64) for name in config.measures]
     return OnDemandFeatureView(
-        name="request",
+        name=REQUEST,
         sources=[
             RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
             *[views[name] for name in sorted(needed)],
         ],
-        schema=[Field(name=name, dtype=Float64) for name in request.names(config)],
+        schema=_fields(config, REQUEST),
         feature_transformation=PandasTransformation(
             udf=lambda inputs: request.compute(inputs, clock, timezone, compared),
             udf_string=CALL.format(clock=clock, timezone=timezone, compared=compared),
         ),
         mode="pandas",
     )
+
+
+def _fields(config: Config, view: str) -> list[Field]:
+    return [Field(name=f.name, dtype=TYPES[f.type], description=f.description) for f in catalogue(config) if f.view == view]

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,36 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
     _say(f"champion is version {moved.to_version} again, in place of version {moved.from_version}")
 
 
+def reproduce(config: Config, asked: argparse.Namespace) -> int:
+    """Make a registered version again from its record and compare it; 1 if anything is not equal."""
+    from ml.training.reproduce import reproduce as make_again
+
+    told = make_again(config, asked.version)
+    head = ["what", "equal", "compared"]
+    _table(head, [[check.name, "yes" if check.equal else "NO", check.told] for check in told.checks])
+    _say(f"version {told.version} as of {told.as_of}, made at commit {told.commit}: {'equal' if told.equal else 'NOT EQUAL'}")
+    return 0 if told.equal else 1
+
+
+def lineage(config: Config, asked: argparse.Namespace) -> None:
+    """Print where a version came from, from landing files to promotions; `--send` sends it to OpenLineage's transport."""
+    from ml.lineage import events
+    from ml.lineage.trace import summary, trace
+
+    told = trace(config, asked.version)
+    if asked.send and not events.configured():
+        raise ValueError("no OpenLineage transport is configured; set OPENLINEAGE_URL, or OPENLINEAGE_CONFIG to its file")
+    if asked.send:
+        _say(f"{events.send(config, told)} events sent")
+    elif asked.json:
+        _say(json.dumps(asdict(told), indent=1, default=str))
+    elif asked.files:
+        head = ["file", "kind", "rows", "accepted", "batch", "known at"]
+        _table(head, [[b.file, b.kind, *map(str, (b.rows, b.accepted, b.batch_id, b.known_at))] for b in told.batches])
+    else:
+        _tree(f"{told.model} version {told.version}", summary(told))
+
+
 def discard(config: Config, asked: argparse.Namespace) -> None:
     """Take a file that cannot be mended out of the landing folder; it is kept in `discarded`."""
     source = config.landing / asked.file
@@ -221,7 +251,9 @@ def _day(text: str) -> dt.date:
     return dt.date.fromisoformat(text)
 
 
-BATCH = (("--batch",), {"required": True, "help": "first characters of the batch's id"})
+BATCH: tuple[tuple[str, ...], dict[str, Any]] = (("--batch",), {"required": True, "help": "first characters of the batch's id"})
+VERSION: tuple[tuple[str, ...], dict[str, Any]] = (("--version",), {"required": True, "help": "registered version, a number"})
+
 COMMANDS = {
     "ingest": Command(ingest, needs_as_of=True),
     "train": Command(
@@ -276,6 +308,16 @@ COMMANDS = {
             (("--actor",), {"required": True, "help": "who, for the record"}),
         ),
     ),
+    "reproduce": Command(reproduce, arguments=(VERSION,)),
+    "lineage": Command(
+        lineage,
+        arguments=(
+            VERSION,
+            (("--files",), {"action": "store_true", "help": "list every landing file"}),
+            (("--json",), {"action": "store_true", "help": "print all of it as JSON"}),
+            (("--send",), {"action": "store_true", "help": "send it as OpenLineage events"}),
+        ),
+    ),
     "discard": Command(discard, arguments=((("--file",), {"required": True, "help": "name of the file"}),)),
 }
 
@@ -297,12 +339,25 @@ def _line(text: str) -> None:
 
 def _table(head: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
-    from rich.text import Text
 
     from ml.quality.report import printable
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*[Text(printable(cell)) for cell in row])
+        table.add_row(*[escape(printable(cell)) for cell in row])
     Console().print(table)
+
+
+def _tree(name: str, told: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    tree = Tree(escape(name))
+    for stage, facts in told.items():
+        branch = tree.add(stage)
+        for fact, value in facts.items():
+            branch.add(escape(f"{fact}: {value}"))
+    Console().print(tree)

@@ -303,6 +303,11 @@ class Config(Section):
         return self.mlflow_uri or f"sqlite:///{self.home}/mlflow.db"
 
     @property
+    def described(self) -> str:
+        """The deployment as JSON without where its things are stored; `Config.model_validate` with a `home` reads it back."""
+        return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri"}, indent=1)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes what a step computes; where things are stored does not."""
         elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "feed"}

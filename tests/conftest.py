@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from deploy.local.preflight import free_port as some_free_port
 from deploy.local.stack import Stack
+from ml.__main__ import main
+from ml.config import load
+from ml.simulate.feed import write_until
+from tests import deployments
 
 
 @pytest.fixture
@@ -38,3 +43,17 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield start
     for stack in stacks:
         stack.stop()
+
+
+@pytest.fixture(scope="session")
+def four_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a deployment that was trained on four nights; every night registered a version."""
+    told = deployments.small_told()
+    told["feed"]["customers"], told["training"]["model"]["iterations"] = 800, 30
+    path = deployments.write(tmp_path_factory.mktemp("versions"), told)
+    for night in range(4):
+        as_of = deployments.FIRST_AS_OF + dt.timedelta(days=night)
+        write_until(load(path), (as_of - dt.timedelta(days=1)).date())
+        for command in (["ingest"], ["train", "--force"]):
+            assert main([*command, "--config", str(path), "--as-of", as_of.isoformat()]) == 0
+    return path

@@ -30,8 +30,8 @@ def write(folder: Path, told: dict[str, Any]) -> Path:
     return path
 
 
-def small_file(folder: Path) -> Path:
-    """A deployment file of a bank that ten weeks of simulated payments make worth judging in seconds."""
+def small_told() -> dict[str, Any]:
+    """A deployment of a bank that ten weeks of simulated payments make worth judging in seconds, as plain values."""
     told = raw()
     told["archive_until"] = FIRST_AS_OF.isoformat()
     told["feed"] |= {"customers": 1500, "terminals": 6000, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
@@ -42,7 +42,12 @@ def small_file(folder: Path) -> Path:
     told["training"]["train"]["value"] = 21
     told["training"]["holdout"]["value"] = 14
     told["training"]["model"] |= {"iterations": 120, "learning_rate": 0.06, "depth": 4}
-    return write(folder, told)
+    return told
+
+
+def small_file(folder: Path) -> Path:
+    """The file of that deployment."""
+    return write(folder, small_told())
 
 
 def small(folder: Path) -> Config:

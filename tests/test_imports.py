@@ -20,6 +20,7 @@ ROOMS = [
     "feature_repo",
     "ml.store",
     "ml.training",
+    "ml.lineage",
     "ml.decision",
     "ml.steps",
     "ml.commands",

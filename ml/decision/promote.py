@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ml.config import Config
 from ml.decision import judge
+from ml.lineage import events
+from ml.lineage.trace import trace
 from ml.registry import promotion
 from ml.registry.ledger import Decision, Ledger
 from ml.registry.schema import Trigger
@@ -57,6 +59,8 @@ def promote(
             check=export.check_copy,
         )
     champion = promotion.sync(ledger, registry)
+    if events.configured():
+        events.send(config, trace(config, version))
     against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, judged.outcome, champion, f"{note} Champion is version {champion}." if champion else note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import platform
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ def _tags(
         "windows": str(frozen.windows),
         "rows": str({part: getattr(frozen, f"{part}_rows") for part in (dataset.TRAIN, dataset.VALIDATION, dataset.HOLDOUT)}),
         "positives": str(frozen.positives),
-        "lake_versions": str(frozen.lake),
-        "feature_digests": str(frozen.features),
+        "lake_versions": json.dumps(frozen.lake),
+        "features": json.dumps({view: published[-1]["file"] for view, published in frozen.features.items() if published}),
         "outcome": judged.outcome,
         "reason": judged.reason,
         "judged_against": judged.champion_version or judge.BASELINE,

@@ -1,26 +1,18 @@
-"""The step `publish_features`: snapshots of every window up to `as_of`, each published once.
-
-A view's history is a folder of Parquet files that are never changed: a file appears under its name in one instant, named by
-the midnights that it describes.
-"""
+"""The step `publish_features`: snapshots of every window up to `as_of`, each published once."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ml.config import Config, Window
-from ml.features import windows
+from ml.features import state, windows
+from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, only_one, register, whole, write
 from ml.lake import schema
 from ml.lake.tables import Lake
-
-ROW_GROUP = 122_880
 
 
 @dataclass(frozen=True)
@@ -38,67 +30,80 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     The first publication of a view makes its history at the cadence of the live feed; later ones carry `as_of` as the time
     of their creation, because nobody could have read them before.
     """
-    rows = sum(_publish(config, as_of, window) for window in config.windows)
-    return Publication(rows, _due(config, as_of).isoformat(), {w.view: digest(config, w) for w in config.windows})
+    as_of = as_of.astimezone(dt.UTC)
+    lake = Lake(config.lake)
+    versions = lake.versions([schema.EVENTS, schema.LABELS])
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    rows = 0
+    with lake.connect(tables, as_of, versions) as connection:
+        for window in config.windows:
+            with only_one(config, window):
+                newest = newest_publication(config, window)
+                due = _due(config, as_of, newest, connection)
+                if due is not None:
+                    rows += _publish(config, window, newest, due, connection, lake, versions)
+    last = _last_midnight(config, as_of)
+    return Publication(rows, last.isoformat(), {w.view: digest(config, w) for w in config.windows})
 
 
-def folder(config: Config, window: Window) -> Path:
-    """Where the snapshots of a view are published; another definition of the view is another folder."""
-    told = hashlib.sha256(window.model_dump_json().encode()).hexdigest()[:8]
-    return config.features / f"{window.view}-{told}"
-
-
-def digest(config: Config, window: Window) -> str:
-    """SHA-256 over the names and sizes of a view's files: equal digests are equal histories."""
-    files = sorted(folder(config, window).glob("*.parquet"))
-    return hashlib.sha256("\n".join(f"{f.name} {f.stat().st_size}" for f in files).encode()).hexdigest()
-
-
-def _due(config: Config, as_of: dt.datetime) -> dt.date:
+def _last_midnight(config: Config, as_of: dt.datetime) -> dt.date:
     """The newest midnight whose snapshot is due."""
     return (as_of - dt.timedelta(hours=config.events.lag.value)).date()
 
 
-def newest_snapshot(config: Config, window: Window) -> tuple[dt.date, dt.datetime] | None:
-    """The newest midnight that is published and when it was."""
-    files = sorted(folder(config, window).glob("*.parquet"))
-    if not files:
+def _due(config: Config, as_of: dt.datetime, newest: Published | None, connection: duckdb.DuckDBPyConnection) -> Due | None:
+    """What is to be published after `newest`, None when that is nothing."""
+    last = _last_midnight(config, as_of)
+    if newest is not None:
+        follows = newest.last < last and newest.created < as_of
+        return Due(newest.last + DAY, last, as_of, initial=False) if follows else None
+    [(day,)] = connection.execute("SELECT min(event_time)::DATE FROM events").fetchall()
+    if day is None or day >= last:
         return None
-    metadata = pq.read_schema(files[-1]).metadata
-    return dt.date.fromisoformat(metadata[b"last"].decode()), dt.datetime.fromisoformat(metadata[b"created"].decode())
+    created = dt.datetime.combine(last, dt.time(), dt.UTC) + dt.timedelta(hours=config.events.lag.value)
+    return Due(day + DAY, last, created, initial=True)
 
 
-def _publish(config: Config, as_of: dt.datetime, window: Window) -> int:
-    last = _due(config, as_of)
-    lake = Lake(config.lake)
-    with lake.connect({schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}, as_of) as connection:
-        newest = newest_snapshot(config, window)
-        if newest is None:
-            (day,) = connection.execute("SELECT min(event_time)::DATE FROM events").fetchone() or (None,)
-            if day is None:
-                return 0
-            start, lag = day + dt.timedelta(days=1), dt.timedelta(hours=config.events.lag.value)
-            due = [(m, dt.datetime.combine(m, dt.time(), dt.UTC) + lag, True) for m in _midnights(start, last)]
-        else:
-            start = newest[0] + dt.timedelta(days=1)
-            due = [(*newest, False), *((m, as_of, True) for m in _midnights(start, last))]
-        if start > last:
-            return 0
-        connection.execute("CREATE TEMP TABLE snapshot (m DATE, created TIMESTAMPTZ, publish BOOLEAN)")
-        connection.executemany("INSERT INTO snapshot VALUES (?, ?, ?)", due)
-        columns = windows.schema_of(config, window)
-        rows = connection.sql(windows.snapshots(config, window)).to_arrow_table().cast(columns)
-    told = {"last": last.isoformat(), "created": due[-1][1].isoformat()}
-    _write(rows.replace_schema_metadata(told), folder(config, window) / f"{start}_{last}.parquet")
+def _publish(
+    config: Config,
+    window: Window,
+    newest: Published | None,
+    due: Due,
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    versions: dict[str, int],
+) -> int:
+    """Write the state first: it belongs to no publication until the file that it describes has its name."""
+    of = state.sources(lake, versions, due.created)
+    if newest is None:
+        rows = whole(config, window, connection, due.snapshots)
+        known = state.load(config, window, due, of, connection)
+    else:
+        before = state.load(config, window, newest, state.sources(lake, versions, newest.created), connection)
+        rows, known = _advance(config, window, newest, due, before, connection)
+    kept = state.save(config, window, known, due, of)
+    write(rows, due, folder(config, window))
+    state.forget_others(kept)
     return int(rows.num_rows)
 
 
-def _midnights(first: dt.date, last: dt.date) -> list[dt.date]:
-    return [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
-
-
-def _write(rows: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(rows, partial, compression="zstd", row_group_size=ROW_GROUP)
-    partial.replace(path)
+def _advance(
+    config: Config, window: Window, newest: Published, due: Due, before: pa.Table, connection: duckdb.DuckDBPyConnection
+) -> tuple[pa.Table, pa.Table]:
+    """Rows and state of the midnights after `newest`, from its state and from what became known since."""
+    connection.register("before", before)
+    register(connection, due.snapshots)
+    since = windows.contributions(config, window, until=due.created, after=newest.created, newest=newest.last)
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE contribution AS
+        SELECT key, first, DATE '{newest.last}' AS seen, n, x FROM before
+        UNION ALL SELECT key, first, DATE '{due.first}', sum(n), sum(x) FROM ({since}) GROUP BY ALL
+        """
+    )
+    rows = connection.sql(windows.increment(config, window)).to_arrow_table().cast(windows.schema_of(config, window))
+    remaining = f"first + {max(window.days)} > DATE '{due.last}'"
+    known = connection.sql(
+        f"SELECT key, first, sum(n) AS n, sum(x) AS x FROM contribution WHERE {remaining} GROUP BY ALL"
+    ).to_arrow_table()
+    return rows, known

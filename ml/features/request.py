@@ -9,12 +9,26 @@ from ml.config import Config
 
 NIGHT_ENDS = 6
 SATURDAY = 5
-CLOCK = ("hour", "weekday", "is_night", "is_weekend")
+CLOCK = {
+    "hour": "hour of the event with its minutes as a fraction",
+    "weekday": "day of the week of the event, Monday is 0",
+    "is_night": f"1 if the event is before {NIGHT_ENDS} in the morning, else 0",
+    "is_weekend": "1 if the event is on a Saturday or Sunday, else 0",
+}
+
+
+def descriptions(config: Config) -> dict[str, str]:
+    """What each request feature of a deployment means, by name in the order of `compute`'s columns."""
+    clock = {name: f"{told}, {config.events.timezone} time" for name, told in CLOCK.items()} if config.request.clock else {}
+    compared = {
+        f"{m}_over_{average}": f"{m} of the event over {average}, missing where that is 0" for m, average in ratios(config)
+    }
+    return clock | compared
 
 
 def names(config: Config) -> list[str]:
     """Names of the request features of a deployment, in the order of `compute`'s columns."""
-    return [*(CLOCK if config.request.clock else ()), *[f"{m}_over_{average}" for m, average in ratios(config)]]
+    return list(descriptions(config))
 
 
 def ratios(config: Config) -> tuple[tuple[str, str], ...]:

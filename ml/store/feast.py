@@ -14,7 +14,7 @@ import yaml
 
 from ml.config import PROJECT, Config
 from ml.features import request
-from ml.features.publish import newest_snapshot
+from ml.features.history import newest_publication
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -70,10 +70,10 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
     written: dict[str, str] = {}
     store = open_store(config)
     for window in config.windows:
-        newest = newest_snapshot(config, window)
+        newest = newest_publication(config, window)
         if newest is None:
             continue
-        until = dt.datetime.combine(newest[0], dt.time(), dt.UTC)
+        until = dt.datetime.combine(newest.last, dt.time(), dt.UTC)
         since = store.get_feature_view(window.view).most_recent_end_time or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         if since < until:
             with _quiet():

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.features.publish import digest
+from ml.features.history import history
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
@@ -30,7 +30,10 @@ class NotEnoughHistory(ValueError):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A frozen training set: its address and content hash, what it was made from, and how many rows it has."""
+    """A frozen training set: its address and content hash, what it was made from, and how many rows it has.
+
+    `lake` is the version of each table, `features` tells the publications of each view (see `ml.features.history.Published`).
+    """
 
     training_set: str
     as_of: str
@@ -42,7 +45,7 @@ class TrainingSet:
     windows: dict[str, str]
     labels_known_until: str
     lake: dict[str, int]
-    features: dict[str, str]
+    features: dict[str, list[dict[str, str]]]
     config: str
 
 
@@ -79,16 +82,19 @@ def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
         NotEnoughHistory: a window holds no events.
         RowsLost: the point-in-time join lost or doubled rows.
     """
-    lake = Lake(config.lake)
-    versions = lake.versions([schema.EVENTS, schema.LABELS])
-    features = {window.view: digest(config, window) for window in config.windows}
+    return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
+
+
+def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> TrainingSet:
+    """The same, from the lake as it was at the versions of its tables."""
+    features = {window.view: [p.told() for p in history(config, window, as_of)] for window in config.windows}
     code = code_version()["sources"]
     inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features, code], sort_keys=True)
     known = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
     if known.exists() and path_of(config, known.read_text()).exists():
         return describe(config, known.read_text())
     windows = split(config, as_of)
-    events = _labelled(config, as_of, lake, versions, windows)
+    events = _labelled(config, as_of, versions, windows)
     frame = pd.concat([events, retrieve(config, events)], axis=1)
     record = _freeze(config, as_of, frame, windows, versions, features)
     known.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +102,7 @@ def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
     return record
 
 
-def _labelled(config: Config, as_of: dt.datetime, lake: Lake, versions: dict[str, int], windows: Split) -> pd.DataFrame:
+def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
     """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
     sources = config.labels.sources
     rank = " ".join(f"WHEN source = '{source}' THEN {number}" for number, source in enumerate(sources))
@@ -105,7 +111,7 @@ def _labelled(config: Config, as_of: dt.datetime, lake: Lake, versions: dict[str
     )
     columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
-    with lake.connect(tables, as_of, versions) as connection:
+    with Lake(config.lake).connect(tables, as_of, versions) as connection:
         (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
         frame: pd.DataFrame = connection.execute(
             f"""
@@ -144,7 +150,7 @@ def _freeze(
     frame: pd.DataFrame,
     windows: Split,
     versions: dict[str, int],
-    features: dict[str, str],
+    features: dict[str, list[dict[str, str]]],
 ) -> TrainingSet:
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.DatetimeTZDtype):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.training import dataset
-from ml.training.fit import RECORD, describe, folder_of
+from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, describe, folder_of
 from ml.training.model import INPUTS, TREES, UNSEEN, Inputs, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
@@ -77,7 +77,7 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
 
 
 def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
-    """MLflow's ONNX flavour of the graph, and beside it the trees, the inputs, the record and a sample to check a copy with."""
+    """MLflow's ONNX flavour of the graph, and beside it trees, inputs, records and a sample to check a copy with."""
     import mlflow.onnx
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -100,7 +100,7 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
-    for name in (TREES, INPUTS, RECORD):
+    for name in (TREES, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
         shutil.copy(source / name, target / name)
     positives = holdout[holdout["label"] == 1].head(SAMPLE_ROWS // 2)
     sample = pd.concat([positives, holdout[holdout["label"] == 0].head(SAMPLE_ROWS - len(positives))])[model.inputs.names]

@@ -23,7 +23,7 @@ from ml.training.model import Inputs, Model, importance, learn_inputs, save, thr
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
 
-RECORD = "fit.json"
+RECORD, TRAINING_SET, DEPLOYMENT = "fit.json", "training_set.json", "deployment.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,13 @@ def grow(config: Config, inputs: Inputs, train: pd.DataFrame, validation: pd.Dat
     return trees.fit(pool(train), eval_set=pool(validation), early_stopping_rounds=patience, use_best_model=True)
 
 
+def learn(config: Config, rows: pd.DataFrame) -> tuple[CatBoostClassifier, Inputs]:
+    """Fit on the training window of a training set and stop early on its validation window."""
+    train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+    inputs = learn_inputs(config, train)
+    return grow(config, inputs, train, validation), inputs
+
+
 def _windows(config: Config) -> dict[str, float]:
     cut = config.training
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
@@ -105,9 +112,8 @@ def _windows(config: Config) -> dict[str, float]:
 def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
-    train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-    inputs = learn_inputs(config, train)
-    trees = grow(config, inputs, train, validation)
+    validation = rows[rows["split"] == dataset.VALIDATION]
+    trees, inputs = learn(config, rows)
     folder = folder_of(config, key)
     partial = folder.with_name(f"{key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -130,6 +136,8 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
         importance=importance(model, inputs.names),
         code=code_version(),
     )
+    (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
+    (partial / DEPLOYMENT).write_text(config.described)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -1,0 +1,40 @@
+"""What each feature means, in one sentence that follows from its line of the deployment file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ml.config import Config, Window
+from ml.features import request, windows
+
+REQUEST = "request"
+
+
+class Feature(NamedTuple):
+    """A feature of the model: its name, the view that serves it, its Arrow type and what it means."""
+
+    name: str
+    view: str
+    type: str
+    description: str
+
+
+def catalogue(config: Config) -> list[Feature]:
+    """All features of a deployment, in the order of the training set's columns."""
+    windowed = [
+        Feature(window.feature(aggregate, days), window.view, str(windows.TYPES[aggregate]), describe(window, aggregate, days))
+        for window in config.windows
+        for days in window.days
+        for aggregate in window.aggregates
+    ]
+    return [*windowed, *[Feature(name, REQUEST, "double", told) for name, told in request.descriptions(config).items()]]
+
+
+def describe(window: Window, aggregate: str, days: int) -> str:
+    """One sentence on an aggregate of a window."""
+    events = f"a {window.entity}'s events"
+    what = {"count": f"number of {events}", "sum": f"sum of {window.column} over {events}"}
+    what["mean"] = f"mean of {window.column} over {events}"
+    span = "the day" if days == 1 else f"the {days} days"
+    end = f"that ended {window.delay} days before midnight UTC" if window.delay else "before midnight UTC"
+    return f"{what[aggregate]} in {span} {end}"

@@ -1,0 +1,176 @@
+"""A view's history: a folder of Parquet files that are never changed, named by the midnights and the content of each.
+
+A file is complete when it has its name; what is not complete, and what only makes the next publication faster, has a hidden
+name that no reader's `*.parquet` matches. What a file says of itself is enough to make it again from the lake.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml.config import Config, Window
+from ml.features import windows
+from ml.lake import schema
+from ml.lake.tables import Lake
+
+DAY = dt.timedelta(days=1)
+ROW_GROUP = 122_880
+
+
+@dataclass(frozen=True)
+class Due:
+    """The midnights `first` to `last` of one publication, and when the last of them can be read.
+
+    The initial one makes the history at the cadence of the live feed, each midnight as long before its creation as the last;
+    the midnights of a later one are all created together.
+    """
+
+    first: dt.date
+    last: dt.date
+    created: dt.datetime
+    initial: bool
+
+    @property
+    def snapshots(self) -> list[tuple[dt.date, dt.datetime]]:
+        """Each midnight with its creation."""
+        midnights = [self.first + i * DAY for i in range((self.last - self.first).days + 1)]
+        return [(m, self.created - (self.last - m if self.initial else 0 * DAY)) for m in midnights]
+
+
+@dataclass(frozen=True)
+class Published(Due):
+    """A publication and its file."""
+
+    path: Path
+
+    def told(self) -> dict[str, str]:
+        """The publication as text, by which it can be made again: see `due_of`."""
+        return {"file": self.path.name, **_told(self)}
+
+
+def due_of(told: dict[str, str]) -> Due:
+    """The publication that `Published.told` tells of."""
+    return Due(
+        first=dt.date.fromisoformat(told["first"]),
+        last=dt.date.fromisoformat(told["last"]),
+        created=dt.datetime.fromisoformat(told["created"]),
+        initial=told["initial"] == "True",
+    )
+
+
+def folder(config: Config, window: Window) -> Path:
+    """Where the snapshots of a view are published; another definition of the view is another folder."""
+    told = hashlib.sha256(window.model_dump_json().encode()).hexdigest()[:8]
+    return config.features / f"{window.view}-{told}"
+
+
+def history(config: Config, window: Window, as_of: dt.datetime | None = None) -> list[Published]:
+    """What is published of a view, oldest first; with `as_of`, what was published by then."""
+    found = [_read(path) for path in _files(config, window)]
+    return [published for published in found if as_of is None or published.created <= as_of]
+
+
+def newest_publication(config: Config, window: Window) -> Published | None:
+    """The newest publication of a view."""
+    files = _files(config, window)
+    return _read(files[-1]) if files else None
+
+
+def digest(config: Config, window: Window, as_of: dt.datetime | None = None) -> str:
+    """SHA-256 over the names of a view's files, which name their contents: equal digests are equal histories."""
+    files = _files(config, window) if as_of is None else [published.path for published in history(config, window, as_of)]
+    return hashlib.sha256("\n".join(file.name for file in files).encode()).hexdigest()
+
+
+def rebuild(
+    config: Config, window: Window, published: Sequence[Due], into: Path, versions: dict[str, int] | None = None
+) -> list[Path]:
+    """Make the same publications again from the lake alone.
+
+    Args:
+        published: consecutive publications from the initial one on, as `history` tells them.
+        into: folder for the files; their names and bytes are those of `published` if the lake still says the same.
+        versions: version of the lake by table, the newest for those left out.
+    """
+    if not published:
+        return []
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    with Lake(config.lake).connect(tables, published[-1].created, versions) as connection:
+        rows = whole(config, window, connection, [snapshot for part in published for snapshot in part.snapshots])
+    return [write(_part(rows, part), part, into) for part in published]
+
+
+def whole(
+    config: Config, window: Window, connection: duckdb.DuckDBPyConnection, snapshots: list[tuple[dt.date, dt.datetime]]
+) -> pa.Table:
+    """Rows of all snapshots of a view, in the order of midnight and key."""
+    register(connection, snapshots)
+    told = connection.sql(windows.history(config, window, snapshots[-1][1])).to_arrow_table()
+    return told.cast(windows.schema_of(config, window))
+
+
+def register(connection: duckdb.DuckDBPyConnection, snapshots: list[tuple[dt.date, dt.datetime]]) -> None:
+    """Show the connection the snapshots as `snapshot(m, created)`."""
+    midnights, created = zip(*snapshots, strict=True)
+    table = pa.table({"m": pa.array(midnights, pa.date32()), "created": pa.array(created, schema.INSTANT)})
+    connection.register("snapshot", table)
+
+
+def _part(rows: pa.Table, part: Due) -> pa.Table:
+    first, last = (pa.scalar(dt.datetime.combine(m, dt.time(), dt.UTC), schema.INSTANT) for m in (part.first, part.last))
+    time = rows["event_timestamp"]
+    return rows.filter(pc.and_(pc.greater_equal(time, first), pc.less_equal(time, last)))
+
+
+def write(rows: pa.Table, due: Due, into: Path) -> Path:
+    """Write the file of a publication; the same rows give the same bytes, and the bytes their name."""
+    return write_named(rows.replace_schema_metadata(_told(due)), into, f"{due.first}_{due.last}", ".parquet")
+
+
+def _told(due: Due) -> dict[str, str]:
+    return {
+        "first": due.first.isoformat(),
+        "last": due.last.isoformat(),
+        "created": due.created.isoformat(),
+        "initial": str(due.initial),
+    }
+
+
+def write_named(rows: pa.Table, into: Path, name: str, suffix: str) -> Path:
+    """Write a Parquet file whose name ends in the first 16 digits of its content's SHA-256; whole or not at all."""
+    into.mkdir(parents=True, exist_ok=True)
+    partial = into / ".partial"
+    pq.write_table(rows.combine_chunks(), partial, compression="zstd", row_group_size=ROW_GROUP)
+    with partial.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return partial.rename(into / f"{name}-{content[:16]}{suffix}")
+
+
+@contextmanager
+def only_one(config: Config, window: Window) -> Iterator[None]:
+    """Hold a view's folder against other publishers; the lock ends with the process that holds it, however it ends."""
+    place = folder(config, window)
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _files(config: Config, window: Window) -> list[Path]:
+    return sorted(folder(config, window).glob("*.parquet"))
+
+
+def _read(path: Path) -> Published:
+    told = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
+    return Published(**vars(due_of(told)), path=path)

@@ -1,0 +1,153 @@
+"""Sends the lineage of a version as OpenLineage events (https://openlineage.io), when a transport is configured.
+
+A transport is configured as the standard says: `OPENLINEAGE_URL`, `OPENLINEAGE_CONFIG`, `OPENLINEAGE__TRANSPORT__…`, or a file
+`openlineage.yml`. Without one nothing is sent. Events are made from records alone: an event's time is the instant that its
+step saw the world at, and its run's id follows from what it is about, so sending a lineage again adds nothing to it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.config import Config
+from ml.features.history import folder
+from ml.lake import schema
+from ml.lineage.trace import Lineage
+from ml.training.dataset import path_of
+
+if TYPE_CHECKING:
+    from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent
+
+PRODUCER = "urn:perennial"
+RUNS = uuid.UUID("6c3f1c0e-7b7e-5f0e-9d6c-1d5a3f0f6b1e")
+FILES = (Path("openlineage.yml"), Path("~/.openlineage/openlineage.yml"))
+
+
+def configured() -> bool:
+    """Whether somebody listens."""
+    told = any(name.startswith("OPENLINEAGE_") for name in os.environ)
+    return told or any(file.expanduser().is_file() for file in FILES)
+
+
+def send(config: Config, lineage: Lineage) -> int:
+    """Send a version's lineage and return the number of events; 0 without a transport.
+
+    A listener that does not answer is a warning in the log: no step fails for it.
+    """
+    if not configured():
+        return 0
+    from openlineage.client import OpenLineageClient
+    from openlineage.client.event_v2 import set_producer
+
+    set_producer(PRODUCER)
+    told = events(config, lineage)
+    try:
+        client = OpenLineageClient()
+        for event in told:
+            client.emit(event)
+    except Exception as error:  # noqa: BLE001  the transport is anybody's, so are its errors
+        logging.getLogger(__name__).warning("the lineage of version %s was not sent: %s", lineage.version, error)
+        return 0
+    return len(told)
+
+
+def events(config: Config, lineage: Lineage) -> list[RunEvent]:
+    """One completed run a batch that was loaded, and one for each step from features to the last promotion."""
+    frozen, fitted = lineage.training_set, lineage.fitted
+    as_of = dt.datetime.fromisoformat(frozen.as_of)
+    lake = {table: _folder(config.lake / table, str(version)) for table, version in frozen.lake.items()}
+    views = {w.view: _folder(folder(config, w), _newest(frozen.features[w.view])) for w in config.windows}
+    rows = _folder(path_of(config, frozen.training_set), frozen.training_set)
+    model = ("mlflow", f"{config.name}/{fitted.model}", fitted.model)
+    version = ("mlflow", f"models:/{config.name}", lineage.version)
+    told = [
+        _completed(
+            config,
+            "load_batch",
+            batch.batch_id,
+            batch.known_at,
+            [_folder(config.landing / batch.file, batch.batch_id)],
+            [_folder(config.lake / table, None) for table in _tables(batch.kind)],
+        )
+        for batch in lineage.batches
+    ]
+    told.append(_completed(config, "publish_features", frozen.training_set, as_of, [*lake.values()], [*views.values()]))
+    inputs = [*lake.values(), *views.values()]
+    told.append(_completed(config, "build_training_set", frozen.training_set, as_of, inputs, [rows], frozen.rows))
+    told.append(_completed(config, "fit", fitted.model, as_of, [rows], [model]))
+    told.append(_completed(config, "register", lineage.version, as_of, [model], [version]))
+    for move in lineage.promotions:
+        if move.to_version == lineage.version:
+            champion = ("mlflow", f"models:/{config.name}@champion", lineage.version)
+            told.append(_completed(config, move.action, str(move.sequence), move.as_of, [version], [champion]))
+    return told
+
+
+Reference = tuple[str, str, str | None]
+
+
+def _folder(path: Path, version: str | None) -> Reference:
+    return "file", str(path), version
+
+
+def _newest(published: list[dict[str, str]]) -> str | None:
+    return published[-1]["last"] if published else None
+
+
+def _tables(kind: str) -> tuple[str, ...]:
+    return (schema.LABELS, schema.QUARANTINE) if kind == "labels" else (schema.EVENTS, schema.LABELS, schema.QUARANTINE)
+
+
+def _completed(
+    config: Config,
+    step: str,
+    about: str,
+    as_of: dt.datetime,
+    read: list[Reference],
+    written: list[Reference],
+    rows: int | None = None,
+) -> RunEvent:
+    from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+    from openlineage.client.facet_v2 import nominal_time_run
+
+    instant = as_of.astimezone(dt.UTC).isoformat()
+    return RunEvent(
+        eventType=RunState.COMPLETE,
+        eventTime=instant,
+        run=Run(
+            str(uuid.uuid5(RUNS, f"{config.name}/{step}/{about}")),
+            facets={"nominalTime": nominal_time_run.NominalTimeRunFacet(instant)},
+        ),
+        job=Job(namespace="perennial", name=f"{config.name}.{step}"),
+        inputs=[_input(reference) for reference in read],
+        outputs=[_output(reference, rows) for reference in written],
+    )
+
+
+def _input(reference: Reference) -> InputDataset:
+    from openlineage.client.event_v2 import InputDataset
+
+    namespace, name, version = reference
+    return InputDataset(namespace, name, facets=_facets(version))
+
+
+def _output(reference: Reference, rows: int | None) -> OutputDataset:
+    from openlineage.client.event_v2 import OutputDataset
+    from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
+
+    namespace, name, version = reference
+    counted: dict[str, Any] = {}
+    if rows is not None:
+        counted["outputStatistics"] = statistics.OutputStatisticsOutputDatasetFacet(rows)
+    return OutputDataset(namespace, name, counted, facets=_facets(version))
+
+
+def _facets(version: str | None) -> dict[str, Any]:
+    from openlineage.client.facet_v2 import dataset_version_dataset
+
+    return {} if version is None else {"version": dataset_version_dataset.DatasetVersionDatasetFacet(version)}

@@ -1,0 +1,126 @@
+"""The lineage of a registered version, read back from what each room recorded."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.tables import Lake
+from ml.registry.ledger import Decision, Ledger, Promotion
+from ml.training.dataset import TrainingSet
+from ml.training.fit import RECORD, TRAINING_SET, Fit, registry
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A landing file that gave rows to the version's lake: its name, the SHA-256 of its content, and its rows."""
+
+    batch_id: str
+    file: str
+    kind: str
+    rows: int
+    accepted: int
+    quarantined: int
+    rejected: int
+    known_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """All that a version came from, in the order in which it came about."""
+
+    model: str
+    version: str
+    batches: tuple[Batch, ...]
+    training_set: TrainingSet
+    fitted: Fit
+    tags: Mapping[str, str]
+    decisions: tuple[Decision, ...]
+    promotions: tuple[Promotion, ...]
+
+
+def trace(config: Config, version: str) -> Lineage:
+    """The lineage of a version.
+
+    Raises:
+        BrokenModel: the version's files are not the ones that were registered.
+    """
+    versions, ledger = registry(config), Ledger(config.ledger)
+    folder = versions.fetch(version)
+    frozen = TrainingSet(**json.loads((folder / TRAINING_SET).read_text()))
+    return Lineage(
+        model=config.name,
+        version=version,
+        batches=_batches(config, frozen),
+        training_set=frozen,
+        fitted=Fit(**json.loads((folder / RECORD).read_text())),
+        tags=versions.tags(version),
+        decisions=tuple(d for d in ledger.decisions(config.name) if d.challenger_version == version),
+        promotions=tuple(p for p in ledger.history(config.name) if version in (p.from_version, p.to_version)),
+    )
+
+
+def _batches(config: Config, frozen: TrainingSet) -> tuple[Batch, ...]:
+    """The batches whose rows stood in the lake at the training set's versions and were known at its instant."""
+    tables = {name: schema.of(name, config) for name in (*frozen.lake, schema.BATCHES)}
+    read = " UNION ".join(f"SELECT batch_id FROM {table}" for table in frozen.lake)
+    with Lake(config.lake).connect(tables, dt.datetime.fromisoformat(frozen.as_of), frozen.lake) as connection:
+        found = connection.execute(
+            "SELECT batch_id, file, kind, rows, accepted, quarantined, rejected, known_at "
+            f"FROM {schema.BATCHES} SEMI JOIN ({read}) USING (batch_id) ORDER BY known_at, first_event, file"
+        ).fetchall()
+    return tuple(Batch(*row) for row in found)
+
+
+def summary(lineage: Lineage) -> dict[str, Any]:
+    """A version's lineage as nested words and numbers, for a person: one key a stage, files counted and not listed."""
+    frozen, fitted = lineage.training_set, lineage.fitted
+    files: dict[str, str] = {}
+    for kind in sorted({batch.kind for batch in lineage.batches}):
+        mine = [batch for batch in lineage.batches if batch.kind == kind]
+        rows, accepted, aside, rejected = (
+            sum(getattr(b, n) for b in mine) for n in ("rows", "accepted", "quarantined", "rejected")
+        )
+        files[kind] = (
+            f"{len(mine)} files, {rows:,} rows = {accepted:,} accepted + {aside:,} quarantined + {rejected:,} rejected, "
+            f"from {mine[0].file} to {mine[-1].file}"
+        )
+    return {
+        "files": files,
+        "lake": {table: f"version {number}" for table, number in frozen.lake.items()},
+        "features": {
+            view: f"{len(published)} files, midnights up to {published[-1]['last'] if published else 'none'}"
+            for view, published in frozen.features.items()
+        },
+        "training set": {
+            "SHA-256": frozen.training_set,
+            "as of": frozen.as_of,
+            "rows": f"{frozen.train_rows:,} train, {frozen.validation_rows:,} validation, {frozen.holdout_rows:,} holdout",
+        },
+        "run": {
+            "MLflow run": fitted.mlflow_run,
+            "trees": str(fitted.trees),
+            "commit": fitted.code["commit"],
+            "sources": fitted.code["sources"],
+            "lock": fitted.code["lock"],
+        },
+        "version": {"name": f"{lineage.model} version {lineage.version}", "configuration": lineage.tags["configuration"]},
+        "decisions": {
+            f"{d.as_of:%Y-%m-%d %H:%M}": f"{d.outcome} against {_named(d.champion_version)}, run {d.run_id}: {d.reason}"
+            for d in lineage.decisions
+        },
+        "promotions": {
+            f"move {p.sequence}, {p.as_of:%Y-%m-%d %H:%M}": f"{p.action} from {_named(p.from_version)} "
+            f"to {_named(p.to_version)} by {p.actor}: {p.reason}"
+            for p in lineage.promotions
+        },
+    }
+
+
+def _named(version: str | None) -> str:
+    return "no champion" if version is None else f"version {version}"

@@ -1,0 +1,140 @@
+"""Random streams of events and late labels, put into a lake as they become known, and a brute-force reading of the windows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from ml.config import Config, Window, load
+from ml.features.history import folder, history
+from ml.lake import schema
+from ml.lake.tables import Lake
+from tests import deployments
+
+START = dt.datetime(2025, 3, 1, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+
+Rows = list[dict[str, Any]]
+
+
+def deployment(tmp_path: Path) -> Config:
+    told = deployments.raw()
+    told["windows"] = [
+        {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "days": [1, 3]},
+        {"entity": "terminal", "column": "label", "aggregates": ["count", "mean"], "days": [2], "delay": 7},
+    ]
+    told["request"]["ratios"] = []
+    return load(deployments.write(tmp_path, told))
+
+
+def event(number: int, hours: float, customer: str, terminal: str, amount: float, late_days: int) -> dict[str, Any]:
+    time = START + hours * HOUR
+    midnight = dt.datetime.combine(time.date(), dt.time(), dt.UTC)
+    return {
+        "event_id": f"E{number}",
+        "event_time": time,
+        "customer_id": customer,
+        "terminal_id": terminal,
+        "amount": amount,
+        "merchant_category": "grocery",
+        "channel": "chip",
+        "country": "FR",
+        "known_at": midnight + (1 + late_days) * DAY + HOUR,
+        "batch_id": f"{midnight + (1 + late_days) * DAY:%Y-%m-%d}",
+    }
+
+
+def label(event: dict[str, Any], after_days: int, value: int = 1) -> dict[str, Any]:
+    known = max(event["event_time"] + after_days * DAY, event["known_at"])
+    return {
+        "event_id": event["event_id"],
+        "label": value,
+        "source": "customer",
+        "reported_at": known,
+        "known_at": known,
+        "batch_id": f"{known:%Y-%m-%dT%H}",
+    }
+
+
+stream = st.lists(
+    st.tuples(
+        st.integers(0, 24 * 20),
+        st.sampled_from(["A", "B", "C"]),
+        st.sampled_from(["X", "Y"]),
+        st.integers(1, 5000).map(lambda cents: cents / 100),
+        st.sampled_from([0, 0, 0, 1, 4, 9]),
+        st.lists(st.sampled_from([0, 1, 7, 9, 15]), max_size=2),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+cuts = st.sets(st.integers(1, 39), max_size=6).map(lambda days: [*sorted(days), 40])
+
+
+def rows_of(told: list[tuple]) -> tuple[Rows, Rows]:
+    """Events and labels of a drawn stream; an event may have several positive labels."""
+    events = [event(i, hours, c, t, amount, late) for i, (hours, c, t, amount, late, _) in enumerate(told)]
+    return events, [label(e, after) for e, (*_, reports) in zip(events, told, strict=True) for after in reports]
+
+
+def fill(config: Config, events: Rows, labels: Rows, until: dt.datetime, after: dt.datetime = START) -> None:
+    """Commit what became known in (after, until]."""
+    for table, rows in ((schema.EVENTS, events), (schema.LABELS, labels)):
+        new = [row for row in rows if after < row["known_at"] <= until]
+        if new:
+            of_now = [row | {"batch_id": f"{row['batch_id']} until {until}"} for row in new]
+            Lake(config.lake).append_batches(table, pa.Table.from_pylist(of_now, schema.of(table, config)))
+
+
+def published(config: Config, window: Window) -> Rows:
+    rows: Rows = []
+    for path in sorted(folder(config, window).glob("*.parquet")):
+        rows += pq.read_table(path).to_pylist()
+    return rows
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """Complete files of a folder by name."""
+    return {path.name: path.read_bytes() for path in place.glob("*.parquet")}
+
+
+def brute_force(config: Config, window: Window, row: dict[str, Any], events: Rows, labels: Rows) -> dict[str, Any]:
+    """A window read straight from its definition."""
+    key = config.entities[window.entity]
+    until, created = row["event_timestamp"], row["created_timestamp"]
+    fraud = {label["event_id"] for label in labels if label["known_at"] <= created and label["label"] == 1}
+    told: dict[str, Any] = {}
+    for days in window.days:
+        end = until - window.delay * DAY
+        inside = [
+            e for e in events if e[key] == row[key] and end - days * DAY <= e["event_time"] < end and e["known_at"] <= created
+        ]
+        values = [float(e["event_id"] in fraud) if window.column == "label" else e["amount"] for e in inside]
+        answers = {"count": len(values), "sum": sum(values), "mean": sum(values) / len(values) if values else None}
+        told |= {window.feature(a, days): answers[a] for a in window.aggregates}
+    return told
+
+
+def assert_rows_are_where_events_are(config: Config, window: Window, events: Rows) -> None:
+    """A row for each snapshot whose longest window holds an event, one of zeros on the day after, and no other."""
+    key, longest = config.entities[window.entity], max(window.days)
+    counted = window.feature("count", longest)
+    created = {
+        dt.datetime.combine(m, dt.time(), dt.UTC): instant for part in history(config, window) for m, instant in part.snapshots
+    }
+    found = {(row[key], row["event_timestamp"]): row[counted] for row in published(config, window)}
+    expected = set()
+    for e in events:
+        first = dt.datetime.combine(e["event_time"].date(), dt.time(), dt.UTC) + (1 + window.delay) * DAY
+        seen = [first + i * DAY for i in range(longest) if e["known_at"] <= created.get(first + i * DAY, START)]
+        expected |= {(e[key], midnight) for midnight in seen}
+    after = {(entity, midnight + DAY) for entity, midnight in expected if midnight + DAY in created}
+    assert {place for place, count in found.items() if count > 0} == expected
+    assert set(found) == expected | after

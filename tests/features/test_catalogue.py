@@ -1,0 +1,29 @@
+"""Every feature of a deployment is described where its window is declared, and nowhere else."""
+
+from __future__ import annotations
+
+from feature_repo.views import definitions
+from ml.config import load
+from ml.features.catalogue import catalogue
+from ml.store.feast import feature_names
+
+
+def test_the_catalogue_lists_the_models_features_in_their_order() -> None:
+    config = load("config/demo.yaml")
+    assert [feature.name for feature in catalogue(config)] == feature_names(config)
+
+
+def test_a_description_tells_entity_column_aggregate_length_and_delay() -> None:
+    told = {feature.name: feature.description for feature in catalogue(load("config/demo.yaml"))}
+    assert told["customer_amount_mean_7d"] == "mean of amount over a customer's events in the 7 days before midnight UTC"
+    assert (
+        told["terminal_label_count_30d"] == "number of a terminal's events in the 30 days that ended 7 days before midnight UTC"
+    )
+    assert told["is_night"] == "1 if the event is before 6 in the morning, else 0, UTC time"
+
+
+def test_feast_knows_every_feature_with_its_description() -> None:
+    config = load("config/demo.yaml")
+    views = [view for view in definitions(config) if hasattr(view, "schema")]
+    fields = {field.name: field.description for view in views for field in view.schema}
+    assert {f.name: f.description for f in catalogue(config)}.items() <= fields.items()
