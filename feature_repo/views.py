@@ -66,7 +66,8 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeature
             RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
             *[views[name] for name in sorted(needed)],
         ],
-        schema=_fields(config, REQUEST),
+        # Feast infers these and compares whole fields with what it inferred, so that a description would be a difference.
+        schema=[Field(name=field.name, dtype=field.dtype) for field in _fields(config, REQUEST)],
         feature_transformation=PandasTransformation(
             udf=lambda inputs: request.compute(inputs, clock, timezone, compared),
             udf_string=CALL.format(clock=clock, timezone=timezone, compared=compared),

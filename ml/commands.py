@@ -251,9 +251,9 @@ def _day(text: str) -> dt.date:
     return dt.date.fromisoformat(text)
 
 
-BATCH: tuple[tuple[str, ...], dict[str, Any]] = (("--batch",), {"required": True, "help": "first characters of the batch's id"})
 VERSION: tuple[tuple[str, ...], dict[str, Any]] = (("--version",), {"required": True, "help": "registered version, a number"})
 
+BATCH = (("--batch",), {"required": True, "help": "first characters of the batch's id"})
 COMMANDS = {
     "ingest": Command(ingest, needs_as_of=True),
     "train": Command(
@@ -282,6 +282,16 @@ COMMANDS = {
             (("--run-id",), {"default": "", "help": "the same id again changes nothing (default: one roll back from here)"}),
         ),
     ),
+    "reproduce": Command(reproduce, arguments=(VERSION,)),
+    "lineage": Command(
+        lineage,
+        arguments=(
+            VERSION,
+            (("--files",), {"action": "store_true", "help": "list every landing file"}),
+            (("--json",), {"action": "store_true", "help": "print all of it as JSON"}),
+            (("--send",), {"action": "store_true", "help": "send it as OpenLineage events"}),
+        ),
+    ),
     "quarantine list": Command(list_quarantine),
     "quarantine show": Command(
         show_quarantine,
@@ -308,16 +318,6 @@ COMMANDS = {
             (("--actor",), {"required": True, "help": "who, for the record"}),
         ),
     ),
-    "reproduce": Command(reproduce, arguments=(VERSION,)),
-    "lineage": Command(
-        lineage,
-        arguments=(
-            VERSION,
-            (("--files",), {"action": "store_true", "help": "list every landing file"}),
-            (("--json",), {"action": "store_true", "help": "print all of it as JSON"}),
-            (("--send",), {"action": "store_true", "help": "send it as OpenLineage events"}),
-        ),
-    ),
     "discard": Command(discard, arguments=((("--file",), {"required": True, "help": "name of the file"}),)),
 }
 
@@ -339,25 +339,27 @@ def _line(text: str) -> None:
 
 def _table(head: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from ml.quality.report import printable
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*[escape(printable(cell)) for cell in row])
+        table.add_row(*[Text(printable(cell)) for cell in row])
     Console().print(table)
 
 
 def _tree(name: str, told: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(escape(name))
+    from ml.quality.report import printable
+
+    tree = Tree(name)
     for stage, facts in told.items():
         branch = tree.add(stage)
         for fact, value in facts.items():
-            branch.add(escape(f"{fact}: {value}"))
+            branch.add(Text(printable(f"{fact}: {value}")))
     Console().print(tree)

@@ -93,4 +93,3 @@ def test_a_planted_defect_is_found(name: str, copy: Path) -> None:
         file.write_text(source)
     assert code == 1, told
     assert "1 failed" in told, f"nothing was found out, the copy is broken:\n{told}"
-

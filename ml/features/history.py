@@ -151,7 +151,8 @@ def write_named(rows: pa.Table, into: Path, name: str, suffix: str) -> Path:
     """Write a Parquet file whose name ends in the first 16 digits of its content's SHA-256; whole or not at all."""
     into.mkdir(parents=True, exist_ok=True)
     partial = into / ".partial"
-    pq.write_table(rows.combine_chunks(), partial, compression="zstd", row_group_size=ROW_GROUP)
+    repeated = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
+    pq.write_table(rows.combine_chunks(), partial, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=repeated)
     with partial.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return partial.rename(into / f"{name}-{content[:16]}{suffix}")

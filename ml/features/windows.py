@@ -91,9 +91,13 @@ def history(config: Config, window: Window, until: dt.datetime) -> str:
         SELECT key, unnest(generate_series(min(m), least(max(m) + {longest}, last_m), INTERVAL 1 DAY))::DATE AS m
         FROM entering, (SELECT max(m) AS last_m FROM snapshot) GROUP BY key, last_m
     ),
+    framed AS (
+        SELECT key, m, {_each(window, "sum({c}) OVER (PARTITION BY key ORDER BY m ROWS {d} - 1 PRECEDING) AS {c}{d}")}
+        FROM (SELECT key, m, n, x FROM spine LEFT JOIN entering USING (key, m))
+    ),
     total AS (
-        SELECT key, m, {_each(window, "{frame} - coalesce(unseen.{c}{d}, 0) AS {c}{d}")}
-        FROM spine LEFT JOIN entering USING (key, m) LEFT JOIN unseen USING (key, m)
+        SELECT key, m, {_each(window, "framed.{c}{d} - coalesce(unseen.{c}{d}, 0) AS {c}{d}")}
+        FROM framed LEFT JOIN unseen USING (key, m)
     )
     {_rows(config, window)}"""
 
@@ -125,8 +129,7 @@ def _totals(window: Window) -> str:
 def _each(window: Window, sql: str) -> str:
     """The expression for n and x of every window, and for n as long as an entity stays."""
     columns = [(column, days) for days in window.days for column in "nx"] + [("n", _stay(window))]
-    frame = "coalesce(sum(entering.{c}) OVER (PARTITION BY key ORDER BY m ROWS {before} PRECEDING), 0)"
-    return ", ".join(sql.format(c=c, d=d, frame=frame.format(c=c, before=d - 1)) for c, d in columns)
+    return ", ".join(sql.format(c=column, d=days) for column, days in columns)
 
 
 def _rows(config: Config, window: Window) -> str:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 PRODUCER = "urn:perennial"
 RUNS = uuid.UUID("6c3f1c0e-7b7e-5f0e-9d6c-1d5a3f0f6b1e")
+VARIABLES = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT", "OPENLINEAGE__TRANSPORT__TYPE")
 FILES = (Path("openlineage.yml"), Path("~/.openlineage/openlineage.yml"))
 
 
 def configured() -> bool:
     """Whether somebody listens."""
-    told = any(name.startswith("OPENLINEAGE_") for name in os.environ)
-    return told or any(file.expanduser().is_file() for file in FILES)
+    return any(os.environ.get(name) for name in VARIABLES) or any(file.expanduser().is_file() for file in FILES)
 
 
 def send(config: Config, lineage: Lineage) -> int:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from ml import steps
 from ml.__main__ import main
-from ml.config import load
+from ml.config import Config, load
 from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry.ledger import Ledger
+from tests.deployments import FIRST_AS_OF
+
+DAY = dt.timedelta(days=1)
 
 
 class Listener(ThreadingHTTPServer):
@@ -40,12 +47,19 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Variables as they were; OpenLineage's client sets some of its own."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
 @pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+def listener() -> Iterator[Listener]:
     """A lineage server that the deployment's environment names."""
     with Listener() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_port}")
+        os.environ["OPENLINEAGE_URL"] = f"http://127.0.0.1:{server.server_port}"
         yield server
         server.shutdown()
 
@@ -133,23 +147,19 @@ def test_a_listener_that_does_not_answer_is_a_warning(
     assert "the lineage of version 1 was not sent" in caplog.text
 
 
-def test_a_promotion_sends_its_lineage(four_versions: Path, listener: Listener) -> None:
-    """The step `promote` run again changes nothing in the ledger, and tells the listener."""
+def test_the_step_promote_sends_the_lineage_of_its_version(four_versions: Path, listener: Listener) -> None:
+    """Run again for the last version, the step changes nothing in the ledger and tells the listener."""
     config = load(four_versions)
-    folder = next((config.home / "judgements").iterdir())
-    version = json.loads((folder / "judgement.json").read_text())["model"]
-    from ml.training.fit import registry
+    before = Ledger(config.ledger).history(config.name)
+    [judged] = [told for told in _judgements(config) if told["model"] == trace(config, "4").fitted.model]
+    references = {"judgement": judged["judgement"], "version": "4"}
+    steps.run("promote", config, FIRST_AS_OF + 3 * DAY, references)
+    assert Ledger(config.ledger).history(config.name) == before
+    jobs = {event["job"]["name"] for event in listener.received}
+    assert {
+        f"{config.name}.{step}" for step in ("load_batch", "publish_features", "build_training_set", "fit", "register")
+    } <= jobs
 
-    registered = {registry(config).tags(v)["training_set"]: v for v in ("1", "2", "3", "4")}
-    model = json.loads((config.home / "models" / version / "fit.json").read_text())
-    words = [
-        "promote",
-        "--judgement",
-        folder.name,
-        "--version",
-        registered[model["training_set"]],
-        "--config",
-        str(four_versions),
-    ]
-    assert main([*words, "--as-of", model["labels_known_until"]]) in (0, 1)
-    assert listener.received
+
+def _judgements(config: Config) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in (config.home / "judgements").glob("*/judgement.json")]
