@@ -7,11 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
+from ml.quality import landing
 from ml.quality.load import load_batch
 from ml.quality.validate import Validation, validate_batch
 from tests.deployments import land, land_text, payments, small
@@ -137,6 +139,37 @@ def test_a_column_that_changed_its_type_stops_the_file(config: Config) -> None:
 def test_times_as_numbers_stop_the_file(config: Config) -> None:
     land(config, "payments_2025-03-10.parquet", payments(50) | {"paid_at": list(range(50))})
     assert "expect_column_values_to_be_of_type a time (ISO 8601)" in _ingest(config).stopped[0]
+
+
+@pytest.mark.parametrize("value", [b"\xff", [1, 2], {"x": 1}])
+def test_columns_of_types_that_nothing_can_be_read_from_stop_the_file(config: Config, value: Any) -> None:
+    land(config, "payments_2025-03-10.parquet", payments(50) | {"customer_id": [value] * 50})
+    assert "expect_column_values_to_be_of_type text, observed 50 of 50 values that are not" in _ingest(config).stopped[0]
+
+
+def test_text_that_is_not_utf8_stops_the_file(config: Config) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
+    land(config, "payments_2025-03-10.parquet", payments(1) | {"customer_id": broken})
+    assert "not readable as parquet" in _ingest(config).stopped[0]
+
+
+def test_a_file_that_changes_while_it_is_read_is_stopped(config: Config) -> None:
+    path = land(config, "payments_2025-03-10.parquet", payments(50))
+    (found,) = landing.find_files(config)
+    land(config, path.name, payments(51))
+    with pytest.raises(landing.Unreadable, match="written to while it was read"):
+        landing.read(found)
+
+
+def test_a_suite_sees_each_value_once_and_tells_of_every_row(config: Config) -> None:
+    columns = payments(200)
+    columns["customer_id"][150:] = [None] * 50
+    columns["channel"][:30] = ["pigeon"] * 30
+    land(config, "payments_2025-03-10.parquet", columns)
+    told = _ingest(config)
+    assert _counts(told) == (200, 150, 50, 0)
+    assert sorted(row["row"] for row in _rows(config, schema.QUARANTINE)) == list(range(151, 201))
+    assert "30 of 200 values (15 %), such as pigeon" in told.note
 
 
 def test_one_value_of_the_wrong_type_is_quarantined(config: Config) -> None:
