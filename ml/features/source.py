@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import hashlib
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from ml.config import Config, Window
 from ml.features import windows
@@ -52,10 +52,8 @@ class Source:
         labels = self._files_from(schema.LABELS, "max.known_at", since)
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            for table, paths in ((schema.EVENTS, events), (schema.LABELS, labels)):
-                files = [f"{self.lake.uri(table)}/{path}" for path in sorted(paths)]
-                columns = self.tables[table]
-                connection.register(table, ds.dataset(files, columns) if files else columns.empty_table())
+            self._show(connection, schema.EVENTS, events)
+            self._show(connection, schema.LABELS, labels)
             return connection.sql(windows.recent_contributions(config, window, newest, until, after)).to_arrow_table()
 
     def fingerprint(self, until: dt.datetime) -> str:
@@ -71,3 +69,11 @@ class Source:
     def _files_from(self, table: str, statistic: str, least: dt.datetime) -> set[str]:
         """Files that may hold a row of which a column is not before an instant."""
         return {f["path"] for f in self._files[table] if f.get(statistic) is None or f[statistic] >= least}
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, table: str, paths: set[str]) -> None:
+        """Show files as a table, read by DuckDB itself: for a day's few rows a scan through Arrow takes half as long again."""
+        if paths:
+            files = [glob.escape(f"{self.lake.uri(table)}/{path}") for path in sorted(paths)]
+            connection.read_parquet(files).create_view(table)
+        else:
+            connection.register(table, self.tables[table].empty_table())

@@ -68,7 +68,7 @@ def _known(
     A positive counts from the instant at which it and its event were known; nobody can know of one before its event's day.
     """
     key = config.entities[window.entity]
-    first = f"event_time::DATE + {1 + window.delay}"
+    first = f"{_day('event_time')} + {1 + window.delay}"
     happened = f" AND event_time >= {instant(since)}" if since else ""
     fresh = f" AND {{known}} > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"round(coalesce({window.column}, 0) * {SCALE})"
@@ -82,7 +82,12 @@ def _known(
     return f"""{events}
         UNION ALL
         SELECT {key}, {first}, 0, {SCALE}, {known} FROM events JOIN labels USING (event_id)
-        WHERE label = 1 AND labels.known_at >= date_trunc('day', event_time) AND labels.known_at <= {instant(until)}{reported}
+        WHERE label = 1 AND {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
             AND events.known_at <= {instant(until)}{happened}
         GROUP BY event_id, {key}, event_time, events.known_at
         HAVING true{fresh.format(known=known)}"""
+
+
+def _day(instant: str) -> str:
+    """The day in UTC; ten times as fast as DuckDB's cast, which asks a calendar for every row."""
+    return f"make_timestamp(epoch_us({instant}))::DATE"

@@ -203,3 +203,9 @@ def test_readers_see_complete_files_only(undisturbed: Config) -> None:
         hidden = {path.name for path in place.iterdir()} - set(contents(place))
         assert {name[:6] for name in hidden} == {".lock", ".state"}
         assert len([name for name in hidden if name.startswith(".state")]) == 1
+
+
+def test_a_folders_name_is_no_pattern(told: list[tuple], tmp_path: Path) -> None:
+    odd = tmp_path / "it's *one*?"
+    odd.mkdir()
+    _assert_rebuilt(_played(told[:20], [3, 4, 6], odd), tmp_path / "again")
