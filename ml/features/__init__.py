@@ -1,1 +1,1 @@
-"""Windowed aggregates as SQL, published at a known instant and never changed afterwards."""
+"""Windowed aggregates, published at a known instant and never changed afterwards."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from ml.config import Config, Window
 from ml.features import windows
+from ml.features.running import Snapshots, snapshots
 from ml.lake import schema
 from ml.lake.tables import Lake
 
@@ -42,7 +43,7 @@ class Due:
     initial: bool
 
     @property
-    def snapshots(self) -> list[tuple[dt.date, dt.datetime]]:
+    def snapshots(self) -> Snapshots:
         """Each midnight with its creation."""
         midnights = [self.first + i * DAY for i in range((self.last - self.first).days + 1)]
         return [(m, self.created - (self.last - m if self.initial else 0 * DAY)) for m in midnights]
@@ -106,25 +107,19 @@ def rebuild(
     if not published:
         return []
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    due = [snapshot for part in published for snapshot in part.snapshots]
     with Lake(config.lake).connect(tables, published[-1].created, versions) as connection:
-        rows = whole(config, window, connection, [snapshot for part in published for snapshot in part.snapshots])
+        rows = whole(config, window, connection, due)
     return [write(_part(rows, part), part, into) for part in published]
 
 
-def whole(
-    config: Config, window: Window, connection: duckdb.DuckDBPyConnection, snapshots: list[tuple[dt.date, dt.datetime]]
-) -> pa.Table:
-    """Rows of all snapshots of a view, in the order of midnight and key."""
-    register(connection, snapshots)
-    told = connection.sql(windows.history(config, window, snapshots[-1][1])).to_arrow_table()
-    return told.cast(windows.schema_of(config, window))
-
-
-def register(connection: duckdb.DuckDBPyConnection, snapshots: list[tuple[dt.date, dt.datetime]]) -> None:
-    """Show the connection the snapshots as `snapshot(m, created)`."""
-    midnights, created = zip(*snapshots, strict=True)
+def whole(config: Config, window: Window, connection: duckdb.DuckDBPyConnection, due: Snapshots) -> pa.Table:
+    """Rows of all snapshots of a view from the initial one on, from a connection that sees the lake."""
+    midnights, created = zip(*due, strict=True)
     table = pa.table({"m": pa.array(midnights, pa.date32()), "created": pa.array(created, schema.INSTANT)})
     connection.register("snapshot", table)
+    contributions = connection.sql(windows.all_contributions(config, window, until=due[-1][1])).to_arrow_table()
+    return snapshots(config, window, contributions, due)
 
 
 def _part(rows: pa.Table, part: Due) -> pa.Table:
@@ -135,7 +130,13 @@ def _part(rows: pa.Table, part: Due) -> pa.Table:
 
 def write(rows: pa.Table, due: Due, into: Path) -> Path:
     """Write the file of a publication; the same rows give the same bytes, and the bytes their name."""
-    return write_named(rows.replace_schema_metadata(_told(due)), into, f"{due.first}_{due.last}", ".parquet")
+    table = rows.replace_schema_metadata(_told(due)).combine_chunks()
+    repeated = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+
+    def parquet(path: Path) -> None:
+        pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=repeated)
+
+    return name_by_content(parquet, into, f"{due.first}_{due.last}", ".parquet")
 
 
 def _told(due: Due) -> dict[str, str]:
@@ -147,12 +148,11 @@ def _told(due: Due) -> dict[str, str]:
     }
 
 
-def write_named(rows: pa.Table, into: Path, name: str, suffix: str) -> Path:
-    """Write a Parquet file whose name ends in the first 16 digits of its content's SHA-256; whole or not at all."""
+def name_by_content(fill: Callable[[Path], None], into: Path, name: str, suffix: str = "") -> Path:
+    """Write a file whose name ends in the first 16 digits of its content's SHA-256; whole or not at all."""
     into.mkdir(parents=True, exist_ok=True)
     partial = into / ".partial"
-    repeated = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
-    pq.write_table(rows.combine_chunks(), partial, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=repeated)
+    fill(partial)
     with partial.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return partial.rename(into / f"{name}-{content[:16]}{suffix}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml.config import Config, Window
-from ml.features import state, windows
-from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, only_one, register, whole, write
-from ml.lake import schema
-from ml.lake.tables import Lake
+from ml.features import state
+from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, only_one, whole, write
+from ml.features.running import snapshots
+from ml.features.source import Source
+
+# What is due, its rows, and the state that it leaves.
+Made = tuple[Due, pa.Table, pa.Table]
 
 
 @dataclass(frozen=True)
@@ -31,19 +34,9 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     of their creation, because nobody could have read them before.
     """
     as_of = as_of.astimezone(dt.UTC)
-    lake = Lake(config.lake)
-    versions = lake.versions([schema.EVENTS, schema.LABELS])
-    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
-    rows = 0
-    with lake.connect(tables, as_of, versions) as connection:
-        for window in config.windows:
-            with only_one(config, window):
-                newest = newest_publication(config, window)
-                due = _due(config, as_of, newest, connection)
-                if due is not None:
-                    rows += _publish(config, window, newest, due, connection, lake, versions)
-    last = _last_midnight(config, as_of)
-    return Publication(rows, last.isoformat(), {w.view: digest(config, w) for w in config.windows})
+    source = Source(config)
+    rows = sum(_publish(config, window, as_of, source) for window in config.windows)
+    return Publication(rows, _last_midnight(config, as_of).isoformat(), {w.view: digest(config, w) for w in config.windows})
 
 
 def _last_midnight(config: Config, as_of: dt.datetime) -> dt.date:
@@ -51,59 +44,40 @@ def _last_midnight(config: Config, as_of: dt.datetime) -> dt.date:
     return (as_of - dt.timedelta(hours=config.events.lag.value)).date()
 
 
-def _due(config: Config, as_of: dt.datetime, newest: Published | None, connection: duckdb.DuckDBPyConnection) -> Due | None:
-    """What is to be published after `newest`, None when that is nothing."""
+def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
+    """Publish what is due of one view; the state goes first, it belongs to nothing until its publication has its name."""
+    with only_one(config, window):
+        newest = newest_publication(config, window)
+        made = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
+        if made is None:
+            return 0
+        due, rows, known = made
+        kept = state.save(config, window, known, due, source)
+        write(rows, due, folder(config, window))
+        state.forget_others(kept)
+        return int(rows.num_rows)
+
+
+def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Made | None:
     last = _last_midnight(config, as_of)
-    if newest is not None:
-        follows = newest.last < last and newest.created < as_of
-        return Due(newest.last + DAY, last, as_of, initial=False) if follows else None
-    [(day,)] = connection.execute("SELECT min(event_time)::DATE FROM events").fetchall()
-    if day is None or day >= last:
+    with source.connect(as_of) as connection:
+        [(day,)] = connection.execute("SELECT min(event_time)::DATE FROM events").fetchall()
+        if day is None or day >= last:
+            return None
+        created = dt.datetime.combine(last, dt.time(), dt.UTC) + dt.timedelta(hours=config.events.lag.value)
+        due = Due(day + DAY, last, created, initial=True)
+        return due, whole(config, window, connection, due.snapshots), state.load(config, window, due, source)
+
+
+def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Made | None:
+    """The midnights after the newest publication, from its state and from what became known since."""
+    due = Due(newest.last + DAY, _last_midnight(config, as_of), as_of, initial=False)
+    if due.last < due.first or due.created <= newest.created:
         return None
-    created = dt.datetime.combine(last, dt.time(), dt.UTC) + dt.timedelta(hours=config.events.lag.value)
-    return Due(day + DAY, last, created, initial=True)
-
-
-def _publish(
-    config: Config,
-    window: Window,
-    newest: Published | None,
-    due: Due,
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    versions: dict[str, int],
-) -> int:
-    """Write the state first: it belongs to no publication until the file that it describes has its name."""
-    of = state.sources(lake, versions, due.created)
-    if newest is None:
-        rows = whole(config, window, connection, due.snapshots)
-        known = state.load(config, window, due, of, connection)
-    else:
-        before = state.load(config, window, newest, state.sources(lake, versions, newest.created), connection)
-        rows, known = _advance(config, window, newest, due, before, connection)
-    kept = state.save(config, window, known, due, of)
-    write(rows, due, folder(config, window))
-    state.forget_others(kept)
-    return int(rows.num_rows)
-
-
-def _advance(
-    config: Config, window: Window, newest: Published, due: Due, before: pa.Table, connection: duckdb.DuckDBPyConnection
-) -> tuple[pa.Table, pa.Table]:
-    """Rows and state of the midnights after `newest`, from its state and from what became known since."""
-    connection.register("before", before)
-    register(connection, due.snapshots)
-    since = windows.contributions(config, window, until=due.created, after=newest.created, newest=newest.last)
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE contribution AS
-        SELECT key, first, DATE '{newest.last}' AS seen, n, x FROM before
-        UNION ALL SELECT key, first, DATE '{due.first}', sum(n), sum(x) FROM ({since}) GROUP BY ALL
-        """
-    )
-    rows = connection.sql(windows.increment(config, window)).to_arrow_table().cast(windows.schema_of(config, window))
-    remaining = f"first + {max(window.days)} > DATE '{due.last}'"
-    known = connection.sql(
-        f"SELECT key, first, sum(n) AS n, sum(x) AS x FROM contribution WHERE {remaining} GROUP BY ALL"
-    ).to_arrow_table()
-    return rows, known
+    before = state.load(config, window, newest, source)
+    since = source.recent(config, window, newest.last, until=due.created, after=newest.created)
+    seen = pa.array([newest.last] * before.num_rows + [due.first] * since.num_rows, pa.date32())
+    known = pa.concat_tables([before.replace_schema_metadata(None), since])
+    rows = snapshots(config, window, known.append_column("seen", seen), due.snapshots)
+    needed = pa.scalar(due.last - max(window.days) * DAY, pa.date32())
+    return due, rows, known.filter(pc.greater(known["first"], needed))

@@ -6,51 +6,30 @@ that hold what was known by then. Otherwise it is made again from the lake.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyarrow import feather
 
 from ml.config import Config, Window
-from ml.features import windows
-from ml.features.history import Due, folder, write_named
-from ml.lake import schema
-from ml.lake.tables import Lake
+from ml.features.history import Due, folder, name_by_content
+from ml.features.source import Source
 
 
-def sources(lake: Lake, versions: dict[str, int], until: dt.datetime) -> str:
-    """SHA-256 over the names of the lake's files that hold rows known by `until`; a file never changes."""
-    names: list[str] = []
-    for table in (schema.EVENTS, schema.LABELS):
-        found = lake.open(table, versions[table]) if versions[table] >= 0 else None
-        if found is not None:
-            actions = pa.table(found.get_add_actions(flatten=True)).select(["path", "min.known_at"]).to_pylist()
-            names += [a["path"] for a in actions if a["min.known_at"] is None or a["min.known_at"] <= until]
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-
-
-def load(config: Config, window: Window, newest: Due, of: str, connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Rows (key, first, n, x) of what counts in `newest` or may count after it, from the kept state or from the lake.
-
-    Args:
-        of: what `sources` tells at the creation of `newest`.
-        connection: sees the lake.
-    """
+def load(config: Config, window: Window, newest: Due, source: Source) -> pa.Table:
+    """Contributions (key, first, n, x) to `newest` and to what comes after it, from the kept state or from the lake."""
     for path in folder(config, window).glob(_name(newest) + "-*"):
-        kept = _read(path, newest, of)
+        kept = _read(path, newest, source)
         if kept is not None:
             return kept
-    known = windows.contributions(config, window, until=newest.created, newest=newest.last)
-    return connection.sql(f"SELECT key, first, sum(n) AS n, sum(x) AS x FROM ({known}) GROUP BY ALL").to_arrow_table()
+    return source.recent(config, window, newest.last, until=newest.created)
 
 
-def save(config: Config, window: Window, rows: pa.Table, due: Due, of: str) -> Path:
+def save(config: Config, window: Window, rows: pa.Table, due: Due, source: Source) -> Path:
     """Keep the state of a publication beside its file."""
-    told = rows.replace_schema_metadata({"created": due.created.isoformat(), "sources": of})
-    return write_named(told, folder(config, window), _name(due), "")
+    told = rows.replace_schema_metadata(_told(due, source))
+    return name_by_content(lambda path: feather.write_feather(told, path), folder(config, window), _name(due))
 
 
 def forget_others(kept: Path) -> None:
@@ -64,10 +43,14 @@ def _name(due: Due) -> str:
     return f".state_{due.last}"
 
 
-def _read(path: Path, newest: Due, of: str) -> pa.Table | None:
+def _told(due: Due, source: Source) -> dict[str, str]:
+    return {"created": due.created.isoformat(), "sources": source.fingerprint(due.created)}
+
+
+def _read(path: Path, newest: Due, source: Source) -> pa.Table | None:
     content = path.read_bytes()
     if not path.name.endswith(hashlib.sha256(content).hexdigest()[:16]):
         return None
-    rows = pq.read_table(pa.BufferReader(content))
-    told = {b"created": newest.created.isoformat().encode(), b"sources": of.encode()}
-    return rows if told.items() <= rows.schema.metadata.items() else None
+    rows = feather.read_table(pa.BufferReader(content))
+    told = {key.decode(): value.decode() for key, value in rows.schema.metadata.items()}
+    return rows if told == _told(newest, source) else None

@@ -66,6 +66,16 @@ def test_a_positive_counts_once_however_often_it_is_reported(tmp_path: Path) -> 
     assert means == [1.0, 1.0, None]
 
 
+def test_sums_beyond_64_bits_are_exact(tmp_path: Path) -> None:
+    config = streams.deployment(tmp_path)
+    amounts = [2.0**60, 1.0, -(2.0**60)]
+    streams.fill(config, [streams.event(i, 5, "A", "X", a, i) for i, a in enumerate(amounts)], [], START + 9 * DAY)
+    publish_features(config, START + DAY + HOUR)
+    publish_features(config, START + 3 * DAY + HOUR)
+    sums = [row["customer_amount_sum_3d"] for row in streams.published(config, config.windows[0])]
+    assert sums == [2.0**60, 1.0, 1.0, 0.0]
+
+
 def test_publishing_again_adds_nothing(tmp_path: Path) -> None:
     config = streams.deployment(tmp_path)
     streams.fill(config, [streams.event(0, 5, "A", "X", 10.0, 0)], [], START + 3 * DAY)

@@ -1,0 +1,93 @@
+"""Snapshots as running totals: contributions enter an entity's windows at one midnight and leave each at another."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.config import Config, Window
+from ml.features import windows
+
+Snapshots = list[tuple[dt.date, dt.datetime]]
+
+
+def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snapshots) -> pa.Table:
+    """Rows of a view's snapshots, in the order of midnight and key.
+
+    An entity has a row for as long as its longest window holds an event, and one of zeros on the day after.
+
+    Args:
+        contributions: columns key, first, seen, n, x of `ml.features.windows`; all that are in reach of `due`.
+        due: consecutive midnights, each with its creation.
+    """
+    longest = max(window.days)
+    contributions = contributions.filter(
+        pc.less(_days(contributions["seen"]), pc.add(_days(contributions["first"]), pa.scalar(longest, pa.int32())))
+    )
+    keys, code = _codes(contributions["key"])
+    n, x = contributions["n"].to_numpy(), _whole_numbers(contributions["x"])
+    first, seen = (_days(contributions[name]).to_numpy() for name in ("first", "seen"))
+    stay = longest + 1
+    origin = (due[0][0] - dt.date(1970, 1, 1)).days
+    moves = {d: _by_midnight(np.maximum(first + d, seen) - origin, len(due)) for d in (0, *window.days, stay)}
+    count, value = ({d: np.zeros(len(keys), column.dtype) for d in moves} for column in (n, x))
+    parts: list[np.ndarray] = []
+    held: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {d: [] for d in window.days}
+    for number in range(len(due)):
+        for d, (order, ends) in moves.items():
+            moved = order[ends[number] : ends[number + 1]]
+            np.add.at(count[d], code[moved], n[moved])
+            np.add.at(value[d], code[moved], x[moved])
+        there = np.flatnonzero(count[0] > count[stay])
+        parts.append(there)
+        for d in window.days:
+            held[d].append(((count[0] - count[d])[there], (value[0] - value[d])[there]))
+    at = np.repeat(np.arange(len(due)), [len(part) for part in parts])
+    midnights = pa.array([dt.datetime.combine(m, dt.time(), dt.UTC) for m, _ in due], pa.timestamp("us", "UTC"))
+    created = pa.array([instant for _, instant in due], pa.timestamp("us", "UTC"))
+    columns = [keys.take(pa.array(np.concatenate(parts))), midnights.take(pa.array(at)), created.take(pa.array(at))]
+    for d in window.days:
+        counts, sums = (np.concatenate(column) for column in zip(*held[d], strict=True))
+        columns += _features(window, counts, sums.astype(np.float64) / windows.SCALE)
+    return pa.Table.from_arrays(columns, schema=windows.schema_of(config, window))
+
+
+def _features(window: Window, count: np.ndarray, total: np.ndarray) -> list[pa.Array]:
+    empty = count == 0
+    values = {
+        "count": pa.array(count, pa.int64()),
+        "sum": pa.array(total),
+        "mean": pa.array(total / np.where(empty, 1, count), mask=empty),
+    }
+    return [values[aggregate] for aggregate in window.aggregates]
+
+
+def _days(dates: pa.ChunkedArray) -> pa.ChunkedArray:
+    return dates.cast(pa.int32())
+
+
+def _codes(keys: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    """The distinct keys in order, and for each row the position of its key."""
+    encoded = keys.combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    return encoded.dictionary.take(pa.array(order)), position[encoded.indices.to_numpy()]
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """64-bit integers, or Python's own where the sum of all might need more."""
+    if np.abs(column.cast(pa.float64()).to_numpy()).sum() < 2**62:
+        return column.cast(pa.int64()).to_numpy()
+    return np.array([int(value) for value in column.to_pylist()], dtype=object)
+
+
+def _by_midnight(moment: np.ndarray, midnights: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of their moment, and where those of each midnight begin and end; the first has all before it."""
+    clipped = np.clip(moment, 0, midnights)
+    order = np.argsort(clipped, kind="stable")
+    ends = np.searchsorted(clipped[order], np.arange(midnights + 1))
+    return order, ends

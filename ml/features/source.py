@@ -1,0 +1,79 @@
+"""The lake's files as features are made of them: which of them hold what, without opening any that is of no use."""
+
+from __future__ import annotations
+
+import datetime as dt
+import glob
+import hashlib
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from ml.config import Config, Window
+from ml.features import windows
+from ml.lake import schema
+from ml.lake.tables import Lake
+
+STATISTICS = ("path", "min.known_at", "max.known_at", "max.event_time")
+
+
+class Source:
+    """Events and labels of the lake at its newest version.
+
+    Args:
+        config: the deployment.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.lake = Lake(config.lake)
+        self.tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+        self.versions: dict[str, int] = {}
+        self._files: dict[str, list[dict[str, Any]]] = {}
+        for table in self.tables:
+            found = self.lake.open(table)
+            self.versions[table] = -1 if found is None else found.version()
+            actions = None if found is None else pa.table(found.get_add_actions(flatten=True))
+            kept = [name for name in STATISTICS if actions is not None and name in actions.column_names]
+            self._files[table] = [] if actions is None else actions.select(kept).to_pylist()
+
+    def connect(self, until: dt.datetime) -> duckdb.DuckDBPyConnection:
+        """A connection that sees all rows that were known by `until`."""
+        return self.lake.connect(self.tables, until, self.versions)
+
+    def recent(
+        self, config: Config, window: Window, newest: dt.date, until: dt.datetime, after: dt.datetime | None = None
+    ) -> pa.Table:
+        """Contributions (key, first, n, x) that became known in (after, until] and can change a snapshot after `newest`."""
+        since = windows.reach(window, newest)
+        events = self._files_from(schema.EVENTS, "max.event_time", since)
+        if window.column != "label" and after is not None:
+            events &= self._files_from(schema.EVENTS, "max.known_at", after)
+        labels = self._files_from(schema.LABELS, "max.known_at", since)
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            self._show(connection, schema.EVENTS, events)
+            self._show(connection, schema.LABELS, labels)
+            return connection.sql(windows.recent_contributions(config, window, newest, until, after)).to_arrow_table()
+
+    def fingerprint(self, until: dt.datetime) -> str:
+        """SHA-256 over the names of the files that hold rows known by `until`; a file never changes."""
+        names = [
+            file["path"]
+            for files in self._files.values()
+            for file in files
+            if file.get("min.known_at") is None or file["min.known_at"] <= until
+        ]
+        return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+    def _files_from(self, table: str, statistic: str, least: dt.datetime) -> set[str]:
+        """Files that may hold a row of which a column is not before an instant."""
+        return {f["path"] for f in self._files[table] if f.get(statistic) is None or f[statistic] >= least}
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, table: str, paths: set[str]) -> None:
+        """Show files as a table, read by DuckDB itself: for a day's few rows a scan through Arrow takes half as long again."""
+        if paths:
+            files = [glob.escape(f"{self.lake.uri(table)}/{path}") for path in sorted(paths)]
+            connection.read_parquet(files).create_view(table)
+        else:
+            connection.register(table, self.tables[table].empty_table())
