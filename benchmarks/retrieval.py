@@ -3,9 +3,11 @@
 Each run is a process of its own, so that its peak memory is its own; all read the same Parquet files and answer the same
 questions as a pandas frame, `filter_by_created_timestamp` on. A run answers a few questions before its clock starts, so that no
 import is timed. Ours and the bare join take turns, three runs each, of which the fastest counts; Feast's store, which takes
-minutes, runs once. Keys of the last line: `equal_cells` (share of cells in which ours equals Feast's, or the bare join's with
-`--without-feast`), `equal_cells_hard` (ours against every row read by pandas, on a small history with late corrections, ties and
-duplicates), `vs_feast_duckdb` (Feast's time over ours), `vs_raw_asof` (ours over the bare join's), `peak_gb` (ours).
+minutes, runs once.
+
+Keys of the last line: `equal_cells` (share of cells in which ours equals Feast's, or the bare join's with `--without-feast`),
+`equal_cells_hard` (ours against pandas reading every row, on a small history with late corrections, ties and duplicates),
+`vs_feast_duckdb` (Feast's time over ours), `vs_raw_asof` (ours over the bare join's), `peak_gb` (ours, the highest run).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ DAYS = 60
 INSTANT = pa.timestamp("us", "UTC")
 STORES = {"ours": "ml.store.asof.AsofOfflineStore", "feast_duckdb": "duckdb"}
 CELLS = [[f"v{view}_f{i}" for i in range(FEATURES)] for view in range(VIEWS)]
+ALL_CELLS = [name for names in CELLS for name in names]
 
 
 def make(folder: Path, rows: int) -> None:
@@ -146,7 +149,7 @@ def bare_join(folder: Path) -> tuple[float, pd.DataFrame]:
         f"ON q.entity = v{view}.entity AND q.event_timestamp >= v{view}.available"
         for view in range(VIEWS)
     )
-    told = connection.sql(f"SELECT q.*, {', '.join(sum(CELLS, []))} FROM questions q{joins}").to_arrow_table().to_pandas()
+    told = connection.sql(f"SELECT q.*, {', '.join(ALL_CELLS)} FROM questions q{joins}").to_arrow_table().to_pandas()
     return time.perf_counter() - begun, told
 
 
@@ -164,16 +167,15 @@ def every_row(folder: Path) -> pd.DataFrame:
 
 def equal_share(ours: pd.DataFrame, theirs: pd.DataFrame) -> float:
     """Share of the feature cells that are equal, or missing in both; the questions in order of their number."""
-    cells = sum(CELLS, [])
-    ours, theirs = (frame.sort_values("number", ignore_index=True)[cells] for frame in (ours, theirs))
+    ours, theirs = (frame.sort_values("number", ignore_index=True)[ALL_CELLS] for frame in (ours, theirs))
     return float(((ours == theirs) | (ours.isna() & theirs.isna())).to_numpy().mean())
 
 
 def worker(folder: Path, way: str) -> None:
-    """Run one way and leave its answers beside the data."""
+    """Run one way on the hard history and then on the large one, and leave its answers beside each."""
     warnings.simplefilter("ignore")
     run = bare_join if way == "raw_asof" else functools.partial(through_feast, store_type=STORES[way])
-    run(folder / "hard")
+    run(folder / "hard")[1].to_parquet(folder / "hard" / f"{way}.answers")
     seconds, told = run(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     told.to_parquet(folder / f"{way}.answers")
@@ -183,7 +185,9 @@ def worker(folder: Path, way: str) -> None:
 def measure(folder: Path, way: str) -> dict[str, float]:
     """Seconds and peak memory of one way in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.retrieval", "--worker", str(folder), way]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"{way} failed:\n{run.stderr}")
     told: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
     print(f"{way:14} {told['seconds']:8.2f} s {told['peak_gb']:6.2f} GB", flush=True)
     return told
@@ -209,9 +213,9 @@ def main() -> None:
         turns = [(measure(folder, "raw_asof"), measure(folder, "ours")) for _ in range(RUNS)]
         bare, ours = (min(run["seconds"] for run in runs) for runs in zip(*turns, strict=True))
         theirs = None if asked.without_feast else measure(folder, "feast_duckdb")["seconds"]
-        answers = pd.read_parquet(folder / "ours.answers")
-        equal = equal_share(answers, pd.read_parquet(folder / f"{'raw_asof' if theirs is None else 'feast_duckdb'}.answers"))
-        hard = equal_share(through_feast(folder / "hard", STORES["ours"])[1], every_row(folder / "hard"))
+        peer = "raw_asof" if theirs is None else "feast_duckdb"
+        equal = equal_share(*(pd.read_parquet(folder / f"{way}.answers") for way in ("ours", peer)))
+        hard = equal_share(pd.read_parquet(folder / "hard" / "ours.answers"), every_row(folder / "hard"))
     print(
         json.dumps(
             {

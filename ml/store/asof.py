@@ -81,7 +81,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
             raise TypeError(f"entity_df is {type(entity_df).__name__}, expected a pandas DataFrame")
         _validate_lance_feature_views(feature_views)
         time = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes.items()))
-        instants = pd.to_datetime(entity_df[time], utc=True)
+        instants = pd.to_datetime(entity_df[time], utc=True).dt.as_unit("us")
         span = (instants.min().to_pydatetime(), instants.max().to_pydatetime())
         asked = pa.Table.from_pandas(entity_df, preserve_index=False)
         asked = asked.set_column(asked.column_names.index(time), time, pa.array(instants))
@@ -160,15 +160,24 @@ def _history(view: FeatureView, keys: dict[str, str], features: dict[str, str], 
 
 
 def _may_be_beaten(history: Table, keys: list[str]) -> bool:
-    """Whether some row may be beaten: an event became available after a later event, or an entity has two rows at one instant.
+    """Whether a row may be beaten; the answer no is certain and takes no sorting of rows.
 
-    The order is that of all entities together, which is stricter than need be and takes no sorting of rows.
+    It is no if each event became available after all earlier events, of whichever entity, and no two rows of an entity that
+    became available at once differ in creation: because availability is the time of creation, or because there are no two.
     """
-    events = history.group_by(EVENT).agg(opened=history[AVAILABLE].min(), closed=history[AVAILABLE].max())
+    events = history.group_by(EVENT).agg(
+        opened=history[AVAILABLE].min(),
+        closed=history[AVAILABLE].max(),
+        apart=(history[AVAILABLE] != history[CREATED]).any(),
+    )
     events = events.mutate(reached=events["closed"].max().over(order_by=EVENT, rows=(None, -1)))
-    instants = history.group_by([*keys, AVAILABLE]).agg(rows=history.count())
-    checks = (events["opened"] < events["reached"]).any(), (instants["rows"] > 1).any()
-    return any(check.fill_null(False).to_pyarrow().as_py() for check in checks)
+    told = events.aggregate(overlap=(events["opened"] <= events["reached"]).any(), apart=events["apart"].any()).to_pyarrow()
+    if told["overlap"][0].as_py():
+        return True
+    if not told["apart"][0].as_py():
+        return False
+    rows = history.group_by([*keys, AVAILABLE]).agg(count=history.count())
+    return bool((rows["count"] > 1).any().to_pyarrow().as_py())
 
 
 def _without_beaten(history: Table, keys: list[str]) -> Table:
