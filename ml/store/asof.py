@@ -83,7 +83,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
         time = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes.items()))
         instants = pd.to_datetime(entity_df[time], utc=True).dt.as_unit("us")
         span = (instants.min().to_pydatetime(), instants.max().to_pydatetime())
-        asked = pa.Table.from_pandas(entity_df, preserve_index=False)
+        asked = _in_microseconds(pa.Table.from_pandas(entity_df, preserve_index=False))
         asked = asked.set_column(asked.column_names.index(time), time, pa.array(instants))
         rows = ibis.memtable(asked)
         for view in feature_views:
@@ -109,6 +109,15 @@ class AsofOfflineStore(DuckDBOfflineStore):
             staging_location_endpoint_override=config.offline_store.staging_location_endpoint_override,
             repo_path=str(config.repo_path),
         )
+
+
+def _in_microseconds(table: pa.Table) -> pa.Table:
+    """`table` with its timestamps as DuckDB computes with them and Feast's store returns them."""
+    units = [
+        field.with_type(pa.timestamp("us", field.type.tz)) if pa.types.is_timestamp(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(units), safe=False)
 
 
 def _join(

@@ -354,6 +354,14 @@ def test_the_questions_may_tell_their_time_in_any_zone(tmp_path: Path, times: pd
     assert _values(told) == [None if hour < 0 else float(hour) for hour in late]
 
 
+def test_a_nanosecond_before_is_before(tmp_path: Path) -> None:
+    _write(tmp_path / "rows.parquet", [_row("A", 0, 1, 1.0)])
+    at = pd.Timestamp(START + HOUR)
+    frame = pd.DataFrame({"card": "A", "event_timestamp": [at - pd.Timedelta(1, "ns"), at]})
+    told = _answers(_store(tmp_path, [CARD, _view(_source(tmp_path / "rows.parquet"))]), frame, ["facts:value"])
+    assert _values(told) == [None, 1.0]
+
+
 @pytest.mark.parametrize("unit", [pa.timestamp("us"), pa.timestamp("ms", "Asia/Tokyo")])
 def test_the_history_may_tell_its_time_in_any_zone(tmp_path: Path, unit: pa.DataType) -> None:
     """A time without a zone is UTC."""
@@ -393,6 +401,21 @@ def test_features_keep_their_types(tmp_path: Path) -> None:
     assert told["label"].tolist() == ["x", None]
     alone = _same_as_feast(tmp_path, lambda: [CARD, view], _asked(1), ["facts:count"])
     assert alone["count"].tolist() == [2**53 + 1]
+
+
+def test_what_is_asked_comes_back_in_the_types_of_feasts_store(tmp_path: Path) -> None:
+    _write(tmp_path / "rows.parquet", [_row("A", 0, 1, 1.0)])
+    frame = _asked(1, 2, 3).assign(
+        at=pd.Series(pd.date_range("2025-01-01 00:00:00.123456", periods=3, freq="h")),
+        kind=pd.Series(["a", None, "b"], dtype="category"),
+        count=pd.Series([1, None, 3], dtype="Int64"),
+        small=pd.Series([1, 2, 3], dtype="int32"),
+        text=pd.Series(["a", None, "b"], dtype="string"),
+        flag=pd.Series([True, None, False]),
+        day=dt.date(2025, 1, 1),
+    )
+    told = _same_as_feast(tmp_path, lambda: [CARD, _view(_source(tmp_path / "rows.parquet"))], frame, ["facts:value"])
+    assert told.columns.tolist() == [*frame.columns, "value"]
 
 
 def test_an_empty_history_answers_nothing_and_no_questions_get_no_answers(tmp_path: Path) -> None:
