@@ -381,6 +381,20 @@ def test_a_question_without_an_entity_has_no_answer(tmp_path: Path) -> None:
     assert _values(told) == [1.0, None, None]
 
 
+def test_a_question_without_a_time_has_no_answer(tmp_path: Path) -> None:
+    _write(tmp_path / "rows.parquet", [_row("A", 0, 1, 1.0)])
+    frame = _asked(1, 2).assign(event_timestamp=[START + HOUR, pd.NaT])
+    view = _view(_source(tmp_path / "rows.parquet"), ttl=24 * HOUR)
+    assert _values(_same_as_feast(tmp_path, lambda: [CARD, view], frame, ["facts:value"])) == [1.0, None]
+
+
+def test_a_view_without_entities_answers_every_question(tmp_path: Path) -> None:
+    _write(tmp_path / "rows.parquet", [_row("A", 5, 6, 2.0), _row("B", 0, 7, 1.0), _row("B", 8, 9, 3.0)])
+    view = _view(_source(tmp_path / "rows.parquet"), entities=())
+    told = _same_as_feast(tmp_path, lambda: [view], _asked(5, 7, 9, card=["A", "B", "C"]), ["facts:value"])
+    assert _values(told) == [None, 2.0, 3.0]
+
+
 @pytest.mark.parametrize("keys", [[1, 2, 3], [1.0, np.nan, 3.0]], ids=["whole", "with gaps"])
 def test_entities_may_be_numbers(tmp_path: Path, keys: list[float]) -> None:
     schema = SCHEMA.set(0, pa.field("card", pa.int64()))
