@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ml.config import Config
 from ml.features.history import folder
 from ml.lake import schema
-from ml.lineage.trace import Lineage
+from ml.lineage.trace import READMISSION, Batch, Lineage
 from ml.training.dataset import path_of
 
 if TYPE_CHECKING:
@@ -65,17 +65,7 @@ def events(config: Config, lineage: Lineage) -> list[RunEvent]:
     rows = _folder(path_of(config, frozen.training_set), frozen.training_set)
     model = ("mlflow", f"{config.name}/{fitted.model}", fitted.model)
     version = ("mlflow", f"models:/{config.name}", lineage.version)
-    told = [
-        _completed(
-            config,
-            "load_batch",
-            batch.batch_id,
-            batch.known_at,
-            [_folder(config.landing / batch.file, batch.batch_id)],
-            [_folder(config.lake / table, None) for table in _tables(batch.kind)],
-        )
-        for batch in lineage.batches
-    ]
+    told = [_loaded(config, batch) for batch in lineage.batches]
     told.append(_completed(config, "publish_features", frozen.training_set, as_of, [*lake.values()], [*views.values()]))
     inputs = [*lake.values(), *views.values()]
     told.append(_completed(config, "build_training_set", frozen.training_set, as_of, inputs, [rows], frozen.rows))
@@ -99,8 +89,14 @@ def _newest(published: list[dict[str, str]]) -> str | None:
     return published[-1]["last"] if published else None
 
 
-def _tables(kind: str) -> tuple[str, ...]:
-    return (schema.LABELS, schema.QUARANTINE) if kind == "labels" else (schema.EVENTS, schema.LABELS, schema.QUARANTINE)
+def _loaded(config: Config, batch: Batch) -> RunEvent:
+    """What brought a batch into the lake."""
+    events, labels, quarantine = (_folder(config.lake / t, None) for t in (schema.EVENTS, schema.LABELS, schema.QUARANTINE))
+    if batch.kind == READMISSION:
+        return _completed(config, "readmit", batch.batch_id, batch.known_at, [quarantine], [events, labels])
+    landed = _folder(config.landing / batch.file, batch.batch_id)
+    written = [labels, quarantine] if batch.kind == "labels" else [events, labels, quarantine]
+    return _completed(config, "load_batch", batch.batch_id, batch.known_at, [landed], written)
 
 
 def _completed(

@@ -10,15 +10,18 @@ from typing import Any
 
 from ml.config import Config
 from ml.lake import schema
+from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
 from ml.registry.ledger import Decision, Ledger, Promotion
 from ml.training.dataset import TrainingSet
 from ml.training.fit import RECORD, TRAINING_SET, Fit, registry
 
+READMISSION = "readmission"
+
 
 @dataclass(frozen=True)
 class Batch:
-    """A landing file that gave rows to the version's lake: its name, the SHA-256 of its content, and its rows."""
+    """What gave rows to the version's lake: a landing file under the SHA-256 of its content, or rows of it readmitted later."""
 
     batch_id: str
     file: str
@@ -67,12 +70,20 @@ def trace(config: Config, version: str) -> Lineage:
 
 def _batches(config: Config, frozen: TrainingSet) -> tuple[Batch, ...]:
     """The batches whose rows stood in the lake at the training set's versions and were known at its instant."""
-    tables = {name: schema.of(name, config) for name in (*frozen.lake, schema.BATCHES)}
+    tables = {name: schema.of(name, config) for name in (*frozen.lake, schema.BATCHES, schema.READMISSIONS)}
     read = " UNION ".join(f"SELECT batch_id FROM {table}" for table in frozen.lake)
+    outcomes = ", ".join(f"count(*) FILTER (outcome = '{outcome}')" for outcome in (ACCEPTED, QUARANTINED, REJECTED))
     with Lake(config.lake).connect(tables, dt.datetime.fromisoformat(frozen.as_of), frozen.lake) as connection:
         found = connection.execute(
-            "SELECT batch_id, file, kind, rows, accepted, quarantined, rejected, known_at "
-            f"FROM {schema.BATCHES} SEMI JOIN ({read}) USING (batch_id) ORDER BY known_at, first_event, file"
+            f"""
+            WITH loaded AS (
+                SELECT batch_id, file, kind, rows, accepted, quarantined, rejected, known_at FROM {schema.BATCHES}
+                UNION ALL
+                SELECT r.batch_id, any_value(b.file), '{READMISSION}', count(*), {outcomes}, any_value(r.known_at)
+                FROM {schema.READMISSIONS} r JOIN {schema.BATCHES} b ON b.batch_id = r.source GROUP BY r.batch_id
+            )
+            SELECT * FROM loaded SEMI JOIN ({read}) USING (batch_id) ORDER BY known_at, file
+            """
         ).fetchall()
     return tuple(Batch(*row) for row in found)
 

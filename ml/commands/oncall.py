@@ -1,0 +1,127 @@
+"""What the person on call asks and does: who is champion, how it came to be, one step back, a file out of the way."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from ml.commands.command import Command
+from ml.commands.terminal import say, table
+from ml.config import Config
+
+
+def status(config: Config, asked: argparse.Namespace) -> None:
+    """Print the champion and its age, the last verdict, the last batch and the quarantine, as of the newest thing known."""
+    from ml.lake import schema
+    from ml.lake.tables import Lake
+    from ml.quality import quarantine
+    from ml.registry.ledger import Ledger
+
+    ledger = Ledger(config.ledger)
+    moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
+    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
+        batch = connection.execute(
+            "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
+            "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"
+        ).fetchone()
+    newest = max([d.as_of for d in decisions] + ([batch[0]] if batch else []), default=None)
+    if moves and newest:
+        age = (newest - moves[-1].as_of).days
+        say(f"champion      version {moves[-1].to_version}, {age} days old, since {moves[-1].as_of:%Y-%m-%d %H:%M}")
+    else:
+        say("champion      none yet")
+    if decisions:
+        last = decisions[-1]
+        say(
+            f"last verdict  {last.outcome} on version {last.challenger_version} as of {last.as_of:%Y-%m-%d %H:%M}: "
+            f"{last.reason}"
+        )
+    if batch:
+        known, files, rows, accepted, quarantined, rejected = batch
+        say(
+            f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
+            f"{quarantined:,} quarantined + {rejected:,} rejected"
+        )
+    waiting = quarantine.count_open(config)
+    if waiting:
+        say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
+
+
+def history(config: Config, asked: argparse.Namespace) -> None:
+    """Print the promotion ledger: every move of the champion, oldest first."""
+    from ml.registry.ledger import Ledger
+
+    moves = Ledger(config.ledger).history(config.name)
+    if asked.json:
+        say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
+        return
+    table(
+        ["move", "when", "as of", "what", "from", "to", "who", "why"],
+        [
+            [
+                str(m.sequence),
+                f"{m.recorded_at:%Y-%m-%d %H:%M}",
+                f"{m.as_of:%Y-%m-%d %H:%M}",
+                m.action,
+                m.from_version or "-",
+                m.to_version,
+                m.actor,
+                m.reason,
+            ]
+            for m in moves
+        ],
+    )
+
+
+def rollback(config: Config, asked: argparse.Namespace) -> None:
+    """Make the version before the current champion the champion again; what it replaced stays registered."""
+    from ml.registry import promotion
+    from ml.registry.ledger import Ledger
+    from ml.training import export, fit
+
+    ledger = Ledger(config.ledger)
+    run_id = asked.run_id or f"command line, after move {len(ledger.history(config.name))}"
+    moved = promotion.rollback(
+        ledger,
+        fit.registry(config),
+        as_of=asked.as_of,
+        actor=asked.actor,
+        reason=asked.reason,
+        run_id=run_id,
+        check=export.check_copy,
+    )
+    say(f"champion is version {moved.to_version} again, in place of version {moved.from_version}")
+
+
+def discard(config: Config, asked: argparse.Namespace) -> None:
+    """Take a file that cannot be mended out of the landing folder; it is kept in `discarded`."""
+    source = config.landing / asked.file
+    if source.parent != config.landing or not source.is_file() or source.is_symlink():
+        raise ValueError(f"{asked.file!r} is not a file directly in {config.landing}")
+    target = config.home / "discarded" / asked.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise ValueError(f"{target} exists already; move it away first")
+    source.rename(target)
+    say(f"moved to {target}")
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+COMMANDS = {
+    "status": Command(status),
+    "history": Command(history, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
+    "rollback": Command(
+        rollback,
+        needs_as_of=True,
+        arguments=(
+            (("--reason",), {"required": True, "help": "why, for the ledger"}),
+            (("--actor",), {"required": True, "help": "who, for the ledger"}),
+            (("--run-id",), {"default": "", "help": "the same id again changes nothing (default: one roll back from here)"}),
+        ),
+    ),
+    "discard": Command(discard, arguments=((("--file",), {"required": True, "help": "name of the file"}),)),
+}
