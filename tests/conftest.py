@@ -47,13 +47,29 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 @pytest.fixture(scope="session")
 def four_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a deployment that was trained on four nights; every night registered a version."""
+    """The file of a deployment that was trained on four nights; every night registered a version.
+
+    On the second night a payment was set aside, on the third it was readmitted, on the fourth the lake was compacted.
+    """
     told = deployments.small_told()
     told["feed"]["customers"], told["training"]["model"]["iterations"] = 800, 30
     path = deployments.write(tmp_path_factory.mktemp("versions"), told)
+    config = load(path)
     for night in range(4):
         as_of = deployments.FIRST_AS_OF + dt.timedelta(days=night)
-        write_until(load(path), (as_of - dt.timedelta(days=1)).date())
-        for command in (["ingest"], ["train", "--force"]):
-            assert main([*command, "--config", str(path), "--as-of", as_of.isoformat()]) == 0
+        write_until(config, (as_of - dt.timedelta(days=1)).date())
+        if night == 1:
+            deployments.spoil_newest(config)
+        command(path, as_of, "ingest")
+        if night == 2:
+            deployments.readmit_mended(config, as_of)
+        if night == 3:
+            command(path, as_of, "maintain")
+            command(path, as_of, "maintain")
+        command(path, as_of, "train", "--force")
     return path
+
+
+def command(path: Path, as_of: dt.datetime, *words: str) -> None:
+    """Run a word of the command line to its end."""
+    assert main([*words, "--config", str(path), "--as-of", as_of.isoformat()]) == 0

@@ -7,11 +7,13 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from ml.config import PROJECT, Config, load
+from ml.quality import quarantine
 
 FIRST_DAY = dt.date(2025, 1, 1)
 FIRST_AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
@@ -84,3 +86,22 @@ def land_text(config: Config, name: str, text: str) -> Path:
     path = config.landing / name
     path.write_text(text)
     return path
+
+
+def spoil_newest(config: Config) -> None:
+    """Make the first payment of the newest file impossible."""
+    path = max(config.landing.glob("payments_*"))
+    rows = pq.read_table(path).to_pandas()
+    rows.loc[rows.index[0], "amount"] *= -1
+    rows.to_parquet(path, index=False)
+
+
+def readmit_mended(config: Config, as_of: dt.datetime) -> None:
+    """Mend the amounts that were set aside in the newest batch, and readmit them."""
+    batch = quarantine.summary(config)[-1].batch_id
+    mended = config.home / "mended.csv"
+    quarantine.export(config, batch, mended)
+    rows = pd.read_csv(mended, dtype=str)
+    rows["amount"] = rows["amount"].str.removeprefix("-")
+    rows.to_csv(mended, index=False)
+    assert quarantine.readmit(config, as_of, batch, "the sign was wrong", "ann", None, mended).accepted == len(rows)

@@ -19,7 +19,7 @@ from ml import steps
 from ml.__main__ import main
 from ml.config import Config, load
 from ml.lineage import events
-from ml.lineage.trace import trace
+from ml.lineage.trace import READMISSION, trace
 from ml.registry.ledger import Ledger
 from tests.deployments import FIRST_AS_OF
 
@@ -73,6 +73,14 @@ def test_every_batch_of_the_training_set_is_named(four_versions: Path) -> None:
     accepted = sum(batch.accepted for batch in first.batches if batch.kind == "events")
     assert accepted >= first.training_set.rows > 0
     assert all(batch.rows == batch.accepted + batch.quarantined + batch.rejected for batch in last.batches)
+
+
+def test_rows_that_were_readmitted_are_named_with_the_file_that_they_came_from(four_versions: Path) -> None:
+    config = load(four_versions)
+    [readmitted] = [batch for batch in trace(config, "4").batches if batch.kind == READMISSION]
+    [spoiled] = [batch for batch in trace(config, "4").batches if batch.quarantined and batch.kind == "events"]
+    assert (readmitted.file, readmitted.accepted, spoiled.quarantined) == (spoiled.file, 1, 1)
+    assert READMISSION not in {batch.kind for batch in trace(config, "2").batches}
 
 
 def test_the_champion_names_its_decision_and_its_promotion(four_versions: Path) -> None:
