@@ -26,6 +26,7 @@ DEMO = PROJECT / "config" / "demo.yaml"
 DAGS = """
 import os
 import subprocess
+import sys
 import time
 
 import httpx
@@ -43,7 +44,13 @@ def ingest():
         headers = {"Authorization": "Bearer " + asked.json()["access_token"]}
         path = f"{url}/api/v2/dags/ingest/dagRuns/{run.run_id}"
         httpx.patch(path, json={"note": "written by a task"}, headers=headers).raise_for_status()
-        return {"config": os.environ["PERENNIAL_CONFIG"], "rows": run.conf["rows"]}
+        code = [name for name in sys.modules if name.startswith("ml.")]
+        return {
+            "config": os.environ["PERENNIAL_CONFIG"],
+            "rows": run.conf["rows"],
+            "has": [name for name in ("catboost", "feast", "great_expectations", "mlflow") if name in sys.modules],
+            "code": code,
+        }
 
     @task
     def doubled(told):
@@ -92,7 +99,12 @@ def test_a_run_is_triggered_followed_and_read(stack: Stack, api: Api) -> None:
     assert (run.state, run.conf, run.note) == ("success", {"rows": 21}, "written by a task")
     assert seen[-1] == {"tell": "success", "doubled": "success"}
     assert [task.task_id for task in api.task_instances("ingest", run_id)] == ["tell", "doubled"]
-    assert api.xcom("ingest", run_id, "tell") == {"config": str(DEMO), "rows": 21}
+    assert api.xcom("ingest", run_id, "tell") == {
+        "config": str(DEMO),
+        "rows": 21,
+        "has": ["catboost", "feast", "great_expectations", "mlflow"],
+        "code": [],
+    }
     assert api.xcom("ingest", run_id, "doubled") == 42
     assert run in api.runs("ingest")
 

@@ -1,0 +1,26 @@
+"""The libraries that take long to import: some 15 seconds together, which every task would pay for by itself."""
+
+LIBRARIES = (
+    "catboost",
+    "deltalake",
+    "duckdb",
+    "feast",
+    "feast.infra.offline_stores.duckdb",
+    "great_expectations",
+    "ibis.backends.duckdb",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "mlflow",
+    "mlflow.data.meta_dataset",
+    "mlflow.onnx",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "onnxmltools",
+    "onnxruntime",
+    "pyarrow.csv",
+    "scipy.spatial",
+    "sklearn.compose",
+    "sklearn.impute",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+)
