@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,22 +69,21 @@ def test_versions_and_batches_are_remembered_for_longer_than_delta_lake_would(tm
 
 def test_only_one_process_writes_at_a_time_and_a_dead_one_gives_its_turn_back(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    held, held_too, release = context.Event(), context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(str(tmp_path), held, release))
+    held, held_too = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), held, 600))
     holder.start()
     assert held.wait(60)
-    waiting = context.Process(target=_hold, args=(str(tmp_path), held_too, release))
+    waiting = context.Process(target=_hold, args=(str(tmp_path), held_too, 0))
     waiting.start()
     assert not held_too.wait(5)
     holder.kill()
     holder.join()
     assert held_too.wait(60)
-    release.set()
     waiting.join(60)
     assert waiting.exitcode == 0
 
 
-def _hold(root: str, held, release) -> None:
+def _hold(root: str, held, seconds: int) -> None:
     with Lake(Path(root)).writing():
         held.set()
-        release.wait()
+        time.sleep(seconds)
