@@ -53,7 +53,11 @@ class Source:
         elif after is not None:
             events &= self._files_from(schema.EVENTS, "max.known_at", after)
         self._show(schema.EVENTS, events)
-        return self._connection.sql(windows.recent_contributions(config, window, newest, until, after)).to_arrow_table()
+        parameters: dict[str, str | None] = {}
+        if window.column == "label" and after is not None:
+            [parameters] = self._connection.sql(windows.touched(until, after)).to_arrow_table().to_pylist()
+        asked = windows.recent_contributions(config, window, newest, until, after)
+        return self._connection.sql(asked, params=parameters).to_arrow_table()
 
     def fingerprint(self, until: dt.datetime) -> str:
         """SHA-256 over the names of the files that hold rows known by `until`; a file never changes."""
