@@ -76,8 +76,8 @@ def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, ne
         return None
     before = state.load(config, window, newest, source)
     since = source.recent(config, window, newest.last, until=due.created, after=newest.created)
-    seen = pa.array([newest.last] * before.num_rows + [due.first] * since.num_rows, pa.date32())
     known = pa.concat_tables([before.replace_schema_metadata(None), since])
+    seen = pa.chunked_array([pa.repeat(newest.last, before.num_rows), pa.repeat(due.first, since.num_rows)])
     rows = snapshots(config, window, known.append_column("seen", seen), due.snapshots)
     needed = pa.scalar(due.last - max(window.days) * DAY, pa.date32())
     return due, rows, known.filter(pc.greater(known["first"], needed))

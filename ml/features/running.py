@@ -23,16 +23,15 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
         contributions: columns key, first, seen, n, x of `ml.features.windows`; all that are in reach of `due`.
         due: consecutive midnights, each with its creation.
     """
-    longest = max(window.days)
-    contributions = contributions.filter(
-        pc.less(_days(contributions["seen"]), pc.add(_days(contributions["first"]), pa.scalar(longest, pa.int32())))
-    )
     keys, code = _codes(contributions["key"])
     n, x = contributions["n"].to_numpy(), _whole_numbers(contributions["x"])
-    first, seen = (_days(contributions[name]).to_numpy() for name in ("first", "seen"))
-    stay = longest + 1
     origin = (due[0][0] - dt.date(1970, 1, 1)).days
-    moves = {d: _by_midnight(np.maximum(first + d, seen) - origin, len(due)) for d in (0, *window.days, stay)}
+    first, seen = (contributions[name].cast(pa.int32()).to_numpy() - origin for name in ("first", "seen"))
+    longest = max(window.days)
+    stay = longest + 1
+    moments = {d: np.maximum(first + d, seen) for d in (0, *window.days)}
+    moments[stay] = np.where(seen < first + longest, first + stay, moments[0])
+    moves = {d: _by_midnight(moment, len(due)) for d, moment in moments.items()}
     count, value = ({d: np.zeros(len(keys), column.dtype) for d in moves} for column in (n, x))
     parts: list[np.ndarray] = []
     held: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {d: [] for d in window.days}
@@ -65,10 +64,6 @@ def _features(window: Window, count: np.ndarray, total: np.ndarray) -> list[pa.A
     return [values[aggregate] for aggregate in window.aggregates]
 
 
-def _days(dates: pa.ChunkedArray) -> pa.ChunkedArray:
-    return dates.cast(pa.int32())
-
-
 def _codes(keys: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     """The distinct keys in order, and for each row the position of its key."""
     encoded = keys.combine_chunks().dictionary_encode()
@@ -87,7 +82,6 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 def _by_midnight(moment: np.ndarray, midnights: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows in the order of their moment, and where those of each midnight begin and end; the first has all before it."""
-    clipped = np.clip(moment, 0, midnights)
-    order = np.argsort(clipped, kind="stable")
-    ends = np.searchsorted(clipped[order], np.arange(midnights + 1))
-    return order, ends
+    clipped = np.clip(moment, 0, midnights).astype(np.min_scalar_type(midnights))
+    ends = np.concatenate([[0], np.cumsum(np.bincount(clipped, minlength=midnights + 1))])
+    return np.argsort(clipped, kind="stable"), ends

@@ -29,6 +29,7 @@ class Source:
         self.lake = Lake(config.lake)
         self.tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
         self.versions: dict[str, int] = {}
+        self._connection = duckdb.connect()
         self._files: dict[str, list[dict[str, Any]]] = {}
         for table in self.tables:
             found = self.lake.open(table)
@@ -47,14 +48,16 @@ class Source:
         """Contributions (key, first, n, x) that became known in (after, until] and can change a snapshot after `newest`."""
         since = windows.reach(window, newest)
         events = self._files_from(schema.EVENTS, "max.event_time", since)
-        if window.column != "label" and after is not None:
+        if window.column == "label":
+            self._show(schema.LABELS, self._files_from(schema.LABELS, "max.known_at", since))
+        elif after is not None:
             events &= self._files_from(schema.EVENTS, "max.known_at", after)
-        labels = self._files_from(schema.LABELS, "max.known_at", since)
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            self._show(connection, schema.EVENTS, events)
-            self._show(connection, schema.LABELS, labels)
-            return connection.sql(windows.recent_contributions(config, window, newest, until, after)).to_arrow_table()
+        self._show(schema.EVENTS, events)
+        parameters: dict[str, str | None] = {}
+        if window.column == "label" and after is not None:
+            [parameters] = self._connection.sql(windows.touched(until, after)).to_arrow_table().to_pylist()
+        asked = windows.recent_contributions(config, window, newest, until, after)
+        return self._connection.sql(asked, params=parameters).to_arrow_table()
 
     def fingerprint(self, until: dt.datetime) -> str:
         """SHA-256 over the names of the files that hold rows known by `until`; a file never changes."""
@@ -70,10 +73,11 @@ class Source:
         """Files that may hold a row of which a column is not before an instant."""
         return {f["path"] for f in self._files[table] if f.get(statistic) is None or f[statistic] >= least}
 
-    def _show(self, connection: duckdb.DuckDBPyConnection, table: str, paths: set[str]) -> None:
+    def _show(self, table: str, paths: set[str]) -> None:
         """Show files as a table, read by DuckDB itself: for a day's few rows a scan through Arrow takes half as long again."""
         if paths:
             files = [glob.escape(f"{self.lake.uri(table)}/{path}") for path in sorted(paths)]
-            connection.read_parquet(files).create_view(table)
+            shown = self._connection.read_parquet(files)
         else:
-            connection.register(table, self.tables[table].empty_table())
+            shown = self._connection.from_arrow(self.tables[table].empty_table())
+        shown.create_view(table, replace=True)

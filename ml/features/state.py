@@ -29,7 +29,9 @@ def load(config: Config, window: Window, newest: Due, source: Source) -> pa.Tabl
 def save(config: Config, window: Window, rows: pa.Table, due: Due, source: Source) -> Path:
     """Keep the state of a publication beside its file."""
     told = rows.replace_schema_metadata(_told(due, source))
-    return name_by_content(lambda path: feather.write_feather(told, path), folder(config, window), _name(due))
+    return name_by_content(
+        lambda path: feather.write_feather(told, path, compression="uncompressed"), folder(config, window), _name(due)
+    )
 
 
 def forget_others(kept: Path) -> None:

@@ -53,8 +53,22 @@ def all_contributions(config: Config, window: Window, until: dt.datetime) -> str
 def recent_contributions(
     config: Config, window: Window, newest: dt.date, until: dt.datetime, after: dt.datetime | None = None
 ) -> str:
-    """SQL of rows (key, first, n, x) of what became known in (after, until] and can change a snapshot after `newest`."""
+    """SQL of rows (key, first, n, x) of what became known in (after, until] and can change a snapshot after `newest`.
+
+    For labels with an `after`, it asks for the parameters that `touched` answers.
+    """
     return f"SELECT key, first, {_SUMS} FROM ({_known(config, window, until, after, reach(window, newest))}) GROUP BY ALL"
+
+
+def touched(until: dt.datetime, after: dt.datetime) -> str:
+    """SQL of one row: between which ids the events are that became known, or known to be positive, in (after, until].
+
+    Ids mostly follow time, so most files and row groups hold none between these and are passed over.
+    """
+    fresh = f"known_at > {instant(after)} AND known_at <= {instant(until)}"
+    return f"""
+    SELECT * FROM (SELECT min(event_id) AS event_min, max(event_id) AS event_max FROM events WHERE {fresh}),
+        (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE label = 1 AND {fresh})"""
 
 
 _SUMS = "sum(n)::BIGINT AS n, sum(x)::HUGEINT AS x"
@@ -77,13 +91,14 @@ def _known(
         FROM events WHERE known_at <= {instant(until)}{happened}{fresh.format(known="known_at")}"""
     if window.column != "label":
         return events
+    ids = " AND (event_id BETWEEN $event_min AND $event_max OR event_id BETWEEN $label_min AND $label_max)" if after else ""
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
     known = "greatest(events.known_at, min(labels.known_at))"
     return f"""{events}
         UNION ALL
         SELECT {key}, {first}, 0, {SCALE}, {known} FROM events JOIN labels USING (event_id)
         WHERE label = 1 AND {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
-            AND events.known_at <= {instant(until)}{happened}
+            AND events.known_at <= {instant(until)}{happened}{ids}
         GROUP BY event_id, {key}, event_time, events.known_at
         HAVING true{fresh.format(known=known)}"""
 

@@ -71,7 +71,7 @@ def test_sums_beyond_64_bits_are_exact(tmp_path: Path) -> None:
     amounts = [2.0**60, 1.0, -(2.0**60)]
     streams.fill(config, [streams.event(i, 5, "A", "X", a, i) for i, a in enumerate(amounts)], [], START + 9 * DAY)
     publish_features(config, START + DAY + HOUR)
-    publish_features(config, START + 3 * DAY + HOUR)
+    publish_features(config, START + 4 * DAY + HOUR)
     sums = [row["customer_amount_sum_3d"] for row in streams.published(config, config.windows[0])]
     assert sums == [2.0**60, 1.0, 1.0, 0.0]
 
