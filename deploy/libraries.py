@@ -17,6 +17,8 @@ LIBRARIES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "onnxmltools",
     "onnxruntime",
+    "openlineage.client.event_v2",
+    "openlineage.client.facet_v2",
     "pyarrow.csv",
     "scipy.spatial",
     "sklearn.compose",

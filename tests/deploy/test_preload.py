@@ -28,10 +28,11 @@ def preloaded() -> dict[str, Any]:
 
 
 def imported_by_steps() -> set[str]:
-    """Modules of others that the code of the steps imports, also inside of functions."""
+    """Modules of others that the code of the steps imports, also inside of functions; the command line is no step."""
     found: set[str] = set()
-    for folder in ("ml", "feature_repo"):
-        for file in (PROJECT / folder).rglob("*.py"):
+    files = [file for folder in ("ml", "feature_repo") for file in (PROJECT / folder).rglob("*.py")]
+    for file in files:
+        if PROJECT / "ml" / "commands" not in file.parents:
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Import):
                     found |= {alias.name for alias in node.names}
