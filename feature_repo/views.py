@@ -56,9 +56,13 @@ def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
 
 
 def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeatureView:
-    """What is computed from the event itself: the same function in training and in serving."""
+    """What is computed from the event itself: the same function in training and in serving.
+
+    The view says what its fields mean: Feast infers these from the function's answer and takes a described one for another.
+    """
     needed = {window.view for window in config.windows for name in config.request.ratios if name in window.features}
     clock, timezone, compared = config.request.clock, config.events.timezone, request.ratios(config)
+    fields = _fields(config, REQUEST)
     measures = [Field(name=name, dtype=Float64) for name in config.measures]
     return OnDemandFeatureView(
         name=REQUEST,
@@ -66,8 +70,8 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeature
             RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
             *[views[name] for name in sorted(needed)],
         ],
-        # Feast infers these and compares whole fields with what it inferred, so that a description would be a difference.
-        schema=[Field(name=field.name, dtype=field.dtype) for field in _fields(config, REQUEST)],
+        schema=[Field(name=field.name, dtype=field.dtype) for field in fields],
+        description="; ".join(f"{field.name}: {field.description}" for field in fields),
         feature_transformation=PandasTransformation(
             udf=lambda inputs: request.compute(inputs, clock, timezone, compared),
             udf_string=CALL.format(clock=clock, timezone=timezone, compared=compared),

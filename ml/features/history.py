@@ -7,10 +7,8 @@ name that no reader's `*.parquet` matches. What a file says of itself is enough 
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,16 +154,6 @@ def name_by_content(fill: Callable[[Path], None], into: Path, name: str, suffix:
     with partial.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return partial.rename(into / f"{name}-{content[:16]}{suffix}")
-
-
-@contextmanager
-def only_one(config: Config, window: Window) -> Iterator[None]:
-    """Hold a view's folder against other publishers; the lock ends with the process that holds it, however it ends."""
-    place = folder(config, window)
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _files(config: Config, window: Window) -> list[Path]:

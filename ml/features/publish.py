@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from ml.config import Config, Window
 from ml.features import state
-from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, only_one, whole, write
+from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, whole, write
 from ml.features.running import snapshots
 from ml.features.source import Source
+from ml.lake.tables import Lake
 
 # What is due, its rows, and the state that it leaves.
 Made = tuple[Due, pa.Table, pa.Table]
@@ -34,8 +35,10 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     of their creation, because nobody could have read them before.
     """
     as_of = as_of.astimezone(dt.UTC)
-    source = Source(config)
-    rows = sum(_publish(config, window, as_of, source) for window in config.windows)
+    # What is loaded while this reads would be known, and not counted, at the instant that is published.
+    with Lake(config.lake).writing():
+        source = Source(config)
+        rows = sum(_publish(config, window, as_of, source) for window in config.windows)
     return Publication(rows, _last_midnight(config, as_of).isoformat(), {w.view: digest(config, w) for w in config.windows})
 
 
@@ -46,16 +49,15 @@ def _last_midnight(config: Config, as_of: dt.datetime) -> dt.date:
 
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
     """Publish what is due of one view; the state goes first, it belongs to nothing until its publication has its name."""
-    with only_one(config, window):
-        newest = newest_publication(config, window)
-        made = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
-        if made is None:
-            return 0
-        due, rows, known = made
-        kept = state.save(config, window, known, due, source)
-        write(rows, due, folder(config, window))
-        state.forget_others(kept)
-        return int(rows.num_rows)
+    newest = newest_publication(config, window)
+    made = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
+    if made is None:
+        return 0
+    due, rows, known = made
+    kept = state.save(config, window, known, due, source)
+    write(rows, due, folder(config, window))
+    state.forget_others(kept)
+    return int(rows.num_rows)
 
 
 def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Made | None:

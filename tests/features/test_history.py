@@ -201,7 +201,7 @@ def test_readers_see_complete_files_only(undisturbed: Config) -> None:
     for window in undisturbed.windows:
         place = folder(undisturbed, window)
         hidden = {path.name for path in place.iterdir()} - set(contents(place))
-        assert {name[:6] for name in hidden} == {".lock", ".state"}
+        assert {name[:6] for name in hidden} == {".state"}
         assert len([name for name in hidden if name.startswith(".state")]) == 1
 
 
