@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from deploy.local.preflight import free_port as some_free_port
 from deploy.local.stack import Stack
@@ -14,6 +15,9 @@ from ml.__main__ import main
 from ml.config import load
 from ml.simulate.feed import write_until
 from tests import deployments
+
+# For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
+settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
 @pytest.fixture

@@ -28,10 +28,7 @@ class Defect:
 
 DEFECTS = {
     "a window includes the label's own day": Defect(
-        "ml/features/windows.py",
-        'first = f"event_time::DATE + {1 + window.delay}"',
-        'first = f"event_time::DATE + {window.delay}"',
-        "tests/features/test_windows.py",
+        "ml/features/windows.py", "+ {1 + window.delay}", "+ {window.delay}", "tests/features/test_windows.py"
     ),
     "a window counts what was not known when it was published": Defect(
         "ml/features/windows.py",
@@ -74,7 +71,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _suite(folder: Path, tests: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile", "first_failure"]
+    command = [sys.executable, "-m", "pytest", *options, tests]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return run.returncode, run.stdout[-3000:]
