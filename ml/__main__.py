@@ -11,6 +11,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ml import commands, steps
 from ml.config import Config, ConfigError, load
@@ -22,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it refused with a message, 2 for words that it does not know."""
     asked = _parser().parse_args(arguments)
     try:
-        return int(asked.run(load(asked.config), asked) or 0)
+        config = load(asked.config)
+        if asked.home is not None:
+            config = config.model_copy(update={"home": asked.home.resolve()})
+        return int(asked.run(config, asked) or 0)
     except (ConfigError, ValueError, LookupError, RuntimeError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
             last, help=told.split("\n\n")[0].replace("\n", " "), description=told.replace("%", "%%"), formatter_class=form
         )
         word.add_argument("--config", default="config/demo.yaml", help="deployment file (default: %(default)s)")
+        word.add_argument("--home", type=Path, default=None, help="folder of its data (default: what the file says)")
         if needs_as_of:
             word.add_argument(
                 "--as-of", type=_instant, required=True, help="instant, UTC; nothing that became known later is seen"

@@ -80,7 +80,7 @@ def judge(config: Config, as_of: dt.datetime, model: str) -> Judgement:
     else:
         registry = fit.registry(config)
         champion_folder = registry.fetch(champion_version)
-        seen = fit.Fit(**json.loads((champion_folder / fit.RECORD).read_text()))
+        seen = fit.record_of(champion_folder)
         champion = _contender(f"champion {champion_version}", registry.model_hash(champion_version), seen)
         champion_scores = Model(champion_folder).score(holdout)
     verdict = gate.judge(

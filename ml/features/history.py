@@ -86,10 +86,9 @@ def newest_publication(config: Config, window: Window) -> Published | None:
     return _read(files[-1]) if files else None
 
 
-def digest(config: Config, window: Window, as_of: dt.datetime | None = None) -> str:
+def digest(config: Config, window: Window) -> str:
     """SHA-256 over the names of a view's files, which name their contents: equal digests are equal histories."""
-    files = _files(config, window) if as_of is None else [published.path for published in history(config, window, as_of)]
-    return hashlib.sha256("\n".join(file.name for file in files).encode()).hexdigest()
+    return hashlib.sha256("\n".join(file.name for file in _files(config, window)).encode()).hexdigest()
 
 
 def rebuild(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
 from ml.registry.ledger import Decision, Ledger, Promotion
 from ml.training.dataset import TrainingSet
-from ml.training.fit import RECORD, TRAINING_SET, Fit, registry
+from ml.training.fit import Fit, origin_of, record_of, registry
 
 READMISSION = "readmission"
 
@@ -52,16 +51,17 @@ def trace(config: Config, version: str) -> Lineage:
 
     Raises:
         BrokenModel: the version's files are not the ones that were registered.
+        NoOrigin: it was registered before versions said what they were made from.
     """
     versions, ledger = registry(config), Ledger(config.ledger)
     folder = versions.fetch(version)
-    frozen = TrainingSet(**json.loads((folder / TRAINING_SET).read_text()))
+    frozen, _ = origin_of(folder)
     return Lineage(
         model=config.name,
         version=version,
         batches=_batches(config, frozen),
         training_set=frozen,
-        fitted=Fit(**json.loads((folder / RECORD).read_text())),
+        fitted=record_of(folder),
         tags=versions.tags(version),
         decisions=tuple(d for d in ledger.decisions(config.name) if d.challenger_version == version),
         promotions=tuple(p for p in ledger.history(config.name) if version in (p.from_version, p.to_version)),

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 RECORD, TRAINING_SET, DEPLOYMENT = "fit.json", "training_set.json", "deployment.json"
 
 
+class NoOrigin(LookupError):
+    """A model does not say what it was made from."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said."""
@@ -51,7 +55,29 @@ def folder_of(config: Config, model: str) -> Path:
 
 def describe(config: Config, model: str) -> Fit:
     """The record of a fitted model."""
-    return Fit(**json.loads((folder_of(config, model) / RECORD).read_text()))
+    return record_of(folder_of(config, model))
+
+
+def record_of(folder: Path) -> Fit:
+    """The record in a model's folder, wherever the folder lies."""
+    return Fit(**json.loads((folder / RECORD).read_text()))
+
+
+def origin_of(folder: Path) -> tuple[dataset.TrainingSet, Config]:
+    """What a model was made from, by its own folder: its training set, and its deployment without a home.
+
+    Raises:
+        NoOrigin: the folder does not say.
+    """
+    lacking = [name for name in (TRAINING_SET, DEPLOYMENT) if not (folder / name).is_file()]
+    if lacking:
+        raise NoOrigin(
+            f"{folder} has no {' and no '.join(lacking)}: the version was registered before versions said what they were made "
+            "from; train again to have one that does"
+        )
+    told = json.loads((folder / TRAINING_SET).read_text())
+    deployment = json.loads((folder / DEPLOYMENT).read_text())
+    return dataset.TrainingSet(**told), Config.model_validate(deployment | {"home": folder})
 
 
 def registry(config: Config) -> Registry:

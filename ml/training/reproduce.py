@@ -8,7 +8,7 @@ the time and a random guid into its file; up to these two, bytes are compared wi
 from __future__ import annotations
 
 import datetime as dt
-import json
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ml.features import history
 from ml.training import dataset
 from ml.training.code import CHANGED, code_version
 from ml.training.export import to_onnx
-from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, Fit, learn, registry
+from ml.training.fit import Fit, learn, origin_of, record_of, registry
 from ml.training.model import INPUTS, ONNX, TREES, Model, save
 
 CLOCK = ("train_finish_time", "model_guid")
@@ -61,31 +61,34 @@ def reproduce(config: Config, version: str) -> Reproduction:
     Raises:
         CodeMovedOn: code or packages are not those of the version.
         BrokenModel: the registered files are not the ones that were registered.
+        NoOrigin: the version was registered before versions said what they were made from.
         FileNotFoundError: the lake no longer holds the version's rows.
     """
     registered = registry(config).fetch(version)
-    fitted = Fit(**json.loads((registered / RECORD).read_text()))
-    frozen = dataset.TrainingSet(**json.loads((registered / TRAINING_SET).read_text()))
-    _same_code(version, fitted)
+    fitted = record_of(registered)
+    frozen, deployment = origin_of(registered)
+    _same_code(config, version, fitted)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
-        told = json.loads((registered / DEPLOYMENT).read_text())
-        again = Config.model_validate(told | {"home": temporary, "lake_folder": config.lake})
+        again = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake})
         checks = _again(again, registered, frozen, Path(temporary))
     return Reproduction(version, frozen.as_of, fitted.code["commit"], tuple(checks))
 
 
-def _same_code(version: str, fitted: Fit) -> None:
+def _same_code(config: Config, version: str, fitted: Fit) -> None:
     here = code_version()
     other = [name for name in ("sources", "lock") if here[name] != fitted.code[name]]
     if not other:
         return
     commit = fitted.code["commit"]
-    advice = f"git worktree add ../reproduce {commit.removesuffix(CHANGED)} && cd ../reproduce && make env"
+    words = (
+        f"git worktree add ../reproduce {commit.removesuffix(CHANGED)} && cd ../reproduce && make env && .venv/bin/python "
+        f"-m ml reproduce --version {version} --home {shlex.quote(str(config.home))} --config YOUR_DEPLOYMENT_FILE"
+    )
     if commit.endswith(CHANGED):
-        advice += "; it was trained with changes that were not committed, so only who has them can make it again"
+        words += "; it was trained with changes that were not committed, so only who has them can make it again"
     raise CodeMovedOn(
-        f"version {version} was made at commit {commit}, this is {here['commit']}, and they differ in "
-        f"{' and '.join(other)}. Check that commit out and run the same command there with this deployment file: {advice}"
+        f"version {version} was made at commit {commit}, this is {here['commit']}, and they differ in {' and '.join(other)}. "
+        f"Check that commit out and make it again there: {words}"
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ml.__main__ import main
-from ml.config import load
-from ml.training import code, reproduce
+from ml.config import PROJECT, load
+from ml.training import code, fit, reproduce
 from tests.deployments import small_told, write
 
 
@@ -62,3 +65,32 @@ def test_other_code_names_the_commit_to_check_out(four_versions: Path, what: str
     assert here["commit"] in str(caught.value)
     assert f"differ in {what}" in str(caught.value)
     assert f"git worktree add ../reproduce {here['commit'].removesuffix(code.CHANGED)}" in str(caught.value)
+
+
+@pytest.mark.parametrize("moved_on", [False, True])
+def test_another_checkout_makes_a_version_again_if_its_code_is_the_same(
+    four_versions: Path, moved_on: bool, tmp_path: Path
+) -> None:
+    for name in ("ml", "feature_repo", "expectations", "requirements.txt"):
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    told = yaml.safe_load(four_versions.read_text()) | {"home": "nowhere"}
+    (tmp_path / "deployment.yaml").write_text(yaml.safe_dump(told))
+    if moved_on:
+        with (tmp_path / "ml" / "training" / "split.py").open("a") as file:
+            file.write("# moved on\n")
+    words = ["reproduce", "--version", "1", "--config", "deployment.yaml", "--home", str(load(four_versions).home)]
+    run = subprocess.run([sys.executable, "-m", "ml", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == int(moved_on), run.stderr
+    assert ("CodeMovedOn" in run.stderr) == moved_on
+    assert ("made at commit" in run.stdout) != moved_on
+
+
+def test_a_version_without_a_record_says_so(four_versions: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        fit.NoOrigin, match=r"has no training_set\.json and no deployment\.json: the version was registered before"
+    ):
+        fit.origin_of(tmp_path)
