@@ -203,11 +203,13 @@ class SliceBy(Section):
     """What the holdout is cut by: a category or attribute, or bands of a number between `edges`.
 
     Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
+    Where a band is empty nothing is promoted, unless the cut is not `required`.
     """
 
     column: Identifier
     edges: list[float] = []
     name: str = ""
+    required: bool = True
 
     @property
     def named(self) -> str:
