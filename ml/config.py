@@ -399,9 +399,8 @@ class Config(Section):
             if by.column not in texts | numbers:
                 wrong.append(f"gate.slices.by: {by.column!r} is not one of {sorted(texts | numbers)}")
             elif (by.column in numbers) != bool(by.edges):
-                wrong.append(
-                    f"gate.slices.by: {by.column!r} is {'a number and needs' if by.column in numbers else 'text: no'} edges"
-                )
+                kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
+                wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
         names = [by.named for by in gate.slices.by]
         wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
         if gate.fairness is not None:

@@ -30,6 +30,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "share": {"value": 0.15, "unit": "share", "reason": "some hundred frauds decide here"},
         "drop": {"value": 0.5, "unit": "average precision", "reason": "few frauds show only large losses"},
     }
+    told["categories"], told["attributes"] = ["merchant_category", "channel"], ["country"]
+    told["gate"]["fairness"]["gap"] = {"value": 0.9, "unit": "share", "reason": "few frauds show only large gaps"}
     path = write(tmp_path_factory.mktemp("budget"), told)
     for night in range(2):
         as_of = FIRST_AS_OF + night * DAY
@@ -100,6 +102,18 @@ def test_reserved_events_are_in_no_fitted_row_and_make_the_golden_set(config: Co
     (guard,) = [check for check in told["guardrails"] if check["name"] == "golden set (version 1)"]
     assert guard["status"] == "passed"
     assert guard["challenger"] is not None
+
+
+def test_a_protected_attribute_is_judged_and_never_learned_from(config: Config) -> None:
+    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    inputs = Model(fit.registry(config).fetch(decision.challenger_version)).inputs
+    assert "channel" in inputs.names
+    assert "country" not in inputs.names
+    groups = {(told["model"], told["group"]) for told in decision.evidence["fairness"]}
+    assert {model for model, _ in groups} == {judge.BASELINE, decision.evidence["challenger"]["name"]}
+    assert len({group for _, group in groups}) > 3
+    (guard,) = [check for check in decision.evidence["guardrails"] if check["name"] == "fairness"]
+    assert guard["status"] == "passed"
 
 
 def test_a_golden_set_that_was_changed_judges_nobody(config: Config) -> None:
