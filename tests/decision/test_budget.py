@@ -68,6 +68,12 @@ def test_the_next_night_is_held_back_with_the_night_on_which_a_decision_can_fall
         assert f"the next decision can fall on the night of {night}" in told["reason"]
 
 
+def test_the_status_says_when_the_next_decision_can_fall(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--config", str(deployment)]) == 0
+    night = (FIRST_AS_OF + 3 * DAY).date()
+    assert f"next decision on the night of {night} at the earliest: 1 of 3 fresh days are there" in capsys.readouterr().out
+
+
 def test_the_run_that_used_the_days_is_admitted_again(config: Config) -> None:
     (use,) = Ledger(config.ledger).holdout_uses(config.name)
     assert steps.run("admit", config, FIRST_AS_OF, {"run_id": use.run_id})["admitted"]
