@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,21 @@ def test_a_gate_that_would_promote_by_chance_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_a_confirmed_trigger_relaxes_the_gate() -> None:
-    gate = load("config/demo.yaml").gate
-    assert {trigger: gate.alpha_of(trigger) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")} == {
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert {
+        trigger: gate.alpha_of(trigger, 20 * day) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")
+    } == {
         "schedule": 0.05,
         "new_data": 0.05,
         "on_demand": 0.05,
         "performance": 0.2,
         "drift": 0.2,
     }
+
+
+def test_a_champion_that_nobody_replaced_for_long_meets_a_relaxed_gate() -> None:
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert [gate.alpha_of("schedule", age * day) for age in (0, 20, 21, 365)] == [0.05, 0.05, 0.2, 0.2]
 
 
 @pytest.mark.parametrize(
