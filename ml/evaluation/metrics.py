@@ -1,4 +1,4 @@
-"""Metrics of a scored binary label: ranking (average precision, ROC AUC), alerts per day, and the points of three curves.
+"""Metrics of a scored binary label: ranking (average precision, ROC AUC), alerts per day, calibration, points of three curves.
 
 Rows with equal scores are one tie group: a threshold takes all of them or none. Tree ensembles tie often, and a metric
 that lets the order of the rows decide within a tie can be gamed by sorting the file.
@@ -151,6 +151,18 @@ def curves(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> Curves:
         bin_rows=bin_rows,
         bin_positives=bin_positives,
     )
+
+
+def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
+    """How many positives the scores miscount, as a share of the positives: Σ_bins |observed − expected| / observed in all.
+
+    The bins are those of `curves`. 0 is a model whose scores add up to the positives in every bin; a model that promises twice
+    as many as there are has 1, and there is no upper limit.
+
+    Args, errors: as for `curves`.
+    """
+    told = curves(labels, scores, bins)
+    return float(np.abs(told.bin_positives - told.bin_score * told.bin_rows).sum() / told.bin_positives.sum())
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Integers, Floats]:
