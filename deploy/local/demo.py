@@ -122,13 +122,13 @@ def table(config: Config, api: Api) -> Table:
     champion = "-"
     for d in Ledger(config.ledger).decisions(config.name):
         champion = f"version {moves[d.run_id]}" if d.run_id in moves else champion
-        paired = d.evidence["paired"]
+        primary = d.evidence["primary"]
         shown.add_row(
             f"{d.as_of:%Y-%m-%d %H:%M}",
             TRIGGERS.get(d.trigger, d.trigger),
             f"{d.training_rows:,} / {d.rows:,}",
             d.outcome,
-            f"{paired['champion']:.3f} → {paired['challenger']:.3f}",
+            f"{primary['champion']:.3f} → {primary['challenger']:.3f}",
             f"{d.difference:+.3f} [{d.interval_low:+.3f}, {d.interval_high:+.3f}]",
             champion,
             f"{took[d.run_id]:.0f}" if d.run_id in took else "-",
