@@ -119,6 +119,12 @@ def test_a_name_that_nothing_declares_is_refused(tmp_path: Path, change: dict[st
     assert message in _refusal(tmp_path, deployments.raw() | change)
 
 
+def test_a_cap_of_what_is_no_entity_is_refused(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["caps"]["card"] = told["training"]["caps"]["customer"]
+    assert "training.caps.card: not one of entities ['customer', 'terminal']" in _refusal(tmp_path, told)
+
+
 def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
