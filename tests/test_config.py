@@ -100,7 +100,7 @@ def test_where_things_are_stored_does_not_change_what_is_computed(tmp_path: Path
     there.mkdir()
     told = deployments.raw()
     assert load(deployments.write(here, told)).fingerprint == load(deployments.write(there, told)).fingerprint
-    told["training"]["model"]["depth"] = 3
+    told["training"]["model"]["depth"] = 5
     changed = tmp_path / "c"
     changed.mkdir()
     assert load(deployments.write(changed, told)).fingerprint != load(deployments.write(here, deployments.raw())).fingerprint

@@ -16,14 +16,14 @@ import pandas as pd
 from ml.config import Config
 from ml.evaluation.metrics import average_precision, roc_auc
 from ml.registry.versions import Registry
-from ml.training import dataset
+from ml.training import chosen, dataset
 from ml.training.code import code_version
 from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
 
-RECORD, TRAINING_SET, DEPLOYMENT = "fit.json", "training_set.json", "deployment.json"
+RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 
 
 class NoOrigin(LookupError):
@@ -32,7 +32,10 @@ class NoOrigin(LookupError):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model: its address, its MLflow run, and what the validation window said."""
+    """A fitted model: its address, its MLflow run, and what the validation window said.
+
+    `settings` names the search that decided for the model's settings; empty where they are the deployment file's.
+    """
 
     model: str
     training_set: str
@@ -46,6 +49,7 @@ class Fit:
     threshold: float
     importance: dict[str, float]
     code: dict[str, str]
+    settings: str = ""
 
 
 def folder_of(config: Config, model: str) -> Path:
@@ -85,9 +89,18 @@ def registry(config: Config) -> Registry:
     return Registry(config.tracking, config.name)
 
 
-def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
-    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once."""
-    told = [training_set, config.training.model.model_dump(), config.training.alerts.value, code_version()["sources"]]
+def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "") -> Fit:
+    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once.
+
+    Args:
+        settings: address of what `choose_settings` decided for; the deployment file's own settings when empty.
+
+    Raises:
+        NoStudy: nothing was decided at that address.
+    """
+    if settings:
+        config = chosen.tuned(config, settings)
+    told = [training_set, config.training.model.model_dump(), config.training.alerts.value, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
@@ -100,8 +113,11 @@ def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
     mlflow.set_system_metrics_sampling_interval(1)
     mlflow.set_system_metrics_samples_before_logging(1)
     with mlflow.start_run(run_id=run, log_system_metrics=True):
-        record = _fit(config, training_set, key, run, experiment)
+        record = _fit(config, training_set, settings, key, run, experiment)
         mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
+        mlflow.set_tag("settings", f"search {settings}" if settings else "deployment file")
+        if settings:
+            mlflow.log_artifact(str(folder / TUNING))
     return record
 
 
@@ -135,7 +151,7 @@ def _windows(config: Config) -> dict[str, float]:
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
 
 
-def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
+def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows["split"] == dataset.VALIDATION]
@@ -161,9 +177,12 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
         threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
         importance=importance(model, inputs.names),
         code=code_version(),
+        settings=settings,
     )
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
     (partial / DEPLOYMENT).write_text(config.described)
+    if settings:
+        shutil.copy(chosen.folder_of(config, settings) / chosen.CHOSEN, partial / TUNING)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
