@@ -16,7 +16,7 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -187,6 +187,13 @@ class Choices(Section):
     choices: Annotated[list[bool | int | float | str | None], Field(min_length=2)]
 
 
+def _kind(searched: Any) -> str:
+    return "choices" if isinstance(searched, Choices) or (isinstance(searched, dict) and "choices" in searched) else "range"
+
+
+Searched = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind)]
+
+
 class Tuning(Section):
     """The search for settings of `model`, worker beside worker, on folds within the training and validation windows.
 
@@ -200,7 +207,7 @@ class Tuning(Section):
     folds: Folds
     evaluation: Days
     negatives: Share
-    space: Annotated[dict[str, Range | Choices], Field(min_length=1)]
+    space: Annotated[dict[str, Searched], Field(min_length=1)]
 
     def wrong_for(self, model: Model) -> list[str]:
         """What is wrong with the space, by setting: its values and the deployment's own must be ones that `model` may have."""

@@ -51,6 +51,11 @@ class Fit:
     code: dict[str, str]
     settings: str = ""
 
+    @property
+    def settings_from(self) -> str:
+        """Where the model's settings came from, in words."""
+        return f"search {self.settings}" if self.settings else "deployment file"
+
 
 def folder_of(config: Config, model: str) -> Path:
     """Folder of a fitted model."""
@@ -115,7 +120,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
     with mlflow.start_run(run_id=run, log_system_metrics=True):
         record = _fit(config, training_set, settings, key, run, experiment)
         mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
-        mlflow.set_tag("settings", f"search {settings}" if settings else "deployment file")
+        mlflow.set_tag("settings", record.settings_from)
         if settings:
             mlflow.log_artifact(str(folder / TUNING))
     return record

@@ -8,10 +8,11 @@ kernel's, which goes with the process that held it, and a line that a killed pro
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ml.config import Choices, Model, Tuning
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL, TURN = "journal.jsonl", "turn.lock"
-STARTUP_TRIALS = 5
+DRAWN_AT_RANDOM = 5
+BEFORE_GIVING_UP = 3
 
 # What is written on a trial: who runs it, why its settings were set, its value on each fold, its seconds so far, what
 # CatBoost refused it for, and the number of the lost trial that it repeats.
@@ -70,13 +72,12 @@ class _JournalLock(Turn):
         return True
 
 
-def opened(folder: Path, study: str, worker: int | None = None) -> Study:
-    """The study in a folder, made when it is missing; with a worker it can draw trials.
+def opened(folder: Path, study: str, seed: tuple[int, ...] = ()) -> Study:
+    """The study in a folder, made when it is missing.
 
-    Trials are drawn by the tree-structured Parzen estimator over all settings at once (Bergstra et al., Algorithms for
-    Hyper-Parameter Optimization), where a trial that still runs counts as a bad one, so that workers keep apart. Draws are the
-    same for the same study, worker and number of trials that the worker has behind it. A trial is given up when its mean over
-    the folds so far is below the median of the others'.
+    Trials are drawn with `seed` by the tree-structured Parzen estimator over all settings at once (Bergstra et al., Algorithms
+    for Hyper-Parameter Optimization), where a trial that still runs counts as a bad one, so that workers keep apart. A trial is
+    given up when its mean over the folds so far is below the median of the others'.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -85,15 +86,19 @@ def opened(folder: Path, study: str, worker: int | None = None) -> Study:
     journal = folder / JOURNAL
     lock = _JournalLock(journal)
     storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))  # type: ignore[arg-type]
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
-    found = optuna.create_study(storage=storage, study_name=study, load_if_exists=True, direction="maximize", pruner=pruner)
-    if worker is not None:
-        behind = len([trial for trial in found.get_trials(deepcopy=False) if trial.user_attrs.get(WORKER) == worker])
-        seed = int.from_bytes(hashlib.sha256(f"{study} {worker} {behind}".encode()).digest()[:4])
-        found.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed
-        )
-    return found
+    return optuna.create_study(
+        storage=storage,
+        study_name=study,
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(
+            n_startup_trials=DRAWN_AT_RANDOM,
+            multivariate=True,
+            constant_liar=True,
+            seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
+        ),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_GIVING_UP),
+    )
 
 
 def distributions(tuning: Tuning, model: Model) -> dict[str, BaseDistribution]:
@@ -129,7 +134,9 @@ def within(tuning: Tuning, model: Model, settings: dict[str, Any]) -> dict[str, 
 
 
 def reclaim(study: Study, folder: Path, worker: int, searched: int) -> None:
-    """Give up the trials that a killed process of this worker left running, and put their settings back into the queue once.
+    """Give up the trials that a killed process of this worker left running, and put their settings back into the queue.
+
+    Settings that were drawn are repeated once: they may be what killed it.
 
     Args:
         searched: how many settings the space has; a trial that was killed before it had drawn them all has none to repeat.
@@ -144,7 +151,8 @@ def reclaim(study: Study, folder: Path, worker: int, searched: int) -> None:
             if trial.state != TrialState.RUNNING or trial.user_attrs.get(WORKER, worker) != worker:
                 continue
             settings = trial.system_attrs.get("fixed_params") or trial.params
-            if AGAIN not in trial.user_attrs and trial.number not in repeated and len(settings) == searched:
+            may_repeat = ORIGIN in trial.user_attrs or AGAIN not in trial.user_attrs
+            if may_repeat and trial.number not in repeated and len(settings) == searched:
                 told = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
                 study.enqueue_trial(settings, user_attrs=told | {AGAIN: trial.number})
             study.tell(trial.number, state=TrialState.FAIL)

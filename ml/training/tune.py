@@ -91,9 +91,8 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
         return _plan(config, study)
     _folds(config, training_set)
     warm_starts = {FILE: trials.within(tuning, model, model.model_dump())}
-    last = _last(config, as_of)
-    if last is not None:
-        warm_starts[f"search as of {last.as_of}"] = trials.within(tuning, model, last.best)
+    for told, best in _last(config, as_of):
+        warm_starts[f"search as of {told}"] = trials.within(tuning, model, best)
     folder.mkdir(parents=True, exist_ok=True)
     queue = trials.opened(folder, study)
     for origin, values in warm_starts.items():
@@ -119,7 +118,9 @@ def search(config: Config, as_of: dt.datetime, study: str, worker: int | str) ->
     """
     tuning, plan, worker = _tuning(config), _checked(config, study), int(worker)
     folder = chosen.folder_of(config, study)
-    shared = trials.opened(folder, study, worker)
+    seed = config.training.model.random_seed
+    behind = sum(trials.counts(trials.opened(folder, study), worker).values())
+    shared = trials.opened(folder, study, (seed, worker, behind))
     if not (folder / CHOSEN).exists():
         space = trials.distributions(tuning, config.training.model)
         trials.reclaim(shared, folder, worker, len(space))
@@ -176,11 +177,12 @@ def _checked(config: Config, study: str) -> Plan:
     return plan
 
 
-def _last(config: Config, as_of: dt.datetime) -> Chosen | None:
-    """The newest search of this deployment that was decided for as of this instant or before."""
-    done = [chosen.describe(config, path.parent.name) for path in (config.home / "tuning").glob(f"*/{CHOSEN}")]
-    past = [record for record in done if record.best and dt.datetime.fromisoformat(record.as_of) <= as_of]
-    return max(past, key=lambda record: (dt.datetime.fromisoformat(record.as_of), record.settings), default=None)
+def _last(config: Config, as_of: dt.datetime) -> list[tuple[str, dict[str, Any]]]:
+    """The instant of the newest search that was decided as of this one or before, and what was best in it; none or one."""
+    records = [json.loads(path.read_text()) for path in sorted((config.home / "tuning").glob(f"*/{CHOSEN}"))]
+    past = [(told["as_of"], told["best"]) for told in records if told["best"]]
+    past = [(told, best) for told, best in past if dt.datetime.fromisoformat(told) <= as_of]
+    return sorted(past, key=lambda record: dt.datetime.fromisoformat(record[0]))[-1:]
 
 
 def _folds(config: Config, training_set: str) -> list[Fold]:
@@ -287,10 +289,10 @@ def _note(
         return f"**FILE'S SETTINGS** kept: none of {took} was above their average precision of {_value_of(file):.4f}."
     pairs = list(zip(winner.user_attrs[trials.FOLDS], file.user_attrs[trials.FOLDS], strict=True))
     changed = {name: (value, getattr(model, name)) for name, value in own.model_dump().items() if value != getattr(model, name)}
+    moves = ", ".join(f"{name} {_short(old)} → {_short(new)}" for name, (old, new) in changed.items())
     return (
-        f"**TUNED** in {took}: average precision {_value_of(winner):.4f}, with the file's settings {_value_of(file):.4f}; better "
-        f"on {sum(new > old for new, old in pairs)} of {len(pairs)} folds. "
-        + ", ".join(f"{name} {_short(old)} → {_short(new)}" for name, (old, new) in changed.items())
+        f"**TUNED** in {took}: average precision {_value_of(winner):.4f}, {_value_of(file):.4f} with the file's settings, "
+        f"better on {sum(new > old for new, old in pairs)} of {len(pairs)} folds. {moves}."
     )
 
 
