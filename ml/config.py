@@ -221,7 +221,7 @@ class Tuning(Section):
             values = searched.choices if isinstance(searched, Choices) else [searched.low, searched.high]
             for value in values:
                 try:
-                    read = getattr(Model.model_validate(own | {name: value}), name)
+                    read = getattr(type(model).model_validate(own | {name: value}), name)
                 except ValidationError as error:
                     found.append(f"tuning.space.{name}: {value!r}: {error.errors()[0]['msg']}")
                     continue

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 
-from ml.config import ConfigError, load
+from ml.config import Choices, ConfigError, Model, load
+from ml.training.trials import distributions
 from tests import deployments
 
 
@@ -67,6 +69,43 @@ def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path)
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
     assert "windows.2.delay: 3 days, below labels.delay" in _refusal(tmp_path, told)
+
+
+@pytest.mark.parametrize(
+    ("field", "searched", "message"),
+    [
+        ("dpeth", {"low": 2, "high": 8}, "tuning.space: 'dpeth' cannot be searched; settings of the model that can: ['depth'"),
+        ("random_seed", {"low": 0, "high": 99}, "tuning.space: 'random_seed' cannot be searched"),
+        ("depth", {"low": 4, "high": 40}, "tuning.space.depth: 40.0: Input should be less than or equal to 12"),
+        ("depth", {"low": 4.5, "high": 8}, "tuning.space.depth: 4.5: Input should be a valid integer"),
+        ("depth", {"choices": [6, "deep"]}, "tuning.space.depth: 'deep': Input should be a valid integer"),
+        ("depth", {"choices": [6, None]}, "tuning.space.depth: None: Input should be a valid integer"),
+        ("depth", {"low": 2, "high": 4}, "tuning.space.depth: the model's own 6 is not in it"),
+        ("depth", {"low": 8, "high": 2}, "training.tuning.space.depth.range: Value error, low is 8, expected less than high"),
+        ("l2_leaf_reg", {"low": 0, "high": 9, "log": True}, "low is 0, expected more than 0 where log is true"),
+        ("depth", {"low": 2, "hihg": 8}, "training.tuning.space.depth.range.hihg: Extra inputs are not permitted"),
+    ],
+)
+def test_a_space_that_the_model_does_not_have_is_refused(
+    tmp_path: Path, field: str, searched: dict[str, Any], message: str
+) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {field: searched}
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_setting_that_may_be_null_is_searched_by_choices() -> None:
+    class Recent(Model):
+        half_life: Annotated[float, Field(gt=0)] | None = None
+
+    own = Recent(iterations=10, learning_rate=0.1, depth=2)
+    tuning = load("config/demo.yaml").training.tuning
+    assert tuning is not None
+    choices = {"half_life": Choices(choices=[None, 14, 30])}
+    assert tuning.model_copy(update={"space": choices}).wrong_for(own) == []
+    assert distributions(tuning.model_copy(update={"space": choices}), own)["half_life"].choices == (None, 14, 30)
+    below = {"half_life": Choices(choices=[None, 0])}
+    assert "greater than 0" in tuning.model_copy(update={"space": below}).wrong_for(own)[0]
 
 
 def test_column_names_cannot_carry_sql(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def distributions(tuning: Tuning, model: Model) -> dict[str, BaseDistribution]:
 
 def with_settings(model: Model, settings: dict[str, Any]) -> Model:
     """The model's settings with some of them replaced, checked as in a deployment file."""
-    return Model.model_validate(model.model_dump() | settings)
+    return type(model).model_validate(model.model_dump() | settings)
 
 
 def within(tuning: Tuning, model: Model, settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""A search of settings: workers share one study on disk, may be killed, and only a better winner replaces the file's settings."""
+"""A search of settings: workers share a study on disk, may be killed, and only a better winner replaces the file's settings."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -162,8 +161,8 @@ def test_settings_that_were_running_twice_when_their_worker_died_are_not_tried_a
     assert [origin for origin, _ in drawn] == [FILE] * 4, "the file's settings are repeated as often as it takes"
     trials.opened(folder, plan.study).tell(trial.number, 0.5)
     lost = []
-    for _ in range(3):
-        shared = trials.opened(folder, plan.study, (1,))
+    for attempt in range(3):
+        shared = trials.opened(folder, plan.study, (attempt,))
         trials.reclaim(shared, folder, 0, len(space))
         lost.append(trials.draw(shared, folder, 0, space, MOST).params)
     assert lost[0] == lost[1] != lost[2]
@@ -290,7 +289,7 @@ def test_settings_that_catboost_refuses_fail_their_trial_and_all_of_them_the_sea
         raise CatBoostError("too deep")
 
     monkeypatch.setattr(tune, "learn", refuses)
-    with pytest.raises(tune.SearchFailed, match="refused 3 trials and none has worked.*too deep"):
+    with pytest.raises(tune.SearchFailed, match=r"refused 3 trials and none has worked.*too deep"):
         search(again, AS_OF, plan.study, 0)
 
 
@@ -315,5 +314,5 @@ def test_a_name_that_is_no_study_is_no_path(start: Any, name: str) -> None:
 def test_without_the_section_nothing_is_searched(start: Any) -> None:
     config, training_set = start()
     off = config.model_copy(update={"training": config.training.model_copy(update={"tuning": None})})
-    with pytest.raises(tune.TuningOff, match="no section training.tuning"):
-        plan_tuning(copy.deepcopy(off), AS_OF, training_set)
+    with pytest.raises(tune.TuningOff, match=r"no section training\.tuning"):
+        plan_tuning(off, AS_OF, training_set)
