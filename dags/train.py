@@ -91,7 +91,7 @@ with DAG(
         )
         export = StepOperator(step="export", references={"model": fit.output["model"]})
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
-        judge = StepOperator(step="judge", references={"model": export.output["model"]})
+        judge = StepOperator(step="judge", references={**who, "model": export.output["model"]})
         register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
         promote = StepOperator(
             step="promote",

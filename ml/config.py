@@ -77,6 +77,14 @@ Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]
 AveragePrecision = Annotated[Threshold, _in("average precision", 0, 1)]
+Area = Annotated[Threshold, _in("area", 0, 0.5)]
+ShareOfPositives = Annotated[Threshold, _in("share of the positives", 0, 10)]
+Milliseconds = Annotated[Threshold, _in("milliseconds", 0, 60_000)]
+Megabytes = Annotated[Threshold, _in("megabytes", 0, 10_000)]
+Clusters = Annotated[Threshold, _in("clusters", 30)]
+Promotions = Annotated[Threshold, _in("promotions", 1, 1000)]
+Money = Annotated[Threshold, _in("money")]
+MoneyPerDay = Annotated[Threshold, _in("money per day")]
 Probability = Annotated[Threshold, _in("probability", 1e-9, 1)]
 
 
@@ -257,20 +265,126 @@ class Training(Section):
         return self
 
 
+class Costs(Section):
+    """What decisions cost: a positive that is not alerted its `amount` and `missed` on top, an alert what people cost."""
+
+    amount: Identifier
+    missed: Money
+    alert: Money
+    false_alert: Money
+
+
+class Guardrails(Section):
+    """How much worse than the champion the challenger may be, and what serving it may take."""
+
+    roc_auc: Area
+    card_precision: Share
+    calibration: ShareOfPositives
+    expected_cost: MoneyPerDay | None = None
+    latency: Milliseconds
+    size: Megabytes
+
+
+class SliceBy(Section):
+    """What the holdout is cut by: a category or attribute, or bands of a number between `edges`.
+
+    Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
+    Where a band is empty nothing is promoted, unless the cut is not `required`.
+    """
+
+    column: Identifier
+    edges: list[float] = []
+    name: str = ""
+    required: bool = True
+
+    @property
+    def named(self) -> str:
+        """Name of the cut."""
+        return self.name or self.column
+
+    @model_validator(mode="after")
+    def _rising(self) -> SliceBy:
+        if self.edges != sorted(set(self.edges)):
+            raise ValueError(f"edges {self.edges} must rise")
+        return self
+
+
+class Slices(Section):
+    """Parts of the holdout in which evidence of harm vetoes, each with at least so many clusters that hold a positive."""
+
+    harm: AveragePrecision
+    clusters: Clusters
+    by: list[SliceBy]
+
+
+class Fairness(Section):
+    """Protected attributes: reported always, a guardrail where a gap is given."""
+
+    attributes: list[Identifier]
+    gap: Share | None = None
+
+
+class Golden(Section):
+    """A share of all events that no model is ever fitted on; frozen, it is judged every time."""
+
+    share: Share
+    drop: AveragePrecision
+
+    @model_validator(mode="after")
+    def _some(self) -> Golden:
+        if not 0 < self.share.value <= 0.2:
+            raise ValueError(f"share is {self.share.value:g}, expected more than 0 and at most 0.2: the rest is learned from")
+        return self
+
+
+class Ancestor(Section):
+    """The champion of some promotions ago: many small losses, each below notice, add up."""
+
+    promotions: Promotions
+    drop: AveragePrecision
+
+
 class Gate(Section):
-    """The champion/challenger decision; there is no key that turns it off."""
+    """The champion/challenger decision; there is no key that turns it off.
+
+    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift. So many days
+    of the holdout as `fresh` says must be new to every decision.
+    """
 
     cluster: Identifier
+    metric: Literal["average precision", "expected cost"] = "average precision"
     alpha: Probability
-    worthwhile_gain: AveragePrecision
+    relaxed: dict[str, Probability] = {}
+    worthwhile_gain: Threshold
+    fresh: Days
+    guardrails: Guardrails
+    slices: Slices
+    fairness: Fairness | None = None
+    golden: Golden | None = None
+    ancestor: Ancestor | None = None
     replicates: Annotated[int, Field(ge=200, le=100_000)] = 1000
     seed: int = 0
 
     @model_validator(mode="after")
     def _strict(self) -> Gate:
-        if self.alpha.value > 0.2:
-            raise ValueError(f"alpha is {self.alpha.value:g}, more than 0.2 would promote worse models by chance")
+        unknown = set(self.relaxed) - {"performance", "drift"}
+        if unknown:
+            raise ValueError(f"relaxed names {sorted(unknown)}, only a confirmed 'performance' or 'drift' may relax alpha")
+        for name, alpha in {"alpha": self.alpha, **self.relaxed}.items():
+            if alpha.value > 0.2:
+                raise ValueError(f"{name} is {alpha.value:g}, more than 0.2 would promote worse models by chance")
+        unit = "average precision" if self.metric == "average precision" else "money per day"
+        if self.worthwhile_gain.unit != unit:
+            raise ValueError(f"worthwhile_gain has the unit {self.worthwhile_gain.unit!r}, expected {unit!r} of the metric")
+        if self.worthwhile_gain.value < 0 or (unit == "average precision" and self.worthwhile_gain.value > 1):
+            raise ValueError(f"worthwhile_gain is {self.worthwhile_gain.value:g} {unit}, expected a gain")
+        if self.fresh.value < 1 or self.fresh.value != int(self.fresh.value):
+            raise ValueError(f"fresh is {self.fresh.value:g} days, expected whole days, at least 1")
         return self
+
+    def alpha_of(self, trigger: str) -> float:
+        """Probability of promoting an equal challenger in a run that this trigger started."""
+        return self.relaxed.get(trigger, self.alpha).value
 
 
 class Schedule(Section):
@@ -303,6 +417,7 @@ class Replay(Section):
 class Config(Section):
     """A deployment. Read it with `load`.
 
+    `categories` and numbers are what a model may learn from; `attributes` are text that it never sees, for slices and fairness.
     What is ingested at an `as_of` up to `archive_until` is the archive: its rows count as known when the live feed would have
     brought them. What is ingested later is known from its own `as_of` on.
     """
@@ -315,6 +430,8 @@ class Config(Section):
     labels: Labels
     entities: dict[Identifier, Identifier]
     categories: list[Identifier] = []
+    attributes: list[Identifier] = []
+    costs: Costs | None = None
     windows: list[Window]
     request: RequestFeatures = RequestFeatures()
     training: Training
@@ -333,8 +450,11 @@ class Config(Section):
         wrong += [f"events.columns.{name}: the name is reserved" for name in sorted(columns & RESERVED)]
         wrong += [f"entities.{e}: {k!r} is not in events.columns" for e, k in self.entities.items() if k not in columns]
         wrong += [f"categories: {c!r} is not in events.columns" for c in self.categories if c not in columns]
+        wrong += [f"attributes: {a!r} is not in events.columns" for a in self.attributes if a not in columns]
+        wrong += [f"attributes: {a!r} is a category too" for a in self.attributes if a in self.categories]
         if self.gate.cluster not in self.entities:
             wrong.append(f"gate.cluster: {self.gate.cluster!r} is not one of entities {sorted(self.entities)}")
+        wrong += self._wrong_in_gate()
         for i, window in enumerate(self.windows):
             if window.entity not in self.entities:
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
@@ -359,10 +479,36 @@ class Config(Section):
             raise ValueError("; ".join(wrong))
         return self
 
+    def _wrong_in_gate(self) -> list[str]:
+        gate, wrong = self.gate, []
+        if gate.fresh.value > self.training.holdout.value:
+            wrong.append(f"gate.fresh: {gate.fresh.value:g} days, more than training.holdout has")
+        if (gate.metric == "expected cost" or gate.guardrails.expected_cost) and self.costs is None:
+            wrong.append("costs: missing, but the gate asks for the expected cost")
+        if self.costs is not None and self.costs.amount not in self.measures:
+            wrong.append(f"costs.amount: {self.costs.amount!r} is not one of {self.measures}")
+        texts, numbers = {*self.categories, *self.attributes}, {*self.measures, self.age}
+        for by in gate.slices.by:
+            if by.column not in texts | numbers:
+                wrong.append(f"gate.slices.by: {by.column!r} is not one of {sorted(texts | numbers)}")
+            elif (by.column in numbers) != bool(by.edges):
+                kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
+                wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
+        names = [by.named for by in gate.slices.by]
+        wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+        if gate.fairness is not None:
+            wrong += [f"gate.fairness: {a!r} is not one of {sorted(texts)}" for a in gate.fairness.attributes if a not in texts]
+        return wrong
+
+    @property
+    def age(self) -> str:
+        """Column of a training set: days from the first event of an event's cluster to the event."""
+        return f"{self.gate.cluster}_age"
+
     @property
     def measures(self) -> list[str]:
-        """Numeric columns of an event: all that is neither its id, its time, an entity's key nor a category."""
-        other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories}
+        """Numeric columns of an event: all that is neither its id, its time, an entity's key, a category nor an attribute."""
+        other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes}
         return [name for name in self.events.columns if name not in other]
 
     @property

@@ -53,6 +53,54 @@ def test_a_gate_that_would_promote_by_chance_is_refused(tmp_path: Path) -> None:
     assert "more than 0.2 would promote worse models by chance" in _refusal(tmp_path, told)
 
 
+def test_only_a_confirmed_trigger_relaxes_the_gate() -> None:
+    gate = load("config/demo.yaml").gate
+    assert {trigger: gate.alpha_of(trigger) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")} == {
+        "schedule": 0.05,
+        "new_data": 0.05,
+        "on_demand": 0.05,
+        "performance": 0.2,
+        "drift": 0.2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("relaxed", {"drift": {"value": 0.5, "unit": "probability", "reason": "very much so"}}, "drift is 0.5, more than 0.2"),
+        ("relaxed", {"schedule": {"value": 0.1, "unit": "probability", "reason": "every night"}}, "relaxed names ['schedule']"),
+        ("metric", "accuracy", "Input should be 'average precision' or 'expected cost'"),
+        ("metric", "expected cost", "worthwhile_gain has the unit 'average precision', expected 'money per day'"),
+        ("fresh", {"value": 0, "unit": "days", "reason": "every night"}, "expected whole days, at least 1"),
+        (
+            "fresh",
+            {"value": 15, "unit": "days", "reason": "every night"},
+            "gate.fresh: 15 days, more than training.holdout has",
+        ),
+        ("fairness", {"attributes": ["amount"]}, "gate.fairness: 'amount' is not one of"),
+        ("enabled", False, "gate.enabled: Extra inputs are not permitted"),
+        ("dry_run", True, "gate.dry_run: Extra inputs are not permitted"),
+    ],
+)
+def test_a_gate_that_cannot_be_trusted_is_refused(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    told = deployments.raw()
+    told["gate"][key] = value
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_guardrail_cannot_be_left_out(tmp_path: Path) -> None:
+    for name in ("roc_auc", "card_precision", "calibration", "latency", "size"):
+        told = deployments.raw()
+        del told["gate"]["guardrails"][name]
+        assert f"gate.guardrails.{name}: Field required" in _refusal(tmp_path, told)
+
+
+def test_costs_are_needed_where_they_decide(tmp_path: Path) -> None:
+    told = deployments.raw()
+    del told["costs"]
+    assert "costs: missing, but the gate asks for the expected cost" in _refusal(tmp_path, told)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
