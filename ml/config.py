@@ -73,6 +73,7 @@ Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
 Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
+Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]
@@ -157,13 +158,27 @@ class RequestFeatures(Section):
 
 
 class Model(Section):
-    """CatBoost's settings; threads and seed are pinned because another number of threads is another model."""
+    """CatBoost's settings and the weights of its rows; all that a search may vary.
+
+    Threads and seed are pinned because another number of threads is another model. Trees are symmetric, CatBoost exports no
+    others to ONNX.
+
+    Attributes:
+        subsample, rsm: shares of the rows and of the inputs that a tree and a split may look at.
+        random_strength: noise on the scores of splits, against overfitting; 0 is none.
+        positive_weight: what a positive counts against a negative.
+        half_life: days after which a training row counts half; null for never.
+    """
 
     iterations: Annotated[int, Field(ge=1, le=20000)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     depth: Annotated[int, Field(ge=1, le=12)]
     l2_leaf_reg: Annotated[float, Field(ge=0)] = 3.0
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
+    rsm: Annotated[float, Field(gt=0, le=1)] = 1.0
+    random_strength: Annotated[float, Field(ge=0)] = 1.0
+    positive_weight: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    half_life: Annotated[float, Field(ge=7)] | None = None
     random_seed: int = 0
     thread_count: Annotated[int, Field(ge=1, le=64)] = 2
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
@@ -246,7 +261,11 @@ def _between(low: Any, value: Any, high: Any) -> bool:
 
 
 class Training(Section):
-    """How a training set is cut and which checks it must pass."""
+    """How a training set is cut, which checks it must pass, and what any one entity may weigh in the fit.
+
+    Attributes:
+        caps: by entity, the largest share of the positives' weight, and of the negatives', that one of them may carry.
+    """
 
     train: Days
     validation: Days
@@ -254,6 +273,7 @@ class Training(Section):
     max_staleness: Days
     alerts: PerDay
     parity: Probability
+    caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
     model: Model
     tuning: Tuning | None = None
@@ -450,6 +470,11 @@ class Config(Section):
         wrong += [f"events.columns.{name}: the name is reserved" for name in sorted(columns & RESERVED)]
         wrong += [f"entities.{e}: {k!r} is not in events.columns" for e, k in self.entities.items() if k not in columns]
         wrong += [f"categories: {c!r} is not in events.columns" for c in self.categories if c not in columns]
+        wrong += [
+            f"training.caps.{e}: not one of entities {sorted(self.entities)}"
+            for e in self.training.caps
+            if e not in self.entities
+        ]
         wrong += [f"attributes: {a!r} is not in events.columns" for a in self.attributes if a not in columns]
         wrong += [f"attributes: {a!r} is a category too" for a in self.attributes if a in self.categories]
         if self.gate.cluster not in self.entities:

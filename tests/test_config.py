@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import Field
 
-from ml.config import Choices, ConfigError, Model, load
+from ml.config import ConfigError, load
 from ml.training.trials import distributions
 from tests import deployments
 
@@ -113,6 +112,12 @@ def test_a_name_that_nothing_declares_is_refused(tmp_path: Path, change: dict[st
     assert message in _refusal(tmp_path, deployments.raw() | change)
 
 
+def test_a_cap_of_what_is_no_entity_is_refused(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["caps"]["card"] = told["training"]["caps"]["customer"]
+    assert "training.caps.card: not one of entities ['customer', 'terminal']" in _refusal(tmp_path, told)
+
+
 def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
@@ -142,18 +147,15 @@ def test_a_space_that_the_model_does_not_have_is_refused(
     assert message in _refusal(tmp_path, told)
 
 
-def test_a_setting_that_may_be_null_is_searched_by_choices() -> None:
-    class Recent(Model):
-        half_life: Annotated[float, Field(gt=0)] | None = None
-
-    own = Recent(iterations=10, learning_rate=0.1, depth=2)
-    tuning = load("config/demo.yaml").training.tuning
-    assert tuning is not None
-    choices = {"half_life": Choices(choices=[None, 14, 30])}
-    assert tuning.model_copy(update={"space": choices}).wrong_for(own) == []
-    assert distributions(tuning.model_copy(update={"space": choices}), own)["half_life"].choices == (None, 14, 30)
-    below = {"half_life": Choices(choices=[None, 0])}
-    assert "greater than 0" in tuning.model_copy(update={"space": below}).wrong_for(own)[0]
+def test_a_setting_that_may_be_null_is_searched_by_choices(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 14, 30]}}
+    training = load(deployments.write(tmp_path, told)).training
+    assert distributions(training.tuning, training.model)["half_life"].choices == (None, 14, 30)
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 3]}}
+    assert "tuning.space.half_life: 3: Input should be greater than or equal to 7" in _refusal(tmp_path, told)
+    told["training"]["tuning"]["space"] = {"half_life": {"low": 7, "high": 30}}
+    assert "tuning.space.half_life: the model's own None is not in it" in _refusal(tmp_path, told)
 
 
 def test_column_names_cannot_carry_sql(tmp_path: Path) -> None:

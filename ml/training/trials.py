@@ -25,8 +25,8 @@ JOURNAL, TURN = "journal.jsonl", "turn.lock"
 DRAWN_AT_RANDOM = 5
 BEFORE_GIVING_UP = 3
 
-# What is written on a trial: who runs it, why its settings were set, its value on each fold, its seconds so far, what
-# CatBoost refused it for, and the number of the lost trial that it repeats.
+# What is written on a trial: who runs it, why its settings were set, its value on each fold, its seconds so far, why it
+# could not be fitted, and the number of the lost trial that it repeats.
 WORKER, ORIGIN, FOLDS, SECONDS, ERROR, AGAIN = "worker", "origin", "folds", "seconds", "error", "again_of"
 
 

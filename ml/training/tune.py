@@ -46,7 +46,7 @@ class OtherStudy(ValueError):
 
 
 class SearchFailed(RuntimeError):
-    """CatBoost refused one trial after the other."""
+    """One trial after the other could not be fitted."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def search(config: Config, as_of: dt.datetime, study: str, worker: int | str) ->
     Raises:
         NoStudy: there is no such study.
         OtherStudy: it was planned for another deployment file or by other code.
-        SearchFailed: CatBoost refused the first trials, and none has worked.
+        SearchFailed: the first trials could not be fitted, and none has worked.
     """
     tuning, plan, worker = _tuning(config), _checked(config, study), int(worker)
     folder = chosen.folder_of(config, study)
@@ -205,8 +205,8 @@ def _run(config: Config, shared: Study, trial: Trial, cut: list[Fold], deadline:
     values: list[float] = []
     for number, fold in enumerate(cut, start=1):
         try:
-            values.append(_value(chosen.with_model(config, model), fold))
-        except CatBoostError as error:
+            values.append(_value(config, model, fold))
+        except (CatBoostError, ValueError) as error:
             trial.set_user_attr(trials.ERROR, str(error))
             shared.tell(trial, state=TrialState.FAIL)
             _refuse_hopeless(shared)
@@ -220,8 +220,15 @@ def _run(config: Config, shared: Study, trial: Trial, cut: list[Fold], deadline:
     shared.tell(trial, float(np.mean(values)))
 
 
-def _value(config: Config, fold: Fold) -> float:
-    trees, inputs = learn(config, fold.fitted)
+def _value(config: Config, model: Model, fold: Fold) -> float:
+    """Average precision of settings on a fold's evaluation days.
+
+    Raises:
+        CatBoostError, ValueError: the settings cannot be fitted, or what they gave ranks nothing.
+    """
+    # The fold has a share of the negatives, which a positive counts against in the same ratio as where it has all of them.
+    weight = model.positive_weight * _tuning(config).negatives.value
+    trees, inputs = learn(chosen.with_model(config, trials.with_settings(model, {"positive_weight": weight})), fold.fitted)
     scores = trees.predict_proba(inputs.matrix(fold.evaluated))[:, 1]
     return float(average_precision(fold.evaluated["label"].to_numpy(np.int8), scores))
 
@@ -230,7 +237,7 @@ def _refuse_hopeless(shared: Study) -> None:
     found = shared.get_trials(deepcopy=False)
     errors = [trial.user_attrs[trials.ERROR] for trial in found if trials.ERROR in trial.user_attrs]
     if len(errors) >= FIRST_FAILURES and not any(trials.FOLDS in trial.user_attrs for trial in found):
-        raise SearchFailed(f"CatBoost refused {len(errors)} trials and none has worked; look at training.model: {errors[-1]}")
+        raise SearchFailed(f"{len(errors)} trials could not be fitted and none has worked; the last one: {errors[-1]}")
 
 
 def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> Chosen:

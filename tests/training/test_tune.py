@@ -264,7 +264,7 @@ def test_a_winner_that_left_the_space_is_moved_to_its_edge(start: Any) -> None:
     assert trials.within(tuning, model, {}) == {"learning_rate": 0.01, "depth": 1}
 
 
-def test_settings_that_catboost_refuses_fail_their_trial_and_all_of_them_the_search(
+def test_settings_that_cannot_be_fitted_fail_their_trial_and_all_of_them_the_search(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from catboost import CatBoostError
@@ -289,7 +289,7 @@ def test_settings_that_catboost_refuses_fail_their_trial_and_all_of_them_the_sea
         raise CatBoostError("too deep")
 
     monkeypatch.setattr(tune, "learn", refuses)
-    with pytest.raises(tune.SearchFailed, match=r"refused 3 trials and none has worked.*too deep"):
+    with pytest.raises(tune.SearchFailed, match=r"3 trials could not be fitted and none has worked.*too deep"):
         search(again, AS_OF, plan.study, 0)
 
 
