@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ml.config import ConfigError, load
+from ml.training.trials import distributions
 from tests import deployments
 
 
@@ -131,6 +132,40 @@ def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path)
     assert "windows.2.delay: 3 days, below labels.delay" in _refusal(tmp_path, told)
 
 
+@pytest.mark.parametrize(
+    ("field", "searched", "message"),
+    [
+        ("dpeth", {"low": 2, "high": 8}, "tuning.space: 'dpeth' cannot be searched; settings of the model that can: ['depth'"),
+        ("random_seed", {"low": 0, "high": 99}, "tuning.space: 'random_seed' cannot be searched"),
+        ("depth", {"low": 4, "high": 40}, "tuning.space.depth: 40.0: Input should be less than or equal to 12"),
+        ("depth", {"low": 4.5, "high": 8}, "tuning.space.depth: 4.5: Input should be a valid integer"),
+        ("depth", {"choices": [6, "deep"]}, "tuning.space.depth: 'deep': Input should be a valid integer"),
+        ("depth", {"choices": [6, None]}, "tuning.space.depth: None: Input should be a valid integer"),
+        ("depth", {"low": 2, "high": 4}, "tuning.space.depth: the model's own 6 is not in it"),
+        ("depth", {"low": 8, "high": 2}, "training.tuning.space.depth.range: Value error, low is 8, expected less than high"),
+        ("l2_leaf_reg", {"low": 0, "high": 9, "log": True}, "low is 0, expected more than 0 where log is true"),
+        ("depth", {"low": 2, "hihg": 8}, "training.tuning.space.depth.range.hihg: Extra inputs are not permitted"),
+    ],
+)
+def test_a_space_that_the_model_does_not_have_is_refused(
+    tmp_path: Path, field: str, searched: dict[str, Any], message: str
+) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {field: searched}
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_setting_that_may_be_null_is_searched_by_choices(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 14, 30]}}
+    training = load(deployments.write(tmp_path, told)).training
+    assert distributions(training.tuning, training.model)["half_life"].choices == (None, 14, 30)
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 3]}}
+    assert "tuning.space.half_life: 3: Input should be greater than or equal to 7" in _refusal(tmp_path, told)
+    told["training"]["tuning"]["space"] = {"half_life": {"low": 7, "high": 30}}
+    assert "tuning.space.half_life: the model's own None is not in it" in _refusal(tmp_path, told)
+
+
 def test_column_names_cannot_carry_sql(tmp_path: Path) -> None:
     told = deployments.raw()
     told["events"]["columns"]["amount; DROP TABLE events"] = "amount"
@@ -162,7 +197,7 @@ def test_where_things_are_stored_does_not_change_what_is_computed(tmp_path: Path
     there.mkdir()
     told = deployments.raw()
     assert load(deployments.write(here, told)).fingerprint == load(deployments.write(there, told)).fingerprint
-    told["training"]["model"]["depth"] = 3
+    told["training"]["model"]["depth"] = 5
     changed = tmp_path / "c"
     changed.mkdir()
     assert load(deployments.write(changed, told)).fingerprint != load(deployments.write(here, deployments.raw())).fingerprint
