@@ -22,11 +22,14 @@ STEPS = {
     "admit": "ml.decision.admit",
     "build_training_set": "ml.training.dataset",
     "validate_training_set": "ml.training.check",
+    "explore": "ml.explanation.exploration",
     "fit": "ml.training.fit",
     "export": "ml.training.export",
+    "explain": "ml.explanation.attributions",
     "judge": "ml.decision.judge",
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
+    "write_card": "ml.explanation.card",
     "maintain": "ml.quality.maintain",
 }
 

@@ -131,8 +131,8 @@ def over_time(
             shapes.append(f'<path d="{_path(outline)}Z" fill="{PALE}" opacity="0.75"/>')
             line = _path([(x(i), y(y_values[i])) for i in run])
             shapes.append(f'<path d="{line}" fill="none" stroke="{BLUE}" stroke-width="1.8"/>')
-    for i in range(0, len(days), max(1, round(len(days) / 9))):
-        shapes.append(_text(x(i), height - 8, days[i], MUTED, 11, "middle"))
+    labelled = range(0, len(days), max(1, round(len(days) / 9)))
+    shapes += [_text(x(i), height - 8, days[i], MUTED, 11, "middle") for i in labelled]
     return _drawing(width, height, shapes, told, fluid=True)
 
 
@@ -140,11 +140,11 @@ def heat_map(names: Sequence[str], values: np.ndarray, told: str) -> Drawing:
     """A square matrix of correlations in [-1, 1], shape (n, n): blue below 0, orange above, hovering tells the figure."""
     count = len(names)
     cell = max(11.0, min(26.0, 760 / max(count, 1)))
-    left = 12 + 6.3 * max(len(name) for name in names)
+    left = 34 + 6.3 * max(len(name) for name in names)
     width, height = int(left + cell * count + 8), int(cell * count + 8)
     shapes = []
     for i, name in enumerate(names):
-        shapes.append(_text(left - 6, 4 + (i + 0.5) * cell + 4, name, INK, 11, "end"))
+        shapes.append(_text(left - 6, 4 + (i + 0.5) * cell + 4, f"{name}  {i + 1}", INK, 11, "end"))
         for j, other in enumerate(names):
             if j > i:
                 continue
@@ -200,4 +200,4 @@ def _drawing(width: int, height: int, shapes: Sequence[str], told: str, fluid: b
         f' style="width:100%;max-width:{width}px"' if fluid else f' width="{width}" height="{height}"'
     )
     label = escape(printable(told), quote=True)
-    return Drawing(f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {size}>{"".join(shapes)}</svg>', told)
+    return Drawing(f'<svg role="img" aria-label="{label}" {size}>{"".join(shapes)}</svg>', told)

@@ -60,8 +60,13 @@ def describe(config: Config, training_set: str) -> TrainingSet:
     return TrainingSet(**told)
 
 
-def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
-    """Rows of a frozen training set, in the order of their time.
+def read(
+    config: Config,
+    training_set: str,
+    parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT),
+    columns: list[str] | None = None,
+) -> pd.DataFrame:
+    """Rows of a frozen training set, in the order of their time, with all columns or with those that are named.
 
     Raises:
         ValueError: the file's content is not what its name says.
@@ -71,7 +76,7 @@ def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VAL
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != training_set:
         raise ValueError(f"{path}: content has SHA-256 {found}; the frozen training set was changed, build it again")
-    rows: pd.DataFrame = pq.read_table(path, filters=[("split", "in", list(parts))]).to_pandas()
+    rows: pd.DataFrame = pq.read_table(path, columns=columns, filters=[("split", "in", list(parts))]).to_pandas()
     return rows
 
 
