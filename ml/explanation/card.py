@@ -105,7 +105,8 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     known = [move for move in ledger.history(config.name) if move.as_of <= as_of]
     judged = [d for d in ledger.decisions(config.name) if d.challenger_version == version and d.as_of <= as_of]
     decision = judged[-1] if judged else None
-    explained = attributions.folder_of(config, attributions.address(fitted.model, decision and decision.champion_version))
+    against = None if decision is None else decision.champion_version
+    explained = attributions.folder_of(config, attributions.address(fitted.model, against))
     tuning = folder / TUNING
     return Evidence(
         model=config.name,
@@ -130,10 +131,10 @@ def newest(config: Config, version: str) -> dt.datetime:
         LookupError: it says nothing.
     """
     ledger = Ledger(config.ledger)
-    told = [*ledger.history(config.name), *ledger.decisions(config.name)]
+    told = [m.as_of for m in ledger.history(config.name)] + [d.as_of for d in ledger.decisions(config.name)]
     if not told:
         raise LookupError(f"the ledger of {config.name} is empty; there is no version {version} yet")
-    return max(each.as_of for each in told)
+    return max(told)
 
 
 def _pictures(config: Config, evidence: Evidence, folder: Path) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from ml.config import Config
 from ml.explanation import render, svg
 from ml.explanation.document import (
     Block,
+    Cell,
     Column,
     Document,
     Facts,
@@ -105,7 +106,7 @@ def explore(config: Config, as_of: dt.datetime, training_set: str) -> Exploratio
         told = _told(summary, change)
         page.parent.mkdir(parents=True, exist_ok=True)
         _write(page, render.html(document(config, frozen, summary, change, rows, told)))
-        exploration = Exploration(training_set, str(page), change and change.previous, told)
+        exploration = Exploration(training_set, str(page), None if change is None else change.previous, told)
         figures = {"exploration": asdict(exploration), "summary": asdict(summary), "change": change and asdict(change)}
         _write(record, json.dumps(figures, indent=1))
     return Exploration(**json.loads(record.read_text())["exploration"])
@@ -290,7 +291,7 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
         Column("median of negatives", True),
         Column("of positives", True),
     )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for number in summary.numbers:
         told = f"{number.name} by label" + (", logarithmic scale" if number.is_log else "")
         quantiles = [brief(value) for value in number.quantiles] or ["–"] * 5
@@ -306,8 +307,8 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
     return (
         Table(columns, tuple(rows)),
         Text(
-            "Filled: rows with a negative label. Line: those with a positive one, each to its own height. The outermost bins hold "
-            "what lies beyond the 0.5 and 99.5 percentiles; (log) means bins of equal width on a logarithmic scale.",
+            "Filled: rows with a negative label. Line: those with a positive one, each to its own height. The outermost bins "
+            "hold what lies beyond the 0.5 and 99.5 percentiles; (log) means bins of equal width on a logarithmic scale.",
             is_note=True,
         ),
     )

@@ -79,9 +79,9 @@ def _block(block: Block) -> list[str]:
         case Facts(rows=rows):
             return _rows(["", ""], [list(row) for row in rows], [False, False])
         case Table(columns=columns, rows=rows):
-            told = [i for i in range(len(columns)) if not any(isinstance(row[i], Drawing) for row in rows)]
-            cells = [[row[i] for i in told] for row in rows]
-            return _rows([columns[i].name for i in told], cells, [columns[i].right for i in told])
+            kept = [i for i in range(len(columns)) if not any(isinstance(row[i], Drawing) for row in rows)]
+            cells = [[row[i] for i in kept] for row in rows]
+            return _rows([columns[i].name for i in kept], cells, [columns[i].right for i in kept])
         case Picture(shown=Path() as file, told=told):
             return [f"![{escaped(told)}](<{file.name}>)", "", escaped(told)]
         case Picture(told=told):

@@ -336,8 +336,8 @@ def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[
         )
         for mover in found.drift.movers[:MOVERS]
     ]
-    heads = (Column("largest movers"), Column("champion", True), Column("this version", True), Column("difference", True))
-    yield Table(heads, tuple(movers))
+    names = ("champion", "this version", "difference")
+    yield Table((Column("largest movers"), *(Column(name, True) for name in names)), tuple(movers))
 
 
 def _data(evidence: Evidence) -> Iterator[Block]:
