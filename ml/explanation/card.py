@@ -56,12 +56,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Card:
-    """Where a version's card lies, and the sections that say that something is missing."""
+    """Where a version's card lies, the MLflow run that it was logged to, and the sections that say that something is missing."""
 
     version: str
     html: str
     markdown: str
     missing: tuple[str, ...]
+    mlflow_run: str
+    mlflow_experiment: str
 
 
 def folder_of(config: Config) -> Path:
@@ -90,8 +92,9 @@ def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
         "json": json.dumps(_plain(evidence), indent=1, default=str),
     }
     files = [_write(folder / f"{version}.{kind}", text) for kind, text in written.items()]
-    _log(config, evidence.fitted.mlflow_run, [*files, *pictures.values()])
-    return Card(version, str(files[0]), str(files[1]), sections.missing(document))
+    fitted = evidence.fitted
+    _log(config, fitted.mlflow_run, [*files, *pictures.values()])
+    return Card(version, str(files[0]), str(files[1]), sections.missing(document), fitted.mlflow_run, fitted.mlflow_experiment)
 
 
 def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:

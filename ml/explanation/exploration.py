@@ -173,7 +173,7 @@ def document(
         badge="",
         lead=told,
         figures=(
-            ("as of", _instant(frozen.as_of)),
+            ("as of, UTC", _instant(frozen.as_of)),
             ("rows", count(summary.rows)),
             ("positives", count(summary.positives)),
             ("label rate", share(summary.positives / max(summary.rows, 1), 3)),

@@ -65,17 +65,23 @@ def escaped(text: str) -> str:
     shown = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", shown)
     shown = re.sub(r":(?=//)", r"\\:", shown)
     shown = re.sub(r"(?i)\b(www)\.", r"\1\\.", shown)
-    return re.sub(r"^(\s*)([-+=]|\d+(?=[.)]\s))", lambda m: m[1] + (m[2] + "\\" if m[2].isdigit() else "\\" + m[2]), shown)
+    return shown
+
+
+def _line(text: str) -> str:
+    """The same at the beginning of a line, where it starts neither a list nor a title."""
+    shown = re.sub(r"^(\s*)([-+=])", r"\1\\\2", escaped(text))
+    return re.sub(r"^(\s*\d+)([.)])", r"\1\\\2", shown)
 
 
 def _block(block: Block) -> list[str]:
     match block:
         case Text(told=told):
-            return [escaped(told)]
+            return [_line(told)]
         case Missing(told=told):
             return [f"**Missing.** {escaped(told)}"]
         case Points(told=points):
-            return [f"- {escaped(point)}" for point in points]
+            return [f"- {_line(point)}" for point in points]
         case Facts(rows=rows):
             return _rows(["", ""], [list(row) for row in rows], [False, False])
         case Table(columns=columns, rows=rows):
@@ -83,9 +89,9 @@ def _block(block: Block) -> list[str]:
             cells = [[row[i] for i in kept] for row in rows]
             return _rows([columns[i].name for i in kept], cells, [columns[i].right for i in kept])
         case Picture(shown=Path() as file, told=told):
-            return [f"![{escaped(told)}](<{file.name}>)", "", escaped(told)]
+            return [f"![{escaped(told)}](<{file.name}>)", "", _line(told)]
         case Picture(told=told):
-            return [escaped(told)]
+            return [_line(told)]
 
 
 def _rows(head: list[str], rows: list[list[Cell]] | list[list[str]], right: list[bool]) -> list[str]:

@@ -72,12 +72,18 @@ def missing(told: Document) -> tuple[str, ...]:
 
 def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     primary = evidence.verdict.get("primary")
-    told = [("as of", _instant(evidence.training_set.as_of))]
+    told = [("as of, UTC", _instant(evidence.training_set.as_of))]
     if primary:
         told += [(str(primary["name"]), number(primary["challenger"])), ("gain", signed(primary["gain"]))]
     told.append(("training rows", count(evidence.training_set.train_rows)))
-    told.append(("champion now", "this version" if evidence.champion == evidence.version else evidence.champion or "none"))
+    told.append(("champion now", _named(evidence)))
     return tuple(told)
+
+
+def _named(evidence: Evidence) -> str:
+    if evidence.champion is None:
+        return "none"
+    return "this version" if evidence.champion == evidence.version else f"version {evidence.champion}"
 
 
 def _purpose(evidence: Evidence) -> Iterator[Block]:
@@ -149,7 +155,6 @@ def _verdict(evidence: Evidence) -> Iterator[Block]:
     if not verdict:
         yield Missing("The ledger holds no verdict on this version: it was registered and not judged, or not yet.")
         return
-    yield Text(str(verdict.get("reason", evidence.decision.reason if evidence.decision else "")))
     differences = [d for d in (verdict.get("primary"), *verdict.get("others", [])) if d]
     if differences:
         names = ("champion", "interval", "challenger", "interval", "gain", "interval")
@@ -177,9 +182,11 @@ def _verdict(evidence: Evidence) -> Iterator[Block]:
     for name in ("golden", "ancestor"):
         told = verdict.get(name)
         if told:
-            yield Text(f"Against {name} version {told.get('version', 'unknown')}: {told.get('told', 'no figures')}")
+            yield Text(f"Against the {name} version {told.get('version', 'unknown')}: {told.get('told', 'no figures')}.")
+        elif name in verdict:
+            yield Text(f"There was no {name} version to compare with.")
         else:
-            yield Missing(f"No comparison with a{'n' if name == 'ancestor' else ''} {name} version is in the verdict.")
+            yield Missing(f"The verdict does not tell of a comparison with the {name} version.")
 
 
 def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -233,7 +240,11 @@ def _guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     ]
     names = ("champion", "challenger", "gain", "bounds", "margin")
     yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
-    yield Points(tuple(f"{rail['name']}: {rail['told']}" for rail in found if rail.get("told")))
+    yield Points(tuple(_about(str(rail["name"]), str(rail["told"])) for rail in found if rail.get("told")))
+
+
+def _about(name: str, told: str) -> str:
+    return told if name in told else f"{name}: {told}"
 
 
 def _slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
@@ -262,7 +273,7 @@ def _slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
     names = ("rows", "positives", "champion", "challenger", "gain", "interval")
     head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
     yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
-    told = [f"{e['slice']} {e['group']}: {e['told']}" for e in found if e.get("told") and e["status"] != "passed"]
+    told = [_about(f"{e['slice']} {e['group']}", str(e["told"])) for e in found if e.get("told") and e["status"] != "passed"]
     if told:
         yield Points(tuple(told))
 
