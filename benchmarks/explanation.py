@@ -46,9 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.explanation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--home", type=Path, help="folder to train in; used again if it holds the two nights (default: a new one)"
-    )
+    parser.add_argument("--home", type=Path, help="folder to train in, or that holds the two nights (default: a new one)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each step (default: %(default)s)")
     asked = parser.parse_args()
     begun = time.perf_counter()

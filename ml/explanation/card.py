@@ -56,7 +56,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Card:
-    """Where a version's card lies, the MLflow run that it was logged to, and the sections that say that something is missing."""
+    """Where a version's card lies, the MLflow run that it was logged to, and the sections in which something is missing."""
 
     version: str
     html: str

@@ -128,7 +128,7 @@ def wilson(positives: int, rows: int) -> tuple[float, float]:
     z, rate = 1.959964, positives / rows
     centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
     half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
-    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+    return float(centre - half) if positives else 0.0, float(centre + half) if positives < rows else 1.0
 
 
 def spearman(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

@@ -43,7 +43,7 @@ class HandedOut:
     checked: str
 
 
-def hand_out(config: Config, version: str, format: str, to: Path) -> HandedOut:  # noqa: A002
+def hand_out(config: Config, version: str, file_format: str, to: Path) -> HandedOut:
     """Write a registered version to a file, checked on the sample that it was registered with; a failed check writes nothing.
 
     Raises:
@@ -51,24 +51,24 @@ def hand_out(config: Config, version: str, format: str, to: Path) -> HandedOut: 
         ParityError: the file does not answer as the model does.
         ValueError: the format is not known, or `to` is a folder.
     """
-    if format not in FORMATS:
-        raise ValueError(f"format is {format!r}, expected one of {list(FORMATS)}")
+    if file_format not in FORMATS:
+        raise ValueError(f"format is {file_format!r}, expected one of {list(FORMATS)}")
     if to.is_dir():
-        raise ValueError(f"{to} is a folder; name the file to write, such as {to / f'model.{format}'}")
+        raise ValueError(f"{to} is a folder; name the file to write, such as {to / f'model.{file_format}'}")
     folder = registry(config).fetch(version)
     model = Model(folder)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=to.parent) as temporary:
-        made = Path(temporary) / f"model.{format}"
-        write(model, format, made)
+        made = Path(temporary) / f"model.{file_format}"
+        write(model, file_format, made)
         rows = odd_rows(model.inputs, pd.read_parquet(folder / SAMPLE))
         try:
-            difference = compare(model, format, made, rows)
+            difference = compare(model, file_format, made, rows)
             checked = f"checked: {len(rows)} rows score at most {difference:.2g} away from the registered model"
         except NoRuntime as error:
             checked = f"NOT CHECKED: {error}"
         files = [to]
-        if format in ("cbm", "json"):
+        if file_format in ("cbm", "json"):
             beside = to.with_name(f"{to.stem}.{INPUTS}")
             shutil.copy(folder / INPUTS, Path(temporary) / INPUTS)
             os.replace(Path(temporary) / INPUTS, beside)
@@ -77,9 +77,9 @@ def hand_out(config: Config, version: str, format: str, to: Path) -> HandedOut: 
     return HandedOut(tuple(files), checked)
 
 
-def write(model: Model, format: str, path: Path) -> None:  # noqa: A002
+def write(model: Model, file_format: str, path: Path) -> None:
     """Write a model to a file in one of `FORMATS`."""
-    match format:
+    match file_format:
         case "onnx":
             shutil.copy(model.folder / ONNX, path)
         case "cbm":
@@ -98,20 +98,20 @@ def odd_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([sample[inputs.names], empty, unseen], ignore_index=True)
 
 
-def compare(model: Model, format: str, path: Path, rows: pd.DataFrame) -> float:  # noqa: A002
+def compare(model: Model, file_format: str, path: Path, rows: pd.DataFrame) -> float:
     """The largest difference in probability between a file and the model that it was made from.
 
     Raises:
         ParityError: it is more than 0.00001.
         NoRuntime: nothing here can run the format.
     """
-    score = {"onnx": _score_onnx, "pmml": _score_pmml, "cbm": _score_catboost, "json": _score_catboost}[format]
+    score = {"onnx": _score_onnx, "pmml": _score_pmml, "cbm": _score_catboost, "json": _score_catboost}[file_format]
     expected, found = model.score(rows), np.asarray(score(path, model.inputs, rows), dtype=np.float64)
     difference = np.abs(expected - found)
     if found.shape != expected.shape or not difference.max() <= TOLERANCE:
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
         raise ParityError(
-            f"{format}: row {worst} of the version's sample scores {found[worst]:.9f} where the registered model scores "
+            f"{file_format}: row {worst} of the version's sample scores {found[worst]:.9f} where the registered model scores "
             f"{expected[worst]:.9f}, at most {TOLERANCE:g} apart was expected; the file is not handed out"
         )
     return float(difference.max())
