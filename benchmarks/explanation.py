@@ -10,6 +10,8 @@ attributions_seconds, exploration_seconds, card_seconds
     The steps `explain` (both models, pictures, log to MLflow), `explore` (with the comparison) and `write_card`.
 ratio
     Their sum over `fit_seconds`.
+processor_ratio
+    The same in processor time, all threads of this process included: other programs disturb it less than `ratio`.
 
 The last line is a JSON object; where a step was repeated, it tells the median of its seconds.
 """
@@ -23,10 +25,8 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from deploy.libraries import LIBRARIES
 from ml import steps
@@ -59,7 +59,13 @@ def main() -> None:
         version = trained(config)
         told = measured(config, version, asked.repeat)
     spent = sum(told[name] for name in ("attributions_seconds", "exploration_seconds", "card_seconds"))
-    print(json.dumps({"ratio": round(spent / told["fit_seconds"], 3), "import_seconds": round(imports, 2), **told}))
+    print(json.dumps({"ratio": ratio(told, "seconds"), "import_seconds": round(imports, 2), **told}))
+
+
+def ratio(told: dict[str, float], unit: str) -> float:
+    """What explaining cost over what fitting cost."""
+    spent = sum(told[f"{name}_{unit}"] for name in ("attributions", "exploration", "card"))
+    return round(spent / told[f"fit_{unit}"], 3)
 
 
 def trained(config: Config) -> str:
@@ -74,44 +80,44 @@ def trained(config: Config) -> str:
     return Ledger(config.ledger).decisions(config.name)[len(nights) - 1].challenger_version
 
 
-def measured(config: Config, version: str, repeat: int) -> dict[str, Any]:
-    """Median seconds of each step on a version that was trained before."""
+def measured(config: Config, version: str, repeat: int) -> dict[str, float]:
+    """Median seconds, by the clock and of processors, of each step on a version that was trained before."""
     as_of = card.newest(config, version)
     evidence = card.gather(config, as_of, version)
     model, training_set = evidence.fitted.model, evidence.training_set.training_set
-
-    def again(step: str, folder: Path, **references: str) -> Callable[[], float]:
-        def run() -> float:
-            shutil.rmtree(folder, ignore_errors=True)
-            begun = time.perf_counter()
-            steps.run(step, config, as_of, references)
-            return time.perf_counter() - begun
-
-        return run
-
     runs = {
-        "attributions_seconds": again("explain", config.home / "explanations", model=model),
-        "exploration_seconds": again("explore", config.home / "explorations", training_set=training_set),
-        "card_seconds": again("write_card", config.home / "cards", version=version),
+        "attributions": ("explain", config.home / "explanations", {"model": model}),
+        "exploration": ("explore", config.home / "explorations", {"training_set": training_set}),
+        "card": ("write_card", config.home / "cards", {"version": version}),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ("fit_seconds", *runs)}
+    found: dict[str, list[float]] = {}
     for number in range(repeat):
-        seconds["fit_seconds"].append(fitted_anew(config, as_of, training_set, number))
-        for name, run in runs.items():
-            seconds[name].append(run())
-    return {name: round(statistics.median(values), 2) for name, values in seconds.items()}
+        with tempfile.TemporaryDirectory() as temporary:
+            elsewhere = without_models(config, Path(temporary) / str(number))
+            _measure(found, "fit", elsewhere, as_of, "fit", {"training_set": training_set})
+        for name, (step, folder, references) in runs.items():
+            shutil.rmtree(folder, ignore_errors=True)
+            _measure(found, name, config, as_of, step, references)
+    told = {name: round(statistics.median(values), 2) for name, values in found.items()}
+    return {**told, "processor_ratio": ratio(told, "processor")}
 
 
-def fitted_anew(config: Config, as_of: dt.datetime, training_set: str, number: int) -> float:
-    """Seconds of the step `fit` on a frozen training set, in a folder that knows no model yet."""
-    with tempfile.TemporaryDirectory() as temporary:
-        elsewhere = config.model_copy(update={"home": Path(temporary) / str(number)})
-        elsewhere.home.mkdir()
-        (elsewhere.home / "training_sets").symlink_to(config.home / "training_sets")
-        fit.registry(elsewhere).experiment(config.name, f"{elsewhere.home}/mlartifacts")
-        begun = time.perf_counter()
-        steps.run("fit", elsewhere, as_of, {"training_set": training_set})
-        return time.perf_counter() - begun
+def _measure(
+    found: dict[str, list[float]], name: str, config: Config, as_of: dt.datetime, step: str, references: dict[str, str]
+) -> None:
+    clock, processor = time.perf_counter(), time.process_time()
+    steps.run(step, config, as_of, references)
+    found.setdefault(f"{name}_seconds", []).append(time.perf_counter() - clock)
+    found.setdefault(f"{name}_processor", []).append(time.process_time() - processor)
+
+
+def without_models(config: Config, home: Path) -> Config:
+    """The same training sets under a home that knows no model yet, so that `fit` fits."""
+    elsewhere = config.model_copy(update={"home": home})
+    home.mkdir()
+    (home / "training_sets").symlink_to(config.home / "training_sets")
+    fit.registry(elsewhere).experiment(config.name, f"{home}/mlartifacts")
+    return elsewhere
 
 
 if __name__ == "__main__":

@@ -374,9 +374,12 @@ def _origin(frozen: dataset.TrainingSet) -> Facts:
 
 def _read(config: Config, training_set: str) -> pd.DataFrame:
     """The rows of a training set, without keys that identify one event or entity."""
-    keys = {"event_id", "label_known_at", *config.entities.values()}
-    columns = [name for name in pq.read_schema(dataset.path_of(config, training_set)).names if name not in keys]
-    return dataset.read(config, training_set, columns=columns)
+    path = dataset.verified(config, training_set)
+    keys = {"event_id", "label_known_at", "split", *config.entities.values()}
+    columns = [name for name in pq.read_schema(path).names if name not in keys]
+    categories = [name for name in config.categories if name in columns]
+    rows: pd.DataFrame = pq.read_table(path, columns=columns, read_dictionary=categories).to_pandas(split_blocks=True)
+    return rows
 
 
 def _numeric(config: Config, rows: pd.DataFrame) -> list[str]:

@@ -104,7 +104,11 @@ def summarize_numbers(values: np.ndarray, labels: np.ndarray, name: str) -> Numb
 def summarize_category(values: pd.Series, labels: np.ndarray, name: str) -> CategorySummary:
     """Figures of a category column."""
     missing = float(values.isna().mean())
-    grouped = pd.Series(labels).groupby(values.fillna("").astype(str).to_numpy()).agg(["size", "sum"])
+    codes, levels_found = pd.factorize(values)
+    named = pd.Index(levels_found).astype(str).append(pd.Index([""]))
+    grouped = pd.DataFrame({"size": 1, "sum": labels}).groupby(codes).sum()
+    grouped.index = named.take(grouped.index)
+    grouped = grouped.groupby(level=0).sum()
     ordered = grouped.sort_index().sort_values("size", ascending=False, kind="stable")
     levels = tuple(Level(str(level), int(rows), int(positives)) for level, rows, positives in ordered.itertuples())
     return CategorySummary(name, missing, levels)
