@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from ml.evaluation.metrics import Floats, checked
 from ml.evaluation.statistics import Measure, Ranking, Statistic, cluster_codes
 
-CELLS_PER_BLOCK = 4_000_000
-"""Cells of the largest array of a block of replicates: 16 MB of weights, 32 MB for each array of sums."""
+CELLS_PER_BLOCK = 1_000_000
+"""Cells of the largest array of a block of replicates: 4 MB of weights, 8 MB for each array of sums, so that a processor's cache
+holds most of what is read again. With blocks four times as large a bootstrap takes a quarter longer."""
 
 POWER = 0.8
 
