@@ -24,7 +24,7 @@ from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 NIGHTS = 365
 WINDOW = 14
 LABEL_DELAY = 7
-FRAUD_CARDS_A_DAY, HONEST_CARDS, HONEST_ROWS_A_DAY = 20, 3000, 1000
+FRAUD_CARDS_A_DAY, HONEST_CARDS, HONEST_ROWS_A_DAY = 20, 1200, 400
 FRESH_QUALITY = 0.55
 SHARED = 0.9
 FIRST_NIGHT = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -42,7 +42,7 @@ class World:
 
     decay: float = 0.02
     luck: float = 0.005
-    own: float = 0.3
+    own: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def errors(rng: np.random.Generator, card: Integers, of_cards: Floats) -> Floats
 def signals(own: float) -> tuple[Floats, Floats]:
     """True average precision (rising) of scores with a signal, on a large sample: two arrays of one length."""
     rng = np.random.default_rng(20250701)
-    days = 1500
+    days = 600
     of_card = frauds(rng, FRAUD_CARDS_A_DAY * days)
     honest = HONEST_CARDS * days // 100
     card = np.r_[np.repeat(np.arange(len(of_card)), of_card), len(of_card) + rng.integers(0, honest, HONEST_ROWS_A_DAY * days)]
     labels = (np.arange(len(card)) < of_card.sum()).astype(np.int64)
     noise = [errors(rng, card, rng.normal(size=len(of_card) + honest)) for _ in range(2)]
-    signal = np.linspace(2.0, 5.0, 31)
+    signal = np.linspace(1.0, 2.6, 17)
     return np.array([average_precision(labels, s * labels + 0.9 * noise[0] + own * noise[1]) for s in signal]), signal
 
 
