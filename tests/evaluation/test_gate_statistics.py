@@ -67,7 +67,7 @@ def test_an_interval_over_rows_promotes_equal_challengers_several_times_as_often
 def better_challenger():
     """200 gates in which the challenger's true gain is the minimum detectable effect that the gate claims."""
     rng = np.random.default_rng(20250604)
-    return [gate(rng, seed, 100, gain=0.5) for seed in range(200)]
+    return [gate(rng, seed, 100, gain=0.525) for seed in range(200)]
 
 
 def test_the_minimum_detectable_effect_is_found_in_four_of_five_gates(better_challenger):
