@@ -126,9 +126,7 @@ class Model:
             rng = np.random.default_rng([*self._seed, day + 1])
             own = errors(rng, self._stream.card[day], self._of_cards)
             signal = np.interp(self.quality(day), *signals(self._world.own))
-            self._scores[day] = (
-                signal * self._stream.labels[day] + self._stream.common[day] + self._world.own * own
-            )
+            self._scores[day] = signal * self._stream.labels[day] + self._stream.common[day] + self._world.own * own
         return self._scores[day]
 
 

@@ -18,8 +18,8 @@ from ml.evaluation.metrics import Floats, checked
 from ml.evaluation.statistics import Measure, Ranking, Statistic, cluster_codes
 
 CELLS_PER_BLOCK = 1_000_000
-"""Cells of the largest array of a block of replicates: 4 MB of weights, 8 MB for each array of sums, so that a processor's cache
-holds most of what is read again. With blocks four times as large a bootstrap takes a quarter longer."""
+"""Cells of the largest array of a block of replicates: 4 MB of weights, 8 MB for each array of sums, much of which a processor's
+cache holds. With blocks four times as large a bootstrap takes a quarter longer."""
 
 POWER = 0.8
 
@@ -61,8 +61,8 @@ class Difference:
         """True gain that rows like these show in 80 of 100 gates: (t_{1-alpha} + t_{0.8} · √(n/(n-1))) · standard error.
 
         About 2.49 standard errors at alpha .05 and many clusters. The root is for what the standard error falls short of the
-        gain's true spread with n effective clusters (at least 2); without it the gain was found in 78 to 81 of 100 simulated gates, with it
-        in 81 to 83 (30 to 400 cards with a fraud). Source: Bloom 1995, Minimum Detectable Effects.
+        gain's true spread with n effective clusters (at least 2): without it the gain was found in 78 to 81 of 100 simulated
+        gates, with it in 81 to 83 (30 to 400 cards with a fraud). Source: Bloom 1995, Minimum Detectable Effects.
         """
         n = max(self.degrees_of_freedom, 2.0)
         found, power = (student_quantile(p, self.degrees_of_freedom) for p in (1 - self.alpha, POWER))

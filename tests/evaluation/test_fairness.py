@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ml.evaluation.fairness import Rate, group_rates, groups_of, judge_fairness
-from ml.evaluation.gate import Outcome
+from ml.evaluation.gate import Outcome, judge
 from ml.evaluation.guardrails import Status
-from tests.evaluation.test_gate import CHALLENGER, judge, meeting, scored
+from tests.evaluation.meetings import CHALLENGER, meeting, scored
 
 CARDS = 240
 RECALL, FALSE_ALERTS = 0.6, 0.2
@@ -59,7 +59,6 @@ def test_intervals_over_rows_would_not_hold_it():
     assert np.mean([rates.selection_rate.low <= true <= rates.selection_rate.high for rates in told]) < 0.92
 
 
-
 def fairness(told, gap=0.0, fewest=50):
     group, labels, alerts, card = told
     return judge_fairness({"country": group}, labels, alerts, card, gap=gap, fewest=fewest, alpha=0.05)
@@ -90,7 +89,7 @@ def test_a_gap_that_is_allowed_passes():
 
 
 def test_a_group_of_few_cards_is_not_compared():
-    group, labels, alerts, card = alerted(np.random.default_rng(1), gap=0.6)
+    _, labels, alerts, card = alerted(np.random.default_rng(1), gap=0.6)
     check = fairness((np.where(card < 10, "b", "a"), labels, alerts, card), gap=0.1)
     assert check.told.startswith("no evidence in 0 comparisons")
 

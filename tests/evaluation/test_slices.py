@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.evaluation.gate import Outcome
+from ml.evaluation.gate import Outcome, judge
 from ml.evaluation.holdout import CheckedRows
 from ml.evaluation.slices import Slice, SliceStatus, holm, judge_slices
-from tests.evaluation.test_gate import judge, meeting, scored
+from tests.evaluation.meetings import meeting, scored
 
 GROUPS = 6
 

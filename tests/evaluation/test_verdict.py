@@ -9,10 +9,10 @@ import pytest
 
 from ml.evaluation import verdict as verdicts
 from ml.evaluation.bootstrap import Difference
-from ml.evaluation.gate import Footprint, Meeting, Outcome, Slice, Verdict
+from ml.evaluation.gate import Footprint, Meeting, Outcome, Slice, Verdict, judge
 from ml.evaluation.guardrails import Check, Status
 from ml.evaluation.slices import SliceCheck, SliceStatus
-from tests.evaluation.test_gate import RULES, judge, meeting, scored
+from tests.evaluation.meetings import RULES, meeting, scored
 
 
 def difference(lower, upper, name="average precision"):
