@@ -58,7 +58,6 @@ def main() -> None:
         config = load(DEMO).model_copy(update={"home": home})
         version = trained(config)
         told = measured(config, version, asked.repeat)
-    spent = sum(told[name] for name in ("attributions_seconds", "exploration_seconds", "card_seconds"))
     print(json.dumps({"ratio": ratio(told, "seconds"), "import_seconds": round(imports, 2), **told}))
 
 
