@@ -19,6 +19,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.explanation import pictures
+from ml.explanation.document import share
 from ml.registry.ledger import Ledger
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
@@ -175,7 +176,7 @@ def explain(config: Config, as_of: dt.datetime, model: str) -> Explained:
     _log(config, fitted.mlflow_run, folder)
     record = record_of(folder)
     leading = record.features[0]
-    told = f"{leading.feature} leads with {leading.share:.0%} of all attribution"
+    told = f"{leading.feature} leads with {share(leading.share, 0)} of all attribution"
     return Explained(key, model, champion_version, leading.feature, f"{told}. {record.drift.told}" if record.drift else told)
 
 
@@ -330,12 +331,12 @@ def _compared(champion: Contributions, challenger: Contributions, weights: np.nd
     correlation = _rank_correlation([before.get(n, 0.0) for n in names], [after.get(n, 0.0) for n in names])
     largest = ", ".join(f"{m.feature} {_percent(m.champion)} → {_percent(m.challenger)}" for m in movers[:3])
     ranks = "ranks cannot be compared" if correlation is None else f"rank correlation {correlation:.3f}"
-    told = f"{moved:.1%} of all attribution moved between inputs against the champion ({ranks}); most: {largest}"
+    told = f"{share(moved, 1)} of all attribution moved between inputs against the champion ({ranks}); most: {largest}"
     return AttributionDrift(len(weights), moved, correlation, tuple(movers), told)
 
 
-def _percent(share: float | None) -> str:
-    return "absent" if share is None else f"{share:.1%}"
+def _percent(value: float | None) -> str:
+    return "absent" if value is None else share(value, 1)
 
 
 def _rank_correlation(first: list[float], second: list[float]) -> float | None:

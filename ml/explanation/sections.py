@@ -108,7 +108,7 @@ def _approval(evidence: Evidence) -> Iterator[Block]:
     promoted = [move for move in evidence.moves if move.to_version == evidence.version]
     if promoted:
         last = promoted[-1]
-        now = "is champion" if evidence.champion == evidence.version else f"version {evidence.champion} is champion"
+        now = "it is champion" if evidence.champion == evidence.version else f"version {evidence.champion} is champion"
         yield Text(f"Made champion by {last.actor} as of {_instant(last.as_of)}; as of {_instant(evidence.as_of)} {now}.")
     else:
         yield Text(f"Not promoted: as of {_instant(evidence.as_of)} the ledger holds no move to this version.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ml.explanation.document import share
+
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 BINS = 32
 SKEWED = 30.0
@@ -152,15 +154,16 @@ def shift_of_numbers(before: np.ndarray, after: np.ndarray, name: str) -> Shift:
     first, second = (np.sort(values[np.isfinite(values)]) for values in (before, after))
     gone = abs(missing[1] - missing[0])
     if not len(first) or not len(second):
-        return Shift(name, gone, f"missing {missing[0]:.1%} → {missing[1]:.1%}")
+        return Shift(name, gone, f"missing {share(missing[0], 1)} → {share(missing[1], 1)}")
     points = np.concatenate([values[:: max(1, len(values) // POINTS)] for values in (first, second)])
     below = [np.searchsorted(values, points, side="right") / len(values) for values in (first, second)]
     place = int(np.abs(below[1] - below[0]).argmax())
     distance = float(abs(below[1][place] - below[0][place]))
     medians = " → ".join(f"{_at(values, 0.5):,.4g}" for values in (first, second))
-    told = f"at most {points[place]:,.4g}: {below[0][place]:.2%} → {below[1][place]:.2%}; median {medians}"
+    moved = f"{share(below[0][place])} → {share(below[1][place])} of rows are at most {points[place]:,.4g}"
+    told = f"{moved}; median {medians}"
     if gone > 0.0005:
-        told += f"; missing {missing[0]:.1%} → {missing[1]:.1%}"
+        told += f"; missing {share(missing[0], 1)} → {share(missing[1], 1)}"
     return Shift(name, max(distance, gone), told)
 
 
@@ -180,7 +183,7 @@ def shift_of_category(before: CategorySummary, after: CategorySummary) -> Shift:
             told.append(f"{what}: {shown}" + (f" and {len(levels) - 5} more" if len(levels) > 5 else ""))
     if size > 0:
         most = max(differences, key=lambda level: abs(differences[level]))
-        told.append(f"most: {most!r} {first.get(most, 0.0):.2%} → {second.get(most, 0.0):.2%}")
+        told.append(f"most: {most!r} {share(first.get(most, 0.0))} → {share(second.get(most, 0.0))}")
     return Shift(after.name, size, "; ".join(told) or "the same shares")
 
 

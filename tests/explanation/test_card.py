@@ -203,6 +203,9 @@ def test_data_settings_and_environment_are_those_of_the_record(config: Config, r
 
 def test_approval_names_who_when_and_by_which_run(config: Config, read) -> None:
     (row,) = pages.under(read(evidence(config)), "move").values()
+    assert "Made champion by ann as of 2025-03-12 02:00; as of 2025-03-12 02:00 it is champion." in _text(
+        evidence(config, attributions=None)
+    )
     assert row == ["promote", "1", "2", "2025-03-12 02:00", "2025-03-12 02:05", "ann", "scheduled__1", "better"]
 
 
