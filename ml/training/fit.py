@@ -36,7 +36,8 @@ class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said.
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
-    validation window's positives, before and after. `settings` names the search that decided for the model's settings; empty where they are the deployment file's.
+    validation window's positives, before and after. `settings` names the search that decided for the model's settings; it is
+    empty where they are the deployment file's.
     """
 
     model: str
