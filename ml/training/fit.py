@@ -36,7 +36,7 @@ class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said.
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
-    validation window's positives, before and after.
+    validation window's positives, before and after; none where a model is from before models were calibrated.
     """
 
     model: str
@@ -48,13 +48,13 @@ class Fit:
     trees: int
     validation_average_precision: float
     validation_roc_auc: float
-    calibration_slope: float
-    calibration_intercept: float
-    calibration_error_before: float
-    calibration_error: float
     threshold: float
     importance: dict[str, float]
     code: dict[str, str]
+    calibration_slope: float = 1.0
+    calibration_intercept: float = 0.0
+    calibration_error_before: float | None = None
+    calibration_error: float | None = None
 
 
 def folder_of(config: Config, model: str) -> Path:
