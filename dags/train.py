@@ -9,11 +9,16 @@ another run has the same data in hand, everything after it is skipped and the no
 | `admit` | records the request and decides whether to train | lake empty or feed silent: skipped, see the note |
 | `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
 | `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
+| `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
+| `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
+| `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
 | `model.fit` | CatBoost, stopped early on the validation window | retried |
 | `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
 | `decision.register` | a version in MLflow with its evidence | retried |
 | `decision.promote` | moves the champion, if the verdict is PROMOTE | somebody else moved it: run again |
+
+The group `tuning` is there if the deployment file has the section `training.tuning`.
 
 **At 3 a.m.** A failed training changes nothing: the champion serves on. `python -m ml status` says who it is,
 `python -m ml history` how it came to be, `python -m ml rollback` goes one step back. The verdict stands in the note of the run,
@@ -64,10 +69,24 @@ with DAG(
     with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
         build = StepOperator(step="build_training_set")
         checked = StepOperator(step="validate_training_set", references={"training_set": build.output["training_set"]})
+    settings = {}
+    if (asked := config.training.tuning) is not None:
+        with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other") as tuning:
+            plan = StepOperator(step="plan_tuning", references={"training_set": checked.output["training_set"]})
+            search = StepOperator.partial(
+                task_id="search",
+                step="search",
+                references={"study": plan.output["study"]},
+                execution_timeout=dt.timedelta(hours=1, minutes=asked.budget.value),
+                map_index_template="worker {{ task.each.worker }}",
+            ).expand(each=[{"worker": number} for number in range(asked.workers)])
+            choose = StepOperator(step="choose_settings", references={"study": plan.output["study"]})
+            search >> choose
+        settings = {"settings": choose.output["settings"]}
     with TaskGroup("model", tooltip="A challenger and its ONNX graph") as model:
         fit = ModelStepOperator(
             step="fit",
-            references={"training_set": checked.output["training_set"]},
+            references={"training_set": checked.output["training_set"], **settings},
             execution_timeout=dt.timedelta(hours=4),
         )
         export = StepOperator(step="export", references={"model": fit.output["model"]})

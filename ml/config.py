@@ -16,7 +16,7 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -68,6 +68,9 @@ def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
 
 
 Days = Annotated[Threshold, _in("days", 0, 3650)]
+Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
+Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
+Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
@@ -181,6 +184,82 @@ class Model(Section):
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
 
 
+# A search over the seed finds luck, and one over the threads finds a machine.
+PINNED = {"random_seed", "thread_count"}
+
+
+class Range(Section):
+    """Values of a searched setting, whole where the setting is, both ends included; `log` searches its magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low:g}, expected less than high, which is {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}, expected more than 0 where log is true")
+        return self
+
+
+class Choices(Section):
+    """Values of a searched setting, one by one; null may be among them where the setting may be null."""
+
+    choices: Annotated[list[bool | int | float | str | None], Field(min_length=2)]
+
+
+def _kind(searched: Any) -> str:
+    return "choices" if isinstance(searched, Choices) or (isinstance(searched, dict) and "choices" in searched) else "range"
+
+
+Searched = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind)]
+
+
+class Tuning(Section):
+    """The search for settings of `model`, worker beside worker, on folds within the training and validation windows.
+
+    `space` names the settings that are searched; all others stay as they are. A fold is fitted on all positives and on a
+    `negatives` share of the negatives, and evaluated on all rows of its `evaluation` days.
+    """
+
+    budget: Minutes
+    workers: Annotated[int, Field(ge=1, le=64)]
+    trials: Trials
+    folds: Folds
+    evaluation: Days
+    negatives: Share
+    space: Annotated[dict[str, Searched], Field(min_length=1)]
+
+    def wrong_for(self, model: Model) -> list[str]:
+        """What is wrong with the space, by setting: its values and the deployment's own must be ones that `model` may have."""
+        found = []
+        own = model.model_dump()
+        for name, searched in self.space.items():
+            if name in PINNED or name not in own:
+                free = sorted(set(own) - PINNED)
+                found.append(f"tuning.space: {name!r} cannot be searched; settings of the model that can: {free}")
+                continue
+            values = searched.choices if isinstance(searched, Choices) else [searched.low, searched.high]
+            for value in values:
+                try:
+                    read = getattr(type(model).model_validate(own | {name: value}), name)
+                except ValidationError as error:
+                    found.append(f"tuning.space.{name}: {value!r}: {error.errors()[0]['msg']}")
+                    continue
+                if isinstance(searched, Range) and type(read) not in (int, float):
+                    found.append(f"tuning.space.{name}: {value!r} is no number of this setting; give 'choices'")
+            within = own[name] in values if isinstance(searched, Choices) else _between(values[0], own[name], values[1])
+            if not within:
+                found.append(f"tuning.space.{name}: the model's own {own[name]!r} is not in it; the search starts from there")
+        return found
+
+
+def _between(low: Any, value: Any, high: Any) -> bool:
+    return isinstance(value, int | float) and low <= value <= high
+
+
 class Training(Section):
     """How a training set is cut, which checks it must pass, and what any one entity may weigh in the fit.
 
@@ -197,6 +276,13 @@ class Training(Section):
     caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
     model: Model
+    tuning: Tuning | None = None
+
+    @model_validator(mode="after")
+    def _searches_what_exists(self) -> Training:
+        if self.tuning is not None and (wrong := self.tuning.wrong_for(self.model)):
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class Costs(Section):
@@ -223,11 +309,13 @@ class SliceBy(Section):
     """What the holdout is cut by: a category or attribute, or bands of a number between `edges`.
 
     Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
+    Where a band is empty nothing is promoted, unless the cut is not `required`.
     """
 
     column: Identifier
     edges: list[float] = []
     name: str = ""
+    required: bool = True
 
     @property
     def named(self) -> str:
@@ -276,17 +364,25 @@ class Ancestor(Section):
     drop: AveragePrecision
 
 
+class Aged(Section):
+    """Alpha against a champion that has not been replaced for so many days: the world has moved on, it likely lags behind."""
+
+    after: Days
+    alpha: Probability
+
+
 class Gate(Section):
     """The champion/challenger decision; there is no key that turns it off.
 
-    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift. So many days
-    of the holdout as `fresh` says must be new to every decision.
+    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift, and `aged` one
+    for an old champion. So many days of the holdout as `fresh` says must be new to every decision.
     """
 
     cluster: Identifier
     metric: Literal["average precision", "expected cost"] = "average precision"
     alpha: Probability
     relaxed: dict[str, Probability] = {}
+    aged: Aged | None = None
     worthwhile_gain: Threshold
     fresh: Days
     guardrails: Guardrails
@@ -302,7 +398,8 @@ class Gate(Section):
         unknown = set(self.relaxed) - {"performance", "drift"}
         if unknown:
             raise ValueError(f"relaxed names {sorted(unknown)}, only a confirmed 'performance' or 'drift' may relax alpha")
-        for name, alpha in {"alpha": self.alpha, **self.relaxed}.items():
+        aged = {"aged": self.aged.alpha} if self.aged else {}
+        for name, alpha in {"alpha": self.alpha, **self.relaxed, **aged}.items():
             if alpha.value > 0.2:
                 raise ValueError(f"{name} is {alpha.value:g}, more than 0.2 would promote worse models by chance")
         unit = "average precision" if self.metric == "average precision" else "money per day"
@@ -314,9 +411,12 @@ class Gate(Section):
             raise ValueError(f"fresh is {self.fresh.value:g} days, expected whole days, at least 1")
         return self
 
-    def alpha_of(self, trigger: str) -> float:
-        """Probability of promoting an equal challenger in a run that this trigger started."""
-        return self.relaxed.get(trigger, self.alpha).value
+    def alpha_of(self, trigger: str, champion_age: dt.timedelta) -> float:
+        """Probability of promoting an equal challenger: by what started the run, and by how long the champion has been one."""
+        told = [self.relaxed.get(trigger, self.alpha).value]
+        if self.aged and champion_age >= dt.timedelta(days=self.aged.after.value):
+            told.append(self.aged.alpha.value)
+        return max(told)
 
 
 class Schedule(Section):
@@ -399,6 +499,13 @@ class Config(Section):
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
             if window.column == "label" and window.delay < self.labels.delay.value:
                 wrong.append(f"windows.{i}.delay: {window.delay} days, below labels.delay: most answers are not in yet")
+        if (tuning := self.training.tuning) is not None:
+            reach = tuning.folds.value * tuning.evaluation.value + self.labels.delay.value
+            if self.training.train.value <= reach:
+                wrong.append(
+                    f"training.tuning: folds * evaluation + labels.delay is {reach:g} days, which leaves nothing of "
+                    f"training.train ({self.training.train.value:g} days) to fit the oldest fold on"
+                )
         views = [window.view for window in self.windows]
         wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
@@ -422,9 +529,8 @@ class Config(Section):
             if by.column not in texts | numbers:
                 wrong.append(f"gate.slices.by: {by.column!r} is not one of {sorted(texts | numbers)}")
             elif (by.column in numbers) != bool(by.edges):
-                wrong.append(
-                    f"gate.slices.by: {by.column!r} is {'a number and needs' if by.column in numbers else 'text: no'} edges"
-                )
+                kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
+                wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
         names = [by.named for by in gate.slices.by]
         wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
         if gate.fairness is not None:

@@ -43,6 +43,7 @@ def small_told() -> dict[str, Any]:
     told["request"]["ratios"] = ["customer_amount_mean_7d", "terminal_amount_mean_7d"]
     told["training"]["train"]["value"] = 21
     told["training"]["holdout"]["value"] = 14
+    told["training"]["tuning"] = None
     told["training"]["model"] |= {"iterations": 120, "learning_rate": 0.06, "depth": 4}
     # Some hundred frauds decide nightly here; what guards them has tests of its own.
     told["gate"] |= {"golden": None, "ancestor": None}

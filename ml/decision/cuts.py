@@ -34,5 +34,5 @@ def _cut(by: SliceBy, rows: pd.DataFrame) -> list[Slice]:
         f"{by.edges[-1]:g} and more",
     ]
     missing = np.isnan(values)
-    parts = [Slice(by.named, name, (band == number) & ~missing) for number, name in enumerate(names)]
+    parts = [Slice(by.named, name, (band == number) & ~missing, by.required) for number, name in enumerate(names)]
     return [*parts, Slice(by.named, "(missing)", missing)] if missing.any() else parts

@@ -90,7 +90,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
     Args:
         model: address of the model.
-        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance.
+        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance, and for
+            a champion that is old.
         run_id: the run, for the record of which days of the holdout were used.
 
     Raises:
@@ -98,11 +99,13 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
     ledger = Ledger(config.ledger)
-    champions = champions_of(ledger.history(config.name))
+    history = ledger.history(config.name)
+    champions = champions_of(history)
     champion_version = champions[-1] if champions else None
+    alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
-    asked = [model, champions, config.gate.model_dump(), config.gate.alpha_of(trigger), reserved and reserved.sha256]
+    asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     folder = folder_of(config, key)
     if folder.exists():
@@ -122,7 +125,6 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         digest=fitted.training_set,
     )
     scores = scored.score(holdout)
-    alpha = config.gate.alpha_of(trigger)
     meetings: list[Meeting] = []
     notes: list[str] = []
     if reserved:
@@ -142,7 +144,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
             event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
             missed=_missed(config, holdout),
         ),
-        rules=rules_of(config, trigger),
+        rules=rules_of(config, alpha),
         replicates=config.gate.replicates,
         seed=config.gate.seed,
         trigger=trigger,
@@ -179,8 +181,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     return describe(config, key)
 
 
-def rules_of(config: Config, trigger: str) -> Rules:
-    """What the deployment file declares for a run that this trigger started."""
+def rules_of(config: Config, alpha: float) -> Rules:
+    """What the deployment file declares, at the alpha of a run."""
     told, rails = config.gate, config.gate.guardrails
     margins = {
         ROC_AUC.name: rails.roc_auc,
@@ -193,7 +195,7 @@ def rules_of(config: Config, trigger: str) -> Rules:
     gap = told.fairness and told.fairness.gap
     return Rules(
         metric=told.metric,
-        alpha=told.alpha_of(trigger),
+        alpha=alpha,
         worthwhile_gain=told.worthwhile_gain.value,
         margins={name: margin.value for name, margin in margins.items() if margin},
         limits={LATENCY: rails.latency.value, SIZE: rails.size.value},

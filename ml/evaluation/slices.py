@@ -20,7 +20,7 @@ from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 
 
 class SliceStatus(StrEnum):
-    """What is known of a slice; one that was declared and is empty is a question that these rows cannot answer."""
+    """What is known of a slice; one that is required and empty is a question that these rows cannot answer."""
 
     PASSED = "passed"
     VETOED = "vetoed"
@@ -30,11 +30,15 @@ class SliceStatus(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A part of the rows: by what it was cut, which group it is, and a mask of shape (n_rows,)."""
+    """A part of the rows: by what it was cut, which group it is, and a mask of shape (n_rows,).
+
+    Where a part that is `required` holds no rows, nothing is promoted.
+    """
 
     slice: str
     group: str
     mask: NDArray[np.bool_]
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def _look(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: flo
         told=f"{holding} clusters have a positive, {fewest} are needed",
     )
     if not len(labels):
-        return replace(empty, status=SliceStatus.EMPTY, told="no rows: widen the holdout, or take it out of gate.slices")
+        advice = "no rows: widen the holdout, or set `required: false` on this cut of gate.slices"
+        return replace(empty, status=SliceStatus.EMPTY, told=advice) if part.required else replace(empty, told="no rows")
     if holding < fewest or labels.all():
         return empty
     old, new = (Ranking(labels, scores[part.mask], cluster, len(names)) for scores in (rows.champion, rows.challenger))

@@ -16,7 +16,7 @@ import pandas as pd
 from ml.config import Config
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.versions import Registry
-from ml.training import calibrate, dataset
+from ml.training import calibrate, chosen, dataset
 from ml.training.code import code_version
 from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
 from ml.training.weights import class_weights, row_weights
@@ -24,7 +24,7 @@ from ml.training.weights import class_weights, row_weights
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
 
-RECORD, TRAINING_SET, DEPLOYMENT = "fit.json", "training_set.json", "deployment.json"
+RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 
 
 class NoOrigin(LookupError):
@@ -36,7 +36,8 @@ class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said.
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
-    validation window's positives, before and after; none where a model is from before models were calibrated.
+    validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
+    the search that decided for the model's settings; empty where they are the deployment file's.
     """
 
     model: str
@@ -55,6 +56,12 @@ class Fit:
     calibration_intercept: float = 0.0
     calibration_error_before: float | None = None
     calibration_error: float | None = None
+    settings: str = ""
+
+    @property
+    def settings_from(self) -> str:
+        """Where the model's settings came from, in words."""
+        return f"search {self.settings}" if self.settings else "deployment file"
 
 
 def folder_of(config: Config, model: str) -> Path:
@@ -94,10 +101,19 @@ def registry(config: Config) -> Registry:
     return Registry(config.tracking, config.name)
 
 
-def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
-    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once."""
-    settings = config.training.model_dump(include={"model", "caps"})
-    told = [training_set, settings, config.training.alerts.value, code_version()["sources"]]
+def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "") -> Fit:
+    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once.
+
+    Args:
+        settings: address of what `choose_settings` decided for; the deployment file's own settings when empty.
+
+    Raises:
+        NoStudy: nothing was decided at that address.
+    """
+    if settings:
+        config = chosen.tuned(config, settings)
+    asked = config.training.model_dump(include={"model", "caps"})
+    told = [training_set, asked, config.training.alerts.value, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
@@ -110,8 +126,11 @@ def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
     mlflow.set_system_metrics_sampling_interval(1)
     mlflow.set_system_metrics_samples_before_logging(1)
     with mlflow.start_run(run_id=run, log_system_metrics=True):
-        record = _fit(config, training_set, key, run, experiment)
+        record = _fit(config, training_set, settings, key, run, experiment)
         mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
+        mlflow.set_tag("settings", record.settings_from)
+        if settings:
+            mlflow.log_artifact(str(folder / TUNING))
     return record
 
 
@@ -162,7 +181,7 @@ def _windows(config: Config) -> dict[str, float]:
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
 
 
-def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
+def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows["split"] == dataset.VALIDATION]
@@ -193,9 +212,12 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
         threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
         importance=importance(model, inputs.names),
         code=code_version(),
+        settings=settings,
     )
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
     (partial / DEPLOYMENT).write_text(config.described)
+    if settings:
+        shutil.copy(chosen.folder_of(config, settings) / chosen.CHOSEN, partial / TUNING)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
