@@ -109,7 +109,12 @@ def of_years(years: Sequence[dict[str, Year]]) -> dict[str, float]:
     for name in years[0]:
         mine = [year[name] for year in years]
         over = [year[name].quality - year["_plain"].quality for year in years]
-        figures = [[m.promotions for m in mine], [m.worse for m in mine], [m.quality for m in mine], over]
+        figures: list[Sequence[float]] = [
+            [m.promotions for m in mine],
+            [m.worse for m in mine],
+            [m.quality for m in mine],
+            over,
+        ]
         for figure, values, digits in zip(FIGURES, figures, (2, 2, 4, 5), strict=True):
             tell(f"{figure}{name}", values, digits)
     return told
@@ -160,11 +165,11 @@ def main() -> None:
             found = of_years(years)
             print(f"{asked.years} years, {world}: {time.perf_counter() - begun:.0f} s", flush=True)
             for name in years[0]:
-                promoted, worse, quality, over = (found[f"{key}{name}"] for key in FIGURES)
+                promoted, worse, quality, over = (found[f"{figure}{name}"] for figure in FIGURES)
+                _, worse_se, _, over_se = (found[f"{figure}{name}_se"] for figure in FIGURES)
                 print(
-                    f"  {name.removeprefix('_') or 'ours':10} {promoted:6.1f} promotions, {worse:5.2f} ± "
-                    f"{found[f'worse_promotions_per_year{name}_se']:.2f} worse, quality {quality:.4f}, over plain {over:+.4f} ± "
-                    f"{found[f'quality_over_plain{name}_se']:.4f}"
+                    f"  {name.removeprefix('_') or 'ours':10} {promoted:6.1f} promotions, {worse:5.2f} ± {worse_se:.2f} worse, "
+                    f"quality {quality:.4f}, over plain {over:+.4f} ± {over_se:.4f}"
                 )
             if not number:
                 told |= found
