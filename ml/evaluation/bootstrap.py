@@ -18,8 +18,8 @@ from ml.evaluation.metrics import Floats, checked
 from ml.evaluation.statistics import Measure, Ranking, Statistic, cluster_codes
 
 CELLS_PER_BLOCK = 1_000_000
-"""Cells of the largest array of a block of replicates: 4 MB of weights, 8 MB for each array of sums, much of which fits a
-processor's cache. With blocks four times as large a bootstrap takes a quarter longer."""
+"""Cells of the largest array of a block of replicates: 4 MB of weights, 8 MB for each array of sums. Larger blocks fall out
+of a processor's cache: at four times the size a bootstrap takes a quarter longer."""
 
 POWER = 0.8
 
