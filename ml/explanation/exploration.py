@@ -46,6 +46,7 @@ from ml.explanation.summary import (
 from ml.store.feast import feature_names
 from ml.training import dataset
 
+ARTIFACTS = "exploration"
 SHIFTS = 15
 CORRELATED = 5_000
 LEVELS = 20
