@@ -289,7 +289,7 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
         Column("by label"),
         Column("missing", True),
         *(Column(name, True) for name in ("1 %", "25 %", "median", "75 %", "99 %")),
-        Column("median of negatives", True),
+        Column("mean of negatives", True),
         Column("of positives", True),
     )
     rows: list[tuple[Cell, ...]] = []
@@ -302,7 +302,7 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
                 svg.histogram(number.negatives, number.positives, told, width=150, height=34),
                 share(number.missing, 1),
                 *quantiles,
-                *(brief(median) for median in number.medians),
+                *(brief(mean) for mean in number.means),
             )
         )
     return (
