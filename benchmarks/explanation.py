@@ -70,7 +70,7 @@ def ratio(told: dict[str, float], unit: str) -> float:
 def trained(config: Config) -> str:
     """The version of the second night, trained unless it is there."""
     assert config.feed is not None
-    nights = [config.feed.first_as_of, config.feed.first_as_of + DAY]
+    nights = [config.feed.first_as_of, config.feed.first_as_of + config.gate.fresh.value * DAY]
     for night in nights[len(Ledger(config.ledger).decisions(config.name)) :]:
         write_until(config, (night - DAY).date())
         for word in ("ingest", "train"):

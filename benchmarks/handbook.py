@@ -1,8 +1,14 @@
 """ROC AUC, average precision and card precision@100 by the protocols of the Fraud Detection Handbook.
 
-Protocol A: train on 25–31 July 2018, wait 7 days, test on 8–14 August. Protocol B: four such weeks, starting on 25 July, 1, 8
-and 15 August, mean over them. Cards that are known to be compromised leave the test rows: those with a fraud in the training
-days, and on test day d those with a fraud up to the last training day + d.
+Protocol a: train on 25–31 July 2018, wait 7 days, test on 8–14 August; all trees are kept. Protocol b: four such weeks, from 25
+July, 1, 8 and 15 August, mean over them. Its test rows are the handbook's; the rows to learn from reach back as far as a
+deployment's would: the protocol's week is the validation window, which stops the trees and calibrates them, and before it lies
+the training window of config/handbook.yaml. All their labels are known by the first test day. Cards that are known to be
+compromised leave the test rows: those with a fraud in the protocol's week, and on test day d those with a fraud up to the
+last day of that week + d.
+
+Protocol `earlier` is b on the six test weeks from 20 June to 31 July, before any that a or b test. Windows and settings of
+config/handbook.yaml were chosen there, and `--tune` searches settings there and nowhere else.
 
 Everything goes the project's own way: files land and are checked, windows are published at the live cadence, Feast joins
 them as of each payment, CatBoost is fitted with the settings of config/handbook.yaml as they stand.
@@ -19,31 +25,42 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml import steps
-from ml.config import Config, load
-from ml.evaluation.metrics import average_precision, card_precision, roc_auc
+from ml.config import Config, Model, load
+from ml.evaluation.metrics import average_precision, calibration_error, card_precision, roc_auc
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.simulate.feed import write_until
 from ml.store.feast import retrieve
-from ml.training.fit import grow
+from ml.training import dataset
+from ml.training.fit import grow, learn
 from ml.training.model import learn_inputs
 
 DAY = dt.timedelta(days=1)
 WEEK = 7 * DAY
+FIRST = dt.datetime(2018, 7, 25, tzinfo=dt.UTC)
 STARTS = {
-    "a": [dt.datetime(2018, 7, 25, tzinfo=dt.UTC)],
-    "b": [dt.datetime(2018, 7, 25, tzinfo=dt.UTC) + i * WEEK for i in range(4)],
+    "a": [FIRST],
+    "b": [FIRST + i * WEEK for i in range(4)],
+    "earlier": [FIRST - 2 * WEEK - i * WEEK for i in reversed(range(6))],
+}
+SEARCHED: dict[str, tuple[float, float, bool]] = {
+    "learning_rate": (0.02, 0.15, True),
+    "l2_leaf_reg": (1, 100, True),
+    "subsample": (0.4, 1, False),
+    "rsm": (0.3, 1, False),
+    "random_strength": (0.1, 10, True),
 }
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one fold came to."""
+    """What one fold came to; the calibration error is a share of the test frauds."""
 
     train_rows: int
     train_frauds: int
@@ -52,6 +69,7 @@ class Figures:
     roc_auc: float
     average_precision: float
     card_precision_100: float
+    calibration_error: float
 
 
 def ingest(home: Path, data: Path, until: dt.datetime) -> Config:
@@ -88,12 +106,19 @@ def test_rows(rows: pd.DataFrame, start: dt.datetime) -> pd.DataFrame:
     return pd.concat(days)
 
 
-def fold(config: Config, rows: pd.DataFrame, start: dt.datetime) -> Figures:
-    """Fit on the week that begins at `start` and test a week after its end."""
-    train = rows[(rows["day"] >= start) & (rows["day"] < start + WEEK)]
+def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool) -> Figures:
+    """Learn by the protocol from what is known a week after the week that begins at `start`, and test on the week then."""
+    validation = (rows["day"] >= start) & (rows["day"] < start + WEEK)
+    if one_week:
+        train = rows[validation]
+        inputs = learn_inputs(config, train)
+        trees = grow(config, inputs, train)
+    else:
+        past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
+        train = rows[past | validation]
+        trees, inputs = learn(config, train.assign(split=np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)))
     test = test_rows(rows, start)
-    inputs = learn_inputs(config, train)
-    scores = grow(config, inputs, train).predict_proba(inputs.matrix(test))[:, 1]
+    scores = trees.predict_proba(inputs.matrix(test))[:, 1]
     labels, cards = test["label"].to_numpy(), test["customer_id"].to_numpy()
     return Figures(
         len(train),
@@ -103,7 +128,38 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime) -> Figures:
         float(roc_auc(labels, scores)),
         float(average_precision(labels, scores)),
         float(card_precision(test["day"].dt.tz_localize(None).to_numpy(), cards, labels, scores, k=100)),
+        float(calibration_error(labels, scores)),
     )
+
+
+def tune(config: Config, rows: pd.DataFrame, trials: int) -> None:
+    """Search settings of the model by the mean average precision of the earlier folds, beginning with the file's own."""
+    import optuna
+
+    own = config.training.model
+
+    def with_settings(settings: dict[str, Any]) -> Config:
+        model = Model.model_validate(own.model_dump() | settings)
+        return config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
+
+    def objective(trial: optuna.Trial) -> float:
+        settings: dict[str, Any] = {
+            name: trial.suggest_float(name, low, high, log=log) for name, (low, high, log) in SEARCHED.items()
+        }
+        settings["depth"] = trial.suggest_int("depth", 4, 8)
+        folds = [fold(with_settings(settings), rows, start, one_week=False) for start in STARTS["earlier"]]
+        print(trial.number, settings, mean_of(folds), flush=True)
+        return float(np.mean([told.average_precision for told in folds]))
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=own.random_seed))
+    study.enqueue_trial({name: getattr(own, name) for name in [*SEARCHED, "depth"]})
+    study.optimize(objective, n_trials=trials)
+    print(json.dumps({"best": study.best_params, "average_precision": study.best_value, "of_trials": trials}))
+
+
+def mean_of(folds: list[Figures]) -> dict[str, float]:
+    """Mean of each figure over the folds."""
+    return {name: round(float(np.mean([getattr(f, name) for f in folds])), 4) for name in Figures.__dataclass_fields__}
 
 
 def main() -> None:
@@ -114,17 +170,27 @@ def main() -> None:
     parser.add_argument("--protocol", choices=sorted(STARTS), required=True)
     parser.add_argument("--data", type=Path, required=True, help="the handbook's transactions, a Parquet or CSV file")
     parser.add_argument("--home", type=Path, help="keep the ingested data here and use it again (default: a temporary folder)")
+    parser.add_argument(
+        "--tune", type=int, metavar="TRIALS", help="search settings of the model (with --protocol earlier only)"
+    )
     asked = parser.parse_args()
+    if asked.tune and asked.protocol != "earlier":
+        parser.error("--tune chooses, and what chooses must not see the test weeks: use it with --protocol earlier")
     begun = time.perf_counter()
-    starts = STARTS[asked.protocol]
+    starts, one_week = STARTS[asked.protocol], asked.protocol == "a"
     with tempfile.TemporaryDirectory() as temporary:
         config = ingest(asked.home or Path(temporary), asked.data, starts[-1] + 3 * WEEK + dt.timedelta(hours=2))
-        rows = rows_between(config, starts[0], starts[-1] + 3 * WEEK)
-        folds = [fold(config, rows, start) for start in starts]
-    for start, told in zip(starts, folds, strict=True):
-        print(f"{start:%Y-%m-%d}: {told}")
-    mean = {name: round(float(np.mean([getattr(f, name) for f in folds])), 4) for name in Figures.__dataclass_fields__}
-    print(json.dumps({"protocol": asked.protocol, **mean, "seconds": round(time.perf_counter() - begun, 1)}))
+        first = starts[0] if one_week else starts[0] - config.training.train.value * DAY
+        rows = rows_between(config, first, starts[-1] + 3 * WEEK)
+        if asked.tune:
+            tune(config, rows, asked.tune)
+            return
+        folds = []
+        for start in starts:
+            folds.append(fold(config, rows, start, one_week))
+            print(f"{start:%Y-%m-%d}: {folds[-1]}", flush=True)
+    seconds = round(time.perf_counter() - begun, 1)
+    print(json.dumps({"protocol": asked.protocol, **mean_of(folds), "seconds": seconds}))
 
 
 if __name__ == "__main__":

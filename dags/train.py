@@ -10,6 +10,9 @@ another run has the same data in hand, everything after it is skipped and the no
 | `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
 | `data.explore` | a page on the training set and what changed since the last one | nothing waits for it: clear this task |
 | `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
+| `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
+| `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
+| `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
 | `model.fit` | CatBoost, stopped early on the validation window | retried |
 | `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
 | `model.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
@@ -20,6 +23,8 @@ another run has the same data in hand, everything after it is skipped and the no
 
 What explains a version runs beside its decision and never holds it up: a run in which only that failed is red, and its verdict
 stands.
+
+The group `tuning` is there if the deployment file has the section `training.tuning`.
 
 **At 3 a.m.** A failed training changes nothing: the champion serves on. `python -m ml status` says who it is,
 `python -m ml history` how it came to be, `python -m ml rollback` goes one step back. The verdict stands in the note of the run,
@@ -71,16 +76,30 @@ with DAG(
         build = StepOperator(step="build_training_set")
         StepOperator(step="explore", references={"training_set": build.output["training_set"]})
         checked = StepOperator(step="validate_training_set", references={"training_set": build.output["training_set"]})
+    settings = {}
+    if (asked := config.training.tuning) is not None:
+        with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other") as tuning:
+            plan = StepOperator(step="plan_tuning", references={"training_set": checked.output["training_set"]})
+            search = StepOperator.partial(
+                task_id="search",
+                step="search",
+                references={"study": plan.output["study"]},
+                execution_timeout=dt.timedelta(hours=1, minutes=asked.budget.value),
+                map_index_template="worker {{ task.each.worker }}",
+            ).expand(each=[{"worker": number} for number in range(asked.workers)])
+            choose = StepOperator(step="choose_settings", references={"study": plan.output["study"]})
+            search >> choose
+        settings = {"settings": choose.output["settings"]}
     with TaskGroup("model", tooltip="A challenger and its ONNX graph") as model:
         fit = ModelStepOperator(
             step="fit",
-            references={"training_set": checked.output["training_set"]},
+            references={"training_set": checked.output["training_set"], **settings},
             execution_timeout=dt.timedelta(hours=4),
         )
         export = StepOperator(step="export", references={"model": fit.output["model"]})
         explain = StepOperator(step="explain", references={"model": export.output["model"]})
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
-        judge = StepOperator(step="judge", references={"model": export.output["model"]})
+        judge = StepOperator(step="judge", references={**who, "model": export.output["model"]})
         register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
         promote = StepOperator(
             step="promote",

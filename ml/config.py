@@ -16,7 +16,7 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -68,12 +68,24 @@ def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
 
 
 Days = Annotated[Threshold, _in("days", 0, 3650)]
+Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
+Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
+Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
+Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]
 AveragePrecision = Annotated[Threshold, _in("average precision", 0, 1)]
+Area = Annotated[Threshold, _in("area", 0, 0.5)]
+ShareOfPositives = Annotated[Threshold, _in("share of the positives", 0, 10)]
+Milliseconds = Annotated[Threshold, _in("milliseconds", 0, 60_000)]
+Megabytes = Annotated[Threshold, _in("megabytes", 0, 10_000)]
+Clusters = Annotated[Threshold, _in("clusters", 30)]
+Promotions = Annotated[Threshold, _in("promotions", 1, 1000)]
+Money = Annotated[Threshold, _in("money")]
+MoneyPerDay = Annotated[Threshold, _in("money per day")]
 Probability = Annotated[Threshold, _in("probability", 1e-9, 1)]
 
 
@@ -146,20 +158,114 @@ class RequestFeatures(Section):
 
 
 class Model(Section):
-    """CatBoost's settings; threads and seed are pinned because another number of threads is another model."""
+    """CatBoost's settings and the weights of its rows; all that a search may vary.
+
+    Threads and seed are pinned because another number of threads is another model. Trees are symmetric, CatBoost exports no
+    others to ONNX.
+
+    Attributes:
+        subsample, rsm: shares of the rows and of the inputs that a tree and a split may look at.
+        random_strength: noise on the scores of splits, against overfitting; 0 is none.
+        positive_weight: what a positive counts against a negative.
+        half_life: days after which a training row counts half; null for never.
+    """
 
     iterations: Annotated[int, Field(ge=1, le=20000)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     depth: Annotated[int, Field(ge=1, le=12)]
     l2_leaf_reg: Annotated[float, Field(ge=0)] = 3.0
     subsample: Annotated[float, Field(gt=0, le=1)] = 0.8
+    rsm: Annotated[float, Field(gt=0, le=1)] = 1.0
+    random_strength: Annotated[float, Field(ge=0)] = 1.0
+    positive_weight: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    half_life: Annotated[float, Field(ge=7)] | None = None
     random_seed: int = 0
     thread_count: Annotated[int, Field(ge=1, le=64)] = 2
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
 
 
+# A search over the seed finds luck, and one over the threads finds a machine.
+PINNED = {"random_seed", "thread_count"}
+
+
+class Range(Section):
+    """Values of a searched setting, whole where the setting is, both ends included; `log` searches its magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low:g}, expected less than high, which is {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}, expected more than 0 where log is true")
+        return self
+
+
+class Choices(Section):
+    """Values of a searched setting, one by one; null may be among them where the setting may be null."""
+
+    choices: Annotated[list[bool | int | float | str | None], Field(min_length=2)]
+
+
+def _kind(searched: Any) -> str:
+    return "choices" if isinstance(searched, Choices) or (isinstance(searched, dict) and "choices" in searched) else "range"
+
+
+Searched = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind)]
+
+
+class Tuning(Section):
+    """The search for settings of `model`, worker beside worker, on folds within the training and validation windows.
+
+    `space` names the settings that are searched; all others stay as they are. A fold is fitted on all positives and on a
+    `negatives` share of the negatives, and evaluated on all rows of its `evaluation` days.
+    """
+
+    budget: Minutes
+    workers: Annotated[int, Field(ge=1, le=64)]
+    trials: Trials
+    folds: Folds
+    evaluation: Days
+    negatives: Share
+    space: Annotated[dict[str, Searched], Field(min_length=1)]
+
+    def wrong_for(self, model: Model) -> list[str]:
+        """What is wrong with the space, by setting: its values and the deployment's own must be ones that `model` may have."""
+        found = []
+        own = model.model_dump()
+        for name, searched in self.space.items():
+            if name in PINNED or name not in own:
+                free = sorted(set(own) - PINNED)
+                found.append(f"tuning.space: {name!r} cannot be searched; settings of the model that can: {free}")
+                continue
+            values = searched.choices if isinstance(searched, Choices) else [searched.low, searched.high]
+            for value in values:
+                try:
+                    read = getattr(type(model).model_validate(own | {name: value}), name)
+                except ValidationError as error:
+                    found.append(f"tuning.space.{name}: {value!r}: {error.errors()[0]['msg']}")
+                    continue
+                if isinstance(searched, Range) and type(read) not in (int, float):
+                    found.append(f"tuning.space.{name}: {value!r} is no number of this setting; give 'choices'")
+            within = own[name] in values if isinstance(searched, Choices) else _between(values[0], own[name], values[1])
+            if not within:
+                found.append(f"tuning.space.{name}: the model's own {own[name]!r} is not in it; the search starts from there")
+        return found
+
+
+def _between(low: Any, value: Any, high: Any) -> bool:
+    return isinstance(value, int | float) and low <= value <= high
+
+
 class Training(Section):
-    """How a training set is cut and which checks it must pass."""
+    """How a training set is cut, which checks it must pass, and what any one entity may weigh in the fit.
+
+    Attributes:
+        caps: by entity, the largest share of the positives' weight, and of the negatives', that one of them may carry.
+    """
 
     train: Days
     validation: Days
@@ -167,24 +273,150 @@ class Training(Section):
     max_staleness: Days
     alerts: PerDay
     parity: Probability
+    caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
     model: Model
+    tuning: Tuning | None = None
+
+    @model_validator(mode="after")
+    def _searches_what_exists(self) -> Training:
+        if self.tuning is not None and (wrong := self.tuning.wrong_for(self.model)):
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class Costs(Section):
+    """What decisions cost: a positive that is not alerted its `amount` and `missed` on top, an alert what people cost."""
+
+    amount: Identifier
+    missed: Money
+    alert: Money
+    false_alert: Money
+
+
+class Guardrails(Section):
+    """How much worse than the champion the challenger may be, and what serving it may take."""
+
+    roc_auc: Area
+    card_precision: Share
+    calibration: ShareOfPositives
+    expected_cost: MoneyPerDay | None = None
+    latency: Milliseconds
+    size: Megabytes
+
+
+class SliceBy(Section):
+    """What the holdout is cut by: a category or attribute, or bands of a number between `edges`.
+
+    Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
+    Where a band is empty nothing is promoted, unless the cut is not `required`.
+    """
+
+    column: Identifier
+    edges: list[float] = []
+    name: str = ""
+    required: bool = True
+
+    @property
+    def named(self) -> str:
+        """Name of the cut."""
+        return self.name or self.column
+
+    @model_validator(mode="after")
+    def _rising(self) -> SliceBy:
+        if self.edges != sorted(set(self.edges)):
+            raise ValueError(f"edges {self.edges} must rise")
+        return self
+
+
+class Slices(Section):
+    """Parts of the holdout in which evidence of harm vetoes, each with at least so many clusters that hold a positive."""
+
+    harm: AveragePrecision
+    clusters: Clusters
+    by: list[SliceBy]
+
+
+class Fairness(Section):
+    """Protected attributes: reported always, a guardrail where a gap is given."""
+
+    attributes: list[Identifier]
+    gap: Share | None = None
+
+
+class Golden(Section):
+    """A share of all events that no model is ever fitted on; frozen, it is judged every time."""
+
+    share: Share
+    drop: AveragePrecision
+
+    @model_validator(mode="after")
+    def _some(self) -> Golden:
+        if not 0 < self.share.value <= 0.2:
+            raise ValueError(f"share is {self.share.value:g}, expected more than 0 and at most 0.2: the rest is learned from")
+        return self
+
+
+class Ancestor(Section):
+    """The champion of some promotions ago: many small losses, each below notice, add up."""
+
+    promotions: Promotions
+    drop: AveragePrecision
+
+
+class Aged(Section):
+    """Alpha against a champion that has not been replaced for so many days: the world has moved on, it likely lags behind."""
+
+    after: Days
+    alpha: Probability
 
 
 class Gate(Section):
-    """The champion/challenger decision; there is no key that turns it off."""
+    """The champion/challenger decision; there is no key that turns it off.
+
+    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift, and `aged` one
+    for an old champion. So many days of the holdout as `fresh` says must be new to every decision.
+    """
 
     cluster: Identifier
+    metric: Literal["average precision", "expected cost"] = "average precision"
     alpha: Probability
-    worthwhile_gain: AveragePrecision
+    relaxed: dict[str, Probability] = {}
+    aged: Aged | None = None
+    worthwhile_gain: Threshold
+    fresh: Days
+    guardrails: Guardrails
+    slices: Slices
+    fairness: Fairness | None = None
+    golden: Golden | None = None
+    ancestor: Ancestor | None = None
     replicates: Annotated[int, Field(ge=200, le=100_000)] = 1000
     seed: int = 0
 
     @model_validator(mode="after")
     def _strict(self) -> Gate:
-        if self.alpha.value > 0.2:
-            raise ValueError(f"alpha is {self.alpha.value:g}, more than 0.2 would promote worse models by chance")
+        unknown = set(self.relaxed) - {"performance", "drift"}
+        if unknown:
+            raise ValueError(f"relaxed names {sorted(unknown)}, only a confirmed 'performance' or 'drift' may relax alpha")
+        aged = {"aged": self.aged.alpha} if self.aged else {}
+        for name, alpha in {"alpha": self.alpha, **self.relaxed, **aged}.items():
+            if alpha.value > 0.2:
+                raise ValueError(f"{name} is {alpha.value:g}, more than 0.2 would promote worse models by chance")
+        unit = "average precision" if self.metric == "average precision" else "money per day"
+        if self.worthwhile_gain.unit != unit:
+            raise ValueError(f"worthwhile_gain has the unit {self.worthwhile_gain.unit!r}, expected {unit!r} of the metric")
+        if self.worthwhile_gain.value < 0 or (unit == "average precision" and self.worthwhile_gain.value > 1):
+            raise ValueError(f"worthwhile_gain is {self.worthwhile_gain.value:g} {unit}, expected a gain")
+        if self.fresh.value < 1 or self.fresh.value != int(self.fresh.value):
+            raise ValueError(f"fresh is {self.fresh.value:g} days, expected whole days, at least 1")
         return self
+
+    def alpha_of(self, trigger: str, champion_age: dt.timedelta) -> float:
+        """Probability of promoting an equal challenger: by what started the run, and by how long the champion has been one."""
+        told = [self.relaxed.get(trigger, self.alpha).value]
+        if self.aged and champion_age >= dt.timedelta(days=self.aged.after.value):
+            told.append(self.aged.alpha.value)
+        return max(told)
 
 
 class Risk(Section):
@@ -236,6 +468,7 @@ class Replay(Section):
 class Config(Section):
     """A deployment. Read it with `load`.
 
+    `categories` and numbers are what a model may learn from; `attributes` are text that it never sees, for slices and fairness.
     What is ingested at an `as_of` up to `archive_until` is the archive: its rows count as known when the live feed would have
     brought them. What is ingested later is known from its own `as_of` on.
     """
@@ -248,6 +481,8 @@ class Config(Section):
     labels: Labels
     entities: dict[Identifier, Identifier]
     categories: list[Identifier] = []
+    attributes: list[Identifier] = []
+    costs: Costs | None = None
     windows: list[Window]
     request: RequestFeatures = RequestFeatures()
     training: Training
@@ -267,8 +502,16 @@ class Config(Section):
         wrong += [f"events.columns.{name}: the name is reserved" for name in sorted(columns & RESERVED)]
         wrong += [f"entities.{e}: {k!r} is not in events.columns" for e, k in self.entities.items() if k not in columns]
         wrong += [f"categories: {c!r} is not in events.columns" for c in self.categories if c not in columns]
+        wrong += [
+            f"training.caps.{e}: not one of entities {sorted(self.entities)}"
+            for e in self.training.caps
+            if e not in self.entities
+        ]
+        wrong += [f"attributes: {a!r} is not in events.columns" for a in self.attributes if a not in columns]
+        wrong += [f"attributes: {a!r} is a category too" for a in self.attributes if a in self.categories]
         if self.gate.cluster not in self.entities:
             wrong.append(f"gate.cluster: {self.gate.cluster!r} is not one of entities {sorted(self.entities)}")
+        wrong += self._wrong_in_gate()
         for i, window in enumerate(self.windows):
             if window.entity not in self.entities:
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
@@ -276,6 +519,13 @@ class Config(Section):
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
             if window.column == "label" and window.delay < self.labels.delay.value:
                 wrong.append(f"windows.{i}.delay: {window.delay} days, below labels.delay: most answers are not in yet")
+        if (tuning := self.training.tuning) is not None:
+            reach = tuning.folds.value * tuning.evaluation.value + self.labels.delay.value
+            if self.training.train.value <= reach:
+                wrong.append(
+                    f"training.tuning: folds * evaluation + labels.delay is {reach:g} days, which leaves nothing of "
+                    f"training.train ({self.training.train.value:g} days) to fit the oldest fold on"
+                )
         views = [window.view for window in self.windows]
         wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
@@ -286,10 +536,36 @@ class Config(Section):
             raise ValueError("; ".join(wrong))
         return self
 
+    def _wrong_in_gate(self) -> list[str]:
+        gate, wrong = self.gate, []
+        if gate.fresh.value > self.training.holdout.value:
+            wrong.append(f"gate.fresh: {gate.fresh.value:g} days, more than training.holdout has")
+        if (gate.metric == "expected cost" or gate.guardrails.expected_cost) and self.costs is None:
+            wrong.append("costs: missing, but the gate asks for the expected cost")
+        if self.costs is not None and self.costs.amount not in self.measures:
+            wrong.append(f"costs.amount: {self.costs.amount!r} is not one of {self.measures}")
+        texts, numbers = {*self.categories, *self.attributes}, {*self.measures, self.age}
+        for by in gate.slices.by:
+            if by.column not in texts | numbers:
+                wrong.append(f"gate.slices.by: {by.column!r} is not one of {sorted(texts | numbers)}")
+            elif (by.column in numbers) != bool(by.edges):
+                kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
+                wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
+        names = [by.named for by in gate.slices.by]
+        wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+        if gate.fairness is not None:
+            wrong += [f"gate.fairness: {a!r} is not one of {sorted(texts)}" for a in gate.fairness.attributes if a not in texts]
+        return wrong
+
+    @property
+    def age(self) -> str:
+        """Column of a training set: days from the first event of an event's cluster to the event."""
+        return f"{self.gate.cluster}_age"
+
     @property
     def measures(self) -> list[str]:
-        """Numeric columns of an event: all that is neither its id, its time, an entity's key nor a category."""
-        other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories}
+        """Numeric columns of an event: all that is neither its id, its time, an entity's key, a category nor an attribute."""
+        other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes}
         return [name for name in self.events.columns if name not in other]
 
     @property

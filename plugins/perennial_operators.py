@@ -134,6 +134,7 @@ class StepOperator(BaseOperator):
 
     :param step: name of the step, see `python -m ml --help`.
     :param references: what the step takes besides configuration and instant.
+    :param each: what this one of several mapped tasks takes besides `references`.
     :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
     :param because: name of the field that says why.
     """
@@ -146,6 +147,7 @@ class StepOperator(BaseOperator):
         *,
         step: str,
         references: Mapping[str, Any] | None = None,
+        each: Mapping[str, Any] | None = None,
         unless: str | None = None,
         because: str | None = None,
         **kwargs: Any,
@@ -153,6 +155,7 @@ class StepOperator(BaseOperator):
         super().__init__(task_id=kwargs.pop("task_id", step), multiple_outputs=True, **kwargs)
         self.step = step
         self.references = dict(references or {})
+        self.each = dict(each or {})
         self.unless = unless
         self.because = because
 
@@ -161,7 +164,7 @@ class StepOperator(BaseOperator):
 
         instant = as_of(context)
         try:
-            record = steps.run(self.step, deployment(), instant, self.references)
+            record = steps.run(self.step, deployment(), instant, {**self.references, **self.each})
         except Exception as error:
             if type(error).__module__.split(".")[0] == "ml":
                 write_note(context, f"{self.step}: {error}")

@@ -43,7 +43,15 @@ def small_told() -> dict[str, Any]:
     told["request"]["ratios"] = ["customer_amount_mean_7d", "terminal_amount_mean_7d"]
     told["training"]["train"]["value"] = 21
     told["training"]["holdout"]["value"] = 14
+    told["training"]["tuning"] = None
     told["training"]["model"] |= {"iterations": 120, "learning_rate": 0.06, "depth": 4}
+    # Some hundred frauds decide nightly here; what guards them has tests of its own.
+    told["gate"] |= {"golden": None, "ancestor": None}
+    told["gate"]["fresh"]["value"] = 1
+    told["gate"]["slices"]["by"] = [{"column": "amount", "edges": [50]}]
+    wide = {"roc_auc": 0.1, "card_precision": 0.3, "calibration": 3, "expected_cost": 1e6, "latency": 1000}
+    for name, margin in wide.items():
+        told["gate"]["guardrails"][name]["value"] = margin
     return told
 
 

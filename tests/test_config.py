@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml.config import ConfigError, load
+from ml.training.trials import distributions
 from tests import deployments
 
 
@@ -51,6 +53,61 @@ def test_a_gate_that_would_promote_by_chance_is_refused(tmp_path: Path) -> None:
     assert "more than 0.2 would promote worse models by chance" in _refusal(tmp_path, told)
 
 
+def test_only_a_confirmed_trigger_relaxes_the_gate() -> None:
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert {
+        trigger: gate.alpha_of(trigger, 20 * day) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")
+    } == {
+        "schedule": 0.05,
+        "new_data": 0.05,
+        "on_demand": 0.05,
+        "performance": 0.2,
+        "drift": 0.2,
+    }
+
+
+def test_a_champion_that_nobody_replaced_for_long_meets_a_relaxed_gate() -> None:
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert [gate.alpha_of("schedule", age * day) for age in (0, 20, 21, 365)] == [0.05, 0.05, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("relaxed", {"drift": {"value": 0.5, "unit": "probability", "reason": "very much so"}}, "drift is 0.5, more than 0.2"),
+        ("relaxed", {"schedule": {"value": 0.1, "unit": "probability", "reason": "every night"}}, "relaxed names ['schedule']"),
+        ("metric", "accuracy", "Input should be 'average precision' or 'expected cost'"),
+        ("metric", "expected cost", "worthwhile_gain has the unit 'average precision', expected 'money per day'"),
+        ("fresh", {"value": 0, "unit": "days", "reason": "every night"}, "expected whole days, at least 1"),
+        (
+            "fresh",
+            {"value": 15, "unit": "days", "reason": "every night"},
+            "gate.fresh: 15 days, more than training.holdout has",
+        ),
+        ("fairness", {"attributes": ["amount"]}, "gate.fairness: 'amount' is not one of"),
+        ("enabled", False, "gate.enabled: Extra inputs are not permitted"),
+        ("dry_run", True, "gate.dry_run: Extra inputs are not permitted"),
+    ],
+)
+def test_a_gate_that_cannot_be_trusted_is_refused(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    told = deployments.raw()
+    told["gate"][key] = value
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_guardrail_cannot_be_left_out(tmp_path: Path) -> None:
+    for name in ("roc_auc", "card_precision", "calibration", "latency", "size"):
+        told = deployments.raw()
+        del told["gate"]["guardrails"][name]
+        assert f"gate.guardrails.{name}: Field required" in _refusal(tmp_path, told)
+
+
+def test_costs_are_needed_where_they_decide(tmp_path: Path) -> None:
+    told = deployments.raw()
+    del told["costs"]
+    assert "costs: missing, but the gate asks for the expected cost" in _refusal(tmp_path, told)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -63,10 +120,50 @@ def test_a_name_that_nothing_declares_is_refused(tmp_path: Path, change: dict[st
     assert message in _refusal(tmp_path, deployments.raw() | change)
 
 
+def test_a_cap_of_what_is_no_entity_is_refused(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["caps"]["card"] = told["training"]["caps"]["customer"]
+    assert "training.caps.card: not one of entities ['customer', 'terminal']" in _refusal(tmp_path, told)
+
+
 def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
     assert "windows.2.delay: 3 days, below labels.delay" in _refusal(tmp_path, told)
+
+
+@pytest.mark.parametrize(
+    ("field", "searched", "message"),
+    [
+        ("dpeth", {"low": 2, "high": 8}, "tuning.space: 'dpeth' cannot be searched; settings of the model that can: ['depth'"),
+        ("random_seed", {"low": 0, "high": 99}, "tuning.space: 'random_seed' cannot be searched"),
+        ("depth", {"low": 4, "high": 40}, "tuning.space.depth: 40.0: Input should be less than or equal to 12"),
+        ("depth", {"low": 4.5, "high": 8}, "tuning.space.depth: 4.5: Input should be a valid integer"),
+        ("depth", {"choices": [6, "deep"]}, "tuning.space.depth: 'deep': Input should be a valid integer"),
+        ("depth", {"choices": [6, None]}, "tuning.space.depth: None: Input should be a valid integer"),
+        ("depth", {"low": 2, "high": 4}, "tuning.space.depth: the model's own 6 is not in it"),
+        ("depth", {"low": 8, "high": 2}, "training.tuning.space.depth.range: Value error, low is 8, expected less than high"),
+        ("l2_leaf_reg", {"low": 0, "high": 9, "log": True}, "low is 0, expected more than 0 where log is true"),
+        ("depth", {"low": 2, "hihg": 8}, "training.tuning.space.depth.range.hihg: Extra inputs are not permitted"),
+    ],
+)
+def test_a_space_that_the_model_does_not_have_is_refused(
+    tmp_path: Path, field: str, searched: dict[str, Any], message: str
+) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {field: searched}
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_setting_that_may_be_null_is_searched_by_choices(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 14, 30]}}
+    training = load(deployments.write(tmp_path, told)).training
+    assert distributions(training.tuning, training.model)["half_life"].choices == (None, 14, 30)
+    told["training"]["tuning"]["space"] = {"half_life": {"choices": [None, 3]}}
+    assert "tuning.space.half_life: 3: Input should be greater than or equal to 7" in _refusal(tmp_path, told)
+    told["training"]["tuning"]["space"] = {"half_life": {"low": 7, "high": 30}}
+    assert "tuning.space.half_life: the model's own None is not in it" in _refusal(tmp_path, told)
 
 
 def test_column_names_cannot_carry_sql(tmp_path: Path) -> None:
@@ -100,7 +197,7 @@ def test_where_things_are_stored_does_not_change_what_is_computed(tmp_path: Path
     there.mkdir()
     told = deployments.raw()
     assert load(deployments.write(here, told)).fingerprint == load(deployments.write(there, told)).fingerprint
-    told["training"]["model"]["depth"] = 3
+    told["training"]["model"]["depth"] = 5
     changed = tmp_path / "c"
     changed.mkdir()
     assert load(deployments.write(changed, told)).fingerprint != load(deployments.write(here, deployments.raw())).fingerprint

@@ -26,7 +26,7 @@ def village(folder: Path) -> Config:
         window["days"] = [1, 7]
     told["request"]["ratios"] = ["customer_amount_mean_7d"]
     told["training"]["train"]["value"], told["training"]["validation"]["value"] = 7, 2
-    told["training"]["holdout"]["value"] = 5
+    told["training"]["holdout"]["value"], told["training"]["tuning"] = 5, None
     told["events"]["volume_low"]["value"] = 0.1
     return load(deployments.write(folder, told))
 

@@ -1,6 +1,7 @@
 """The whole pipeline on this machine, through the real scheduler: data land, a model is trained, judged, and promoted.
 
-The first call plays the archive and trains on it, then one more day. Each later call goes on with the next day.
+The first call plays the archive and trains on it, then night after night until the gate has enough fresh days to decide again.
+Each later call goes on to the next decision.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deploy.local.preflight import StackError
 from deploy.local.stack import Stack
 from ml.config import Config, ConfigError, load
 from ml.registry.ledger import Decision, Ledger
-from ml.simulate.feed import write_until
+from ml.simulate.feed import present, write_until
 
 DAY = dt.timedelta(days=1)
 PATIENCE = 3600
@@ -36,12 +37,16 @@ class DemoError(RuntimeError):
 
 
 def instants(config: Config, decided: Sequence[Decision]) -> list[dt.datetime]:
-    """The instants to run at: the first two of the feed, or the one after the last that was decided."""
+    """The instants to run at: one a day, up to the one at which the gate has enough fresh days to decide again."""
     if config.feed is None:
         raise DemoError(f"{config.name} has no 'feed' section, so there is nothing to play; use the DAGs with your own files")
+    fresh = int(config.gate.fresh.value)
     if not decided:
-        return [config.feed.first_as_of, config.feed.first_as_of + DAY]
-    return [max(decision.as_of for decision in decided) + DAY]
+        return [config.feed.first_as_of + night * DAY for night in range(fresh + 1)]
+    last = max(decision.as_of for decision in decided)
+    after = max(last, present(config))
+    until = max(last + fresh * DAY, after + DAY)
+    return [after + night * DAY for night in range(1, (until - after) // DAY + 1)]
 
 
 def feed(config: Config, as_of: dt.datetime, data: Path | None) -> None:
@@ -122,13 +127,13 @@ def table(config: Config, api: Api) -> Table:
     champion = "-"
     for d in Ledger(config.ledger).decisions(config.name):
         champion = f"version {moves[d.run_id]}" if d.run_id in moves else champion
-        paired = d.evidence["paired"]
+        primary = d.evidence["primary"]
         shown.add_row(
             f"{d.as_of:%Y-%m-%d %H:%M}",
             TRIGGERS.get(d.trigger, d.trigger),
             f"{d.training_rows:,} / {d.rows:,}",
             d.outcome,
-            f"{paired['champion']:.3f} → {paired['challenger']:.3f}",
+            f"{primary['champion']:.3f} → {primary['challenger']:.3f}",
             f"{d.difference:+.3f} [{d.interval_low:+.3f}, {d.interval_high:+.3f}]",
             champion,
             f"{took[d.run_id]:.0f}" if d.run_id in took else "-",

@@ -33,7 +33,8 @@ def train(config: Config, asked: argparse.Namespace) -> None:
         return
     made = steps.run("build_training_set", config, asked.as_of)
     steps.run("validate_training_set", config, asked.as_of, {"training_set": made["training_set"]})
-    fitted = steps.run("fit", config, asked.as_of, {"training_set": made["training_set"]})
+    tuned = _tune(config, asked.as_of, made["training_set"]) if config.training.tuning else {}
+    fitted = steps.run("fit", config, asked.as_of, {"training_set": made["training_set"], **tuned})
     steps.run("export", config, asked.as_of, {"model": fitted["model"]})
     judged = steps.run("judge", config, asked.as_of, {"model": fitted["model"]})
     version = steps.run("register", config, asked.as_of, {"judgement": judged["judgement"]})["version"]
@@ -43,6 +44,16 @@ def train(config: Config, asked: argparse.Namespace) -> None:
     steps.run("explain", config, asked.as_of, {"model": fitted["model"]})
     say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made['training_set']})['page']}")
     say(f"card: {steps.run('write_card', config, asked.as_of, {'version': version})['html']}")
+
+
+def _tune(config: Config, as_of: dt.datetime, training_set: str) -> dict[str, str]:
+    """Search settings, one worker after the other; what `fit` takes of it."""
+    plan = steps.run("plan_tuning", config, as_of, {"training_set": training_set})
+    for worker in plan["workers"]:
+        steps.run("search", config, as_of, {"study": plan["study"], "worker": worker})
+    chosen = steps.run("choose_settings", config, as_of, {"study": plan["study"]})
+    say(chosen["note"])
+    return {"settings": chosen["settings"]}
 
 
 def feed(config: Config, asked: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 from typing import Any
 
@@ -12,11 +13,13 @@ from ml.config import Config
 
 
 def status(config: Config, asked: argparse.Namespace) -> None:
-    """Print the champion and its age, the last verdict, the last batch and the quarantine, as of the newest thing known."""
+    """Print the champion and its age, the last verdict and when the next can fall, the last batch and the quarantine."""
+    from ml.evaluation.reuse import freshness
     from ml.lake import schema
     from ml.lake.tables import Lake
     from ml.quality import quarantine
     from ml.registry.ledger import Ledger
+    from ml.training.split import split
 
     ledger = Ledger(config.ledger)
     moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
@@ -37,6 +40,12 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last verdict  {last.outcome} on version {last.challenger_version} as of {last.as_of:%Y-%m-%d %H:%M}: "
             f"{last.reason}"
         )
+    if newest and decisions:
+        window = split(config, newest)
+        used = [(use.start, use.end) for use in ledger.holdout_uses(config.name)]
+        days = freshness(window.holdout_start, window.holdout_end, used, int(config.gate.fresh.value))
+        night = (newest + dt.timedelta(days=days.nights_to_wait)).date()
+        say(f"next decision on the night of {night} at the earliest: {days.fresh} of {days.needed} fresh days are there")
     if batch:
         known, files, rows, accepted, quarantined, rejected = batch
         say(

@@ -8,10 +8,12 @@ import json
 from dataclasses import dataclass
 
 from ml.config import Config
+from ml.evaluation.reuse import Freshness, freshness
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.registry.ledger import Admission, Ledger
 from ml.registry.schema import Trigger
+from ml.training.split import split
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def admit(
     Args:
         trigger: what asked for it.
         run_id: the run that asks; asking again under the same one is a retry. Made from `as_of` when empty.
-        force: train although nothing is new; an empty or stale lake is refused all the same.
+        force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
     """
     ledger = Ledger(config.ledger)
     seen = _visible(config, as_of)
@@ -79,7 +81,19 @@ def _held_back(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visibl
     past = [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
     if past and past[-1].watermark == asked.watermark and past[-1].run_id != asked.run_id and not force:
         return f"nothing new: run {past[-1].run_id} trained on the same events and labels as of {past[-1].as_of.isoformat()}"
-    return None
+    window = split(config, as_of)
+    used = [(use.start, use.end) for use in ledger.holdout_uses(config.name) if use.run_id != asked.run_id]
+    days = freshness(window.holdout_start, window.holdout_end, used, int(config.gate.fresh.value))
+    return None if days.enough else spent(config, days, as_of)
+
+
+def spent(config: Config, days: Freshness, as_of: dt.datetime) -> str:
+    """Why nothing can be decided on a holdout yet, and on which night the next decision can fall."""
+    night = (as_of + dt.timedelta(days=days.nights_to_wait)).date()
+    return (
+        f"the holdout of {config.training.holdout.value:g} days holds {days.fresh} that no decision has used, {days.needed} "
+        f"are needed ({config.gate.fresh.reason}): the next decision can fall on the night of {night.isoformat()}"
+    )
 
 
 def _visible(config: Config, as_of: dt.datetime) -> _Visible:

@@ -6,7 +6,8 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,31 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.decision.admit import spent
+from ml.decision.cuts import attributes_of, slices_of
+from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
-from ml.evaluation.gate import Contender, Holdout
+from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows, Rules
+from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE
 from ml.evaluation.metrics import average_precision, card_precision, roc_auc
-from ml.registry.ledger import Ledger
+from ml.evaluation.reuse import freshness
+from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
+from ml.evaluation.verdict import Verdict
+from ml.explanation.attributions import attribution_drift
+from ml.registry.ledger import HoldoutUse, Ledger, champions_of
+from ml.registry.schema import Trigger
 from ml.registry.versions import folder_hash
-from ml.training import dataset, export, fit
+from ml.training import dataset, export, fit, golden
 from ml.training.baseline import logistic_regression
-from ml.training.model import Model
+from ml.training.model import Model, threshold_for
 
 VERDICT = "verdict.json"
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
 BASELINE = "logistic regression"
+
+
+class HoldoutSpent(GateError):
+    """Too few days of the holdout are fresh; the message says on which night the next decision can fall."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,20 @@ class Judgement:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Champion:
+    """Whom the challenger meets: the champion, or a logistic regression where there is none.
+
+    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
+    is None for the logistic regression.
+    """
+
+    contender: Contender
+    model: Model | None
+    scores: np.ndarray
+    golden_scores: np.ndarray | str
+
+
 def folder_of(config: Config, judgement: str) -> Path:
     """Folder of a judgement: the verdict as a record, its pictures, and the record of this step."""
     return config.home / "judgements" / judgement
@@ -50,20 +79,38 @@ def describe(config: Config, judgement: str) -> Judgement:
 
 
 def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
-    """The verdict of a judgement, with the hashes of the two models that it compared."""
+    """The verdict of a judgement, with the hashes of the two models that it compared, and how their attributions differ.
+
+    Raises:
+        GateError: the record was edited: its outcome is not what its figures say.
+    """
     told: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
+    Verdict.from_dict({name: value for name, value in told.items() if name not in BESIDE})
     return told
 
 
-def judge(config: Config, as_of: dt.datetime, model: str) -> Judgement:
+def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on_demand", run_id: str = "") -> Judgement:
     """Judge a fitted and exported model against the champion, or against a logistic regression where there is none.
+
+    Args:
+        model: address of the model.
+        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance, and for
+            a champion that is old.
+        run_id: the run, for the record of which days of the holdout were used.
 
     Raises:
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted.
+        HoldoutSpent: too few days of the holdout are new to the gate.
     """
-    champion_version = Ledger(config.ledger).champion(config.name)
+    ledger = Ledger(config.ledger)
+    history = ledger.history(config.name)
+    champions = champions_of(history)
+    champion_version = champions[-1] if champions else None
+    alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
-    key = hashlib.sha256(json.dumps([model, champion_version, config.gate.model_dump()]).encode()).hexdigest()
+    reserved = _golden_set(config, as_of)
+    asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     folder = folder_of(config, key)
     if folder.exists():
         return describe(config, key)
@@ -72,39 +119,51 @@ def judge(config: Config, as_of: dt.datetime, model: str) -> Judgement:
     holdout = rows[rows["split"] == dataset.HOLDOUT]
     challenger_folder = fit.folder_of(config, model) / export.EXPORT
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
-    scores = Model(challenger_folder).score(holdout)
-    if champion_version is None:
-        train = rows[rows["split"] == dataset.TRAIN]
-        base = logistic_regression(Model(challenger_folder).inputs, train, holdout, config.gate.seed)
-        champion, champion_scores = _contender(BASELINE, base.digest, fitted), base.scores
-    else:
-        registry = fit.registry(config)
-        champion_folder = registry.fetch(champion_version)
-        seen = fit.record_of(champion_folder)
-        champion = _contender(f"champion {champion_version}", registry.model_hash(champion_version), seen)
-        champion_scores = Model(champion_folder).score(holdout)
+    scored = Model(challenger_folder)
+    frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
+    champion = _champion(config, champion_version, fitted, scored, rows, frozen_rows)
+    window = Holdout(
+        start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
+        end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
+        labels_known_until=as_of,
+        digest=fitted.training_set,
+    )
+    scores = scored.score(holdout)
+    drift = attribution_drift(champion.model, scored, holdout) if champion.model else None
+    meetings: list[Meeting] = []
+    notes = [drift.told] if drift else []
+    if reserved:
+        meetings.append(_golden_meeting(config, reserved, frozen_rows, champion, scored))
+    if config.gate.ancestor:
+        met, note = _ancestor_meeting(config, champions, holdout, scores)
+        meetings, notes = meetings + met, notes + note
     verdict = gate.judge(
-        champion=champion,
+        champion=champion.contender,
         challenger=challenger,
-        holdout=Holdout(
-            start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
-            end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
-            labels_known_until=as_of,
-            digest=fitted.training_set,
+        holdout=window,
+        rows=Rows(
+            labels=holdout["label"].to_numpy(),
+            champion=champion.scores,
+            challenger=scores,
+            clusters=_clusters(config, holdout),
+            event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
+            missed=_missed(config, holdout),
         ),
-        labels=holdout["label"].to_numpy(),
-        champion_scores=champion_scores,
-        challenger_scores=scores,
-        clusters=holdout[config.entities[config.gate.cluster]].to_numpy(),
-        event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
-        alpha=config.gate.alpha.value,
-        worthwhile_gain=config.gate.worthwhile_gain.value,
+        rules=rules_of(config, alpha),
         replicates=config.gate.replicates,
         seed=config.gate.seed,
+        trigger=trigger,
+        slices=slices_of(config, holdout),
+        attributes=attributes_of(config, holdout),
+        meetings=meetings,
+        footprint=footprint(challenger_folder, holdout),
+        notes=notes,
+        spend=partial(_use, config, as_of, ledger, champion.contender, challenger, window, alpha, run_id),
     )
     told = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
-        "champion_hash": None if champion_version is None else champion.model_hash,
+        "champion_hash": None if champion_version is None else champion.contender.model_hash,
+        "attribution_drift": drift and asdict(drift),
     }
     record = {
         "judgement": key,
@@ -112,38 +171,181 @@ def judge(config: Config, as_of: dt.datetime, model: str) -> Judgement:
         "champion_version": champion_version,
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
-        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion_scores}),
+        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores}),
     }
-    partial = folder.with_name(f"{key}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    pictures.draw_verdict(verdict, partial / "verdict.png")
-    named = {champion.name: champion_scores, challenger.name: scores}
-    pictures.draw_curves(holdout["label"].to_numpy(), named, partial / "curves.png")
-    pictures.draw_importance(list(fitted.importance), list(fitted.importance.values()), partial / "importance.png")
-    (partial / VERDICT).write_text(json.dumps(told, indent=1))
-    (partial / "judgement.json").write_text(json.dumps(record, indent=1))
-    partial.rename(folder)
+    half = folder.with_name(f"{key}.partial")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    pictures.draw_verdict(verdict, half / "verdict.png")
+    pictures.draw_checks(verdict, half / "checks.png")
+    named = {champion.contender.name: champion.scores, challenger.name: scores}
+    pictures.draw_curves(holdout["label"].to_numpy(), named, half / "curves.png")
+    pictures.draw_importance(list(fitted.importance), list(fitted.importance.values()), half / "importance.png")
+    (half / VERDICT).write_text(json.dumps(told, indent=1))
+    (half / "judgement.json").write_text(json.dumps(record, indent=1))
+    half.rename(folder)
     return describe(config, key)
 
 
-def _contender(name: str, model_hash: str, fitted: fit.Fit) -> Contender:
+def rules_of(config: Config, alpha: float) -> Rules:
+    """What the deployment file declares, at the alpha of a run."""
+    told, rails = config.gate, config.gate.guardrails
+    margins = {
+        ROC_AUC.name: rails.roc_auc,
+        CARD_PRECISION: rails.card_precision,
+        CALIBRATION.name: rails.calibration,
+        EXPECTED_COST.name: rails.expected_cost,
+        GOLDEN_SET: told.golden and told.golden.drop,
+        ANCESTOR: told.ancestor and told.ancestor.drop,
+    }
+    gap = told.fairness and told.fairness.gap
+    return Rules(
+        metric=told.metric,
+        alpha=alpha,
+        worthwhile_gain=told.worthwhile_gain.value,
+        margins={name: margin.value for name, margin in margins.items() if margin},
+        limits={LATENCY: rails.latency.value, SIZE: rails.size.value},
+        cards_a_day=int(config.training.alerts.value),
+        alert_cost=config.costs.alert.value if config.costs else 0.0,
+        false_alert_cost=config.costs.false_alert.value if config.costs else 0.0,
+        slice_harm=told.slices.harm.value,
+        slice_clusters=int(told.slices.clusters.value),
+        fairness_gap=gap.value if gap else None,
+    )
+
+
+def _champion(
+    config: Config, version: str | None, fitted: fit.Fit, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame
+) -> _Champion:
+    holdout = rows[rows["split"] == dataset.HOLDOUT]
+    if version is None:
+        train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+        both = pd.concat([holdout, frozen, validation])
+        base = logistic_regression(challenger.inputs, train, both, config.gate.seed)
+        on_holdout, on_frozen, others = np.split(base.scores, [len(holdout), len(holdout) + len(frozen)])
+        threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
+        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
+    registry = fit.registry(config)
+    folder = registry.fetch(version)
+    contender = _contender(f"champion {version}", registry.model_hash(version), fit.record_of(folder))
+    scorer = Model(folder)
+    scores, frozen_scores = _scores(scorer, holdout), _scores(scorer, frozen)
+    if isinstance(scores, str):
+        raise GateError(
+            f"{contender.name} cannot score the holdout: {scores}. A champion is judged with its own features: keep their "
+            "windows in the deployment file until a successor is promoted"
+        )
+    return _Champion(contender, scorer, scores, frozen_scores)
+
+
+def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:
+    """Scores, or why there are none: a column that the model needs is not there."""
+    if rows.empty:
+        return np.empty(0)
+    try:
+        return model.score(rows)
+    except KeyError as error:
+        return str(error.args[0])
+
+
+def _golden_set(config: Config, as_of: dt.datetime) -> golden.GoldenSet | None:
+    """The newest version; the first one is frozen here, when it is first asked for."""
+    if config.gate.golden is None:
+        return None
+    found = golden.newest(config)
+    return found or golden.freeze(config, as_of, "judge", "the first training: there was no version yet")
+
+
+def _golden_meeting(
+    config: Config, version: golden.GoldenSet, rows: pd.DataFrame, champion: _Champion, challenger: Model
+) -> Meeting:
+    told = f"version {version.version}"
+    old, new = champion.golden_scores, _scores(challenger, rows)
+    why = old if isinstance(old, str) else new if isinstance(new, str) else ""
+    if why:
+        freeze = "freeze a new version with the features of today: `python -m ml golden freeze`"
+        return Meeting(GOLDEN_SET, told, impossible=f"it cannot be scored: {why}; {freeze}")
+    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, _clusters(config, rows))
+
+
+def _ancestor_meeting(
+    config: Config, champions: list[str], holdout: pd.DataFrame, scores: np.ndarray
+) -> tuple[list[Meeting], list[str]]:
+    """The meeting with the champion of some promotions ago, or a note why there is none."""
+    back = int(config.gate.ancestor.promotions.value) if config.gate.ancestor else 0
+    if len(champions) <= back:
+        return [], []
+    version = champions[-1 - back]
+    old = _scores(Model(fit.registry(config).fetch(version)), holdout)
+    if isinstance(old, str):
+        return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
+    told = f"version {version}, {back} promotions ago"
+    return [Meeting(ANCESTOR, told, holdout["label"].to_numpy(), old, scores, _clusters(config, holdout))], []
+
+
+def _use(
+    config: Config,
+    as_of: dt.datetime,
+    ledger: Ledger,
+    champion: Contender,
+    challenger: Contender,
+    window: Holdout,
+    alpha: float,
+    run_id: str,
+) -> None:
+    """Take the window from the budget, or refuse."""
+
+    def allowed(past: list[HoldoutUse]) -> None:
+        used = [(use.start, use.end) for use in past]
+        days = freshness(window.start, window.end, used, int(config.gate.fresh.value))
+        if not days.enough:
+            raise HoldoutSpent(spent(config, days, as_of))
+
+    use = HoldoutUse(
+        model=config.name,
+        challenger_hash=challenger.model_hash,
+        champion_hash=champion.model_hash,
+        start=window.start,
+        end=window.end,
+        alpha=alpha,
+        as_of=as_of,
+        run_id=run_id or f"command line {as_of.isoformat()}",
+    )
+    ledger.use_holdout(use, allowed)
+
+
+def _missed(config: Config, rows: pd.DataFrame) -> np.ndarray | None:
+    """What it costs to miss each row if it is positive; a missing amount counts as none."""
+    if config.costs is None:
+        return None
+    amounts: np.ndarray = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64)
+    return amounts + config.costs.missed.value
+
+
+def _clusters(config: Config, rows: pd.DataFrame) -> np.ndarray:
+    clusters: np.ndarray = rows[config.entities[config.gate.cluster]].to_numpy()
+    return clusters
+
+
+def _contender(name: str, model_hash: str, fitted: fit.Fit, threshold: float | None = None) -> Contender:
     return Contender(
         name=name,
         model_hash=model_hash,
         trained_until=dt.datetime.fromisoformat(fitted.trained_until),
         labels_known_until=dt.datetime.fromisoformat(fitted.labels_known_until),
+        threshold=fitted.threshold if threshold is None else threshold,
     )
 
 
 def _metrics(config: Config, holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> dict[str, float]:
     labels = holdout["label"].to_numpy()
     days = holdout["event_time"].dt.floor("D").dt.tz_localize(None).to_numpy()
-    cards = holdout[config.entities[config.gate.cluster]].to_numpy()
     alerts = int(config.training.alerts.value)
     told = {}
     for who, values in scores.items():
         told[f"{who}_average_precision"] = float(average_precision(labels, values))
         told[f"{who}_roc_auc"] = float(roc_auc(labels, values))
-        told[f"{who}_card_precision_{alerts}"] = float(card_precision(days, cards, labels, values, k=alerts))
+        told[f"{who}_card_precision_{alerts}"] = float(
+            card_precision(days, _clusters(config, holdout), labels, values, k=alerts)
+        )
     return told

@@ -69,7 +69,7 @@ def promote(
 def _decision(
     config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, trigger: Trigger, run_id: str
 ) -> Decision:
-    paired = verdict["paired"]
+    primary = verdict["primary"]
     frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)
     return Decision(
         model=config.name,
@@ -79,11 +79,11 @@ def _decision(
         champion_version=judged.champion_version,
         challenger_version=version,
         outcome=judged.outcome,  # type: ignore[arg-type]
-        metric=verdict["metric"],
-        difference=paired["difference"],
-        lower_bound=paired["lower_bound"],
-        interval_low=paired["interval"][0],
-        interval_high=paired["interval"][1],
+        metric=primary["name"],
+        difference=primary["gain"],
+        lower_bound=primary["lower_bound"],
+        interval_low=primary["interval"][0],
+        interval_high=primary["interval"][1],
         minimum_detectable_effect=verdict["minimum_detectable_effect"],
         rows=frozen.holdout_rows,
         training_rows=frozen.train_rows,

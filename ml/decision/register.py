@@ -55,6 +55,7 @@ def _tags(
         "positives": str(frozen.positives),
         "lake_versions": json.dumps(frozen.lake),
         "features": json.dumps({view: published[-1]["file"] for view, published in frozen.features.items() if published}),
+        "settings": fitted.settings_from,
         "outcome": judged.outcome,
         "reason": judged.reason,
         "judged_against": judged.champion_version or judge.BASELINE,

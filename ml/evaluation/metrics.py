@@ -1,4 +1,4 @@
-"""Metrics of a scored binary label: ranking (average precision, ROC AUC), alerts per day, and the points of three curves.
+"""Metrics of a scored binary label: ranking (average precision, ROC AUC), alerts per day, calibration, points of three curves.
 
 Rows with equal scores are one tie group: a threshold takes all of them or none. Tree ensembles tie often, and a metric
 that lets the order of the rows decide within a tie can be gamed by sorting the file.
@@ -47,7 +47,12 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
 
 
 def card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, scores: ArrayLike, k: int = 100) -> float:
-    """Card precision@k: of the k cards alerted each day, the share with a fraud that day; mean over the days.
+    """Card precision@k: mean of `daily_card_precision` over the days."""
+    return float(daily_card_precision(days, cards, labels, scores, k).mean())
+
+
+def daily_card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, scores: ArrayLike, k: int = 100) -> Floats:
+    """Of the k cards alerted each day, the share with a fraud that day; shape (n_days,), in the order of the days.
 
     A card's score on a day is its highest. A card found (alerted on a day on which it had a fraud) is blocked, so it is
     left out on later days. A day with fewer than k cards is still divided by k: analysts' time was there for k. Cards
@@ -86,7 +91,29 @@ def card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, scores:
         hits = alerted[card_label[alerted] == 1]
         found[card_key[hits]] = True
         shares.append(len(hits) / k)
-    return float(np.mean(shares))
+    return np.array(shares)
+
+
+def decision_costs(labels: ArrayLike, alerts: ArrayLike, missed: ArrayLike, looked_at: float, false_alert: float) -> Floats:
+    """What each decision cost, shape (n_rows,), in money.
+
+    Args:
+        labels: array of shape (n_rows,), 0 or 1.
+        alerts: array of shape (n_rows,), whether the row was alerted.
+        missed: array of shape (n_rows,), what it costs not to alert the row if it is positive.
+        looked_at: what every alert costs, right or wrong.
+        false_alert: what an alert on a negative costs on top.
+
+    Raises:
+        ValueError: a cost is negative or not finite.
+
+    Source: Elkan 2001, The Foundations of Cost-Sensitive Learning; example-dependent as in Bahnsen et al. 2013.
+    """
+    y, alerted, miss = np.asarray(labels) == 1, np.asarray(alerts, dtype=bool), np.asarray(missed, dtype=np.float64)
+    _refuse_rows(~(np.isfinite(miss) & (miss >= 0)), miss, "costs of a miss must be finite and not negative")
+    if not (0 <= looked_at < np.inf and 0 <= false_alert < np.inf):
+        raise ValueError(f"an alert costs {looked_at} and a false one {false_alert} more; expected amounts of money from 0 on")
+    return np.where(alerted, looked_at + np.where(y, 0.0, false_alert), np.where(y, miss, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,26 +158,48 @@ def curves(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> Curves:
         raise ValueError(f"scores run from {s.min():g} to {s.max():g}; a reliability curve needs probabilities in [0, 1]")
     positives, negatives = _weight_per_tie_group(y, s, np.ones(len(y)))
     true_positives, false_positives = np.cumsum(positives), np.cumsum(negatives)
-
-    order = np.argsort(s, kind="stable")
-    rising = s[order]
-    last_of_tie = np.searchsorted(rising, rising, side="right") - 1
-    expected = np.cumsum(rising)[last_of_tie]
-    share = expected / expected[-1] if expected[-1] > 0 else np.zeros(len(y))
-    bin_of = np.minimum((share * bins).astype(np.int64), bins - 1)
-    first = np.flatnonzero(np.r_[True, np.diff(bin_of) != 0])
-    bin_rows = np.diff(np.r_[first, len(y)])
-    bin_positives = np.add.reduceat(y[order], first)
+    bin_of = reliability_bins(s, bins)
+    bin_rows = np.bincount(bin_of)
+    bin_positives = np.bincount(bin_of, weights=y).astype(np.int64)
     return Curves(
         recall=true_positives / true_positives[-1],
         precision=true_positives / (true_positives + false_positives),
         false_positive_rate=np.r_[0.0, false_positives / false_positives[-1]],
         true_positive_rate=np.r_[0.0, true_positives / true_positives[-1]],
-        bin_score=np.add.reduceat(rising, first) / bin_rows,
+        bin_score=np.bincount(bin_of, weights=s) / bin_rows,
         bin_rate=bin_positives / bin_rows,
         bin_rows=bin_rows,
         bin_positives=bin_positives,
     )
+
+
+def reliability_bins(scores: Floats, bins: int = 10) -> Integers:
+    """Bin of each row by rising score, shape (n_rows,), numbered from 0 without a gap; ties share a bin.
+
+    Bins hold about equal sums of scores; see `curves`.
+    """
+    order = np.argsort(scores, kind="stable")
+    rising = scores[order]
+    last_of_tie = np.searchsorted(rising, rising, side="right") - 1
+    expected = np.cumsum(rising)[last_of_tie]
+    share = expected / expected[-1] if expected[-1] > 0 else np.zeros(len(scores))
+    bin_of = np.minimum((share * bins).astype(np.int64), bins - 1)
+    numbered = np.cumsum(np.r_[0, np.diff(bin_of) != 0])
+    by_row = np.empty(len(scores), dtype=np.int64)
+    by_row[order] = numbered
+    return by_row
+
+
+def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
+    """How many positives the scores miscount, as a share of the positives: Σ_bins |observed − expected| / observed in all.
+
+    The bins are those of `curves`. 0 is a model whose scores add up to the positives in every bin; a model that promises twice
+    as many as there are has 1, and there is no upper limit.
+
+    Args, errors: as for `curves`.
+    """
+    told = curves(labels, scores, bins)
+    return float(np.abs(told.bin_positives - told.bin_score * told.bin_rows).sum() / told.bin_positives.sum())
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Integers, Floats]:

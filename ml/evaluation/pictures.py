@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ml.evaluation.gate import Outcome, Verdict
+from ml.evaluation.fairness import wilson
 from ml.evaluation.metrics import average_precision, curves, roc_auc
+from ml.evaluation.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, GREEN = "#1f2933", "#616e7c", "#d5dbe1", "#1a7f4b"
 COLOURS = ("#616e7c", "#0b6e99", "#b5651d", "#5b4b8a")
 OUTCOME_COLOURS = {Outcome.PROMOTE: GREEN, Outcome.KEEP: "#616e7c", Outcome.INCONCLUSIVE: "#b5651d"}
+STATUS_COLOURS = {"passed": GREEN, "failed": "#a61b1b", "vetoed": "#a61b1b", "unknown": "#b5651d"}
 DOTS_PER_INCH = 150
 
 
@@ -31,7 +33,7 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     The thick bar runs between the two one-sided bounds on which the gate decides, the thin line is the two-sided interval.
     Returns the path written.
     """
-    paired = verdict.paired
+    primary = verdict.primary
     colour = OUTCOME_COLOURS[verdict.outcome]
     figure = _figure(8.0, 3.7)
     axes = figure.add_axes((0.06, 0.24, 0.88, 0.32))
@@ -41,20 +43,20 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     axes.set_ylim(0, 1)
 
     detectable = verdict.minimum_detectable_effect
-    reach = [0.0, *paired.interval, paired.lower_bound, paired.upper_bound, verdict.worthwhile_gain, detectable]
+    reach = [0.0, *primary.interval, primary.lower_bound, primary.upper_bound, verdict.rules.worthwhile_gain, detectable]
     margin = 0.06 * (max(reach) - min(reach)) or 0.01
     axes.set_xlim(min(reach) - margin, max(reach) + margin)
 
-    axes.axvspan(verdict.worthwhile_gain, axes.get_xlim()[1], color=GREEN, alpha=0.07, linewidth=0)
+    axes.axvspan(verdict.rules.worthwhile_gain, axes.get_xlim()[1], color=GREEN, alpha=0.07, linewidth=0)
     axes.axvline(0, color=INK, linewidth=1.4)
-    axes.axvline(verdict.worthwhile_gain, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)))
+    axes.axvline(verdict.rules.worthwhile_gain, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)))
     axes.axvline(detectable, color=MUTED, linewidth=1.4, linestyle=(0, (1, 2)))
-    axes.plot(paired.interval, (0.5, 0.5), color=colour, linewidth=1.8, solid_capstyle="butt")
-    axes.plot((paired.lower_bound, paired.upper_bound), (0.5, 0.5), color=colour, linewidth=9, solid_capstyle="butt")
-    axes.plot(paired.difference, 0.5, marker="o", color="white", markeredgecolor=colour, markeredgewidth=2.2, markersize=11)
+    axes.plot(primary.interval, (0.5, 0.5), color=colour, linewidth=1.8, solid_capstyle="butt")
+    axes.plot((primary.lower_bound, primary.upper_bound), (0.5, 0.5), color=colour, linewidth=9, solid_capstyle="butt")
+    axes.plot(primary.gain, 0.5, marker="o", color="white", markeredgecolor=colour, markeredgewidth=2.2, markersize=11)
     axes.annotate(
-        f"{paired.difference:+.4f}",
-        (paired.difference, 0.5),
+        f"{primary.gain:+.4f}",
+        (primary.gain, 0.5),
         (0, 13),
         textcoords="offset points",
         ha="center",
@@ -68,7 +70,7 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     figure.text(
         0.06,
         0.785,
-        f"{verdict.challenger.name} {paired.challenger:.4f}   against   {verdict.champion.name} {paired.champion:.4f}",
+        f"{verdict.challenger.name} {primary.challenger:.4f}   against   {verdict.champion.name} {primary.champion:.4f}",
         color=INK,
         fontsize=11,
         va="center",
@@ -76,7 +78,7 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     figure.text(
         0.94,
         0.90,
-        f"{paired.rows:,} rows · {paired.positives:,} positives · {paired.clusters:,} clusters\n"
+        f"{verdict.rows:,} rows · {verdict.positives:,} positives · {verdict.clusters:,} clusters\n"
         f"{verdict.holdout.start:%Y-%m-%d} to {verdict.holdout.end:%Y-%m-%d}",
         color=MUTED,
         fontsize=9,
@@ -91,11 +93,11 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
 def _legend_of_verdict(figure: Figure, verdict: Verdict, colour: str) -> None:
     from matplotlib.lines import Line2D
 
-    paired = verdict.paired
+    primary = verdict.primary
     entries = {
         f"between the {1 - verdict.alpha:.0%} bounds": Line2D([], [], color=colour, linewidth=7, solid_capstyle="butt"),
-        f"{paired.confidence:.0%} interval": Line2D([], [], color=colour, linewidth=1.8),
-        f"worthwhile {verdict.worthwhile_gain:+.3g}": Line2D([], [], color=GREEN, linewidth=1.4, linestyle=(0, (5, 3))),
+        f"{primary.confidence:.0%} interval": Line2D([], [], color=colour, linewidth=1.8),
+        f"worthwhile {verdict.rules.worthwhile_gain:+.3g}": Line2D([], [], color=GREEN, linewidth=1.4, linestyle=(0, (5, 3))),
         f"detectable {verdict.minimum_detectable_effect:+.4f}": Line2D(
             [], [], color=MUTED, linewidth=1.4, linestyle=(0, (1, 2))
         ),
@@ -112,6 +114,69 @@ def _legend_of_verdict(figure: Figure, verdict: Verdict, colour: str) -> None:
         handlelength=2.2,
         columnspacing=2.0,
     )
+
+
+def draw_checks(verdict: Verdict, path: str | Path) -> Path:
+    """Draw every guardrail and slice in a row of its own: its interval against what is allowed, green where that holds.
+
+    A guardrail's axis is in units of its margin, so that -1 is the line for all of them. Returns the path written.
+    """
+    rails = [c for c in verdict.guardrails if c.gain is not None and c.lower_bound is not None and c.upper_bound is not None]
+    judged = [s for s in verdict.slices if s.gain is not None and s.interval is not None]
+    height = 1.5 + 0.3 * (len(rails) + len(judged)) + (0.9 if judged else 0)
+    figure = _figure(9.5, height)
+    top = 1 - 0.75 / height
+    figure.text(0.02, 1 - 0.3 / height, "Guardrails", color=INK, fontsize=13, fontweight="bold", va="center")
+    if rails:
+        axes = figure.add_axes((0.34, top - 0.3 * len(rails) / height, 0.5, 0.3 * len(rails) / height))
+        _forest(
+            axes,
+            [check.name for check in rails],
+            [(check.gain or 0.0) / (check.margin or 1.0) for check in rails],
+            [((c.lower_bound or 0.0) / (c.margin or 1.0), (c.upper_bound or 0.0) / (c.margin or 1.0)) for c in rails],
+            [STATUS_COLOURS[check.status.value] for check in rails],
+            [f"{check.champion:.4g} → {check.challenger:.4g}" for check in rails],
+        )
+        axes.axvline(-1, color=INK, linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.set_xlabel("gain, in units of the margin that is allowed", color=MUTED, fontsize=9)
+        top -= (0.3 * len(rails) + 0.95) / height
+    if judged:
+        figure.text(0.02, top + 0.25 / height, "Slices", color=INK, fontsize=13, fontweight="bold", va="center")
+        axes = figure.add_axes((0.34, top - 0.3 * len(judged) / height, 0.5, 0.3 * len(judged) / height))
+        _forest(
+            axes,
+            [f"{part.slice}: {part.group}" for part in judged],
+            [part.gain or 0.0 for part in judged],
+            [part.interval or (0.0, 0.0) for part in judged],
+            [STATUS_COLOURS[part.status.value] for part in judged],
+            [f"{part.champion:.3f} → {part.challenger:.3f}" for part in judged],
+        )
+        axes.axvline(-verdict.rules.slice_harm, color=INK, linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.set_xlabel("gain in average precision", color=MUTED, fontsize=9)
+    return _save(figure, path)
+
+
+def _forest(
+    axes: Axes,
+    names: Sequence[str],
+    centres: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    colours: Sequence[str],
+    told: Sequence[str],
+) -> None:
+    """Intervals in rows, the first on top, with a name on the left and figures on the right."""
+    _bare(axes)
+    axes.spines["left"].set_visible(False)
+    places = np.arange(len(names))
+    axes.axvline(0, color=LINE, linewidth=1.2, zorder=0)
+    for place, centre, (low, high), colour, text in zip(places, centres, intervals, colours, told, strict=True):
+        axes.plot((low, high), (place, place), color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot(centre, place, marker="o", color="white", markeredgecolor=colour, markeredgewidth=1.8, markersize=6)
+        axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=MUTED)
+    axes.set_yticks(places, [name if len(name) <= 40 else f"{name[:39]}…" for name in names], fontsize=9, color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.locator_params(axis="x", nbins=6)
 
 
 def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | Path) -> Path:
@@ -142,7 +207,7 @@ def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | 
         roc.plot(points.false_positive_rate, points.true_positive_rate, label=f"{name}  {roc_auc(labels, values):.4f}", **style)
         filled = (points.bin_positives > 0) & (points.bin_score > 0)
         rate, score, rows = points.bin_rate[filled], points.bin_score[filled], points.bin_rows[filled]
-        low, high = _wilson(rate, rows)
+        low, high = wilson(rate, rows)
         reliability.errorbar(
             score,
             rate,
@@ -233,14 +298,6 @@ _LEGEND: dict[str, Any] = {
     "title_fontsize": 9,
     "alignment": "left",
 }
-
-
-def _wilson(rate: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % interval of a share."""
-    z = 1.96
-    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
-    return centre - half, centre + half
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -18,14 +18,14 @@ def events(config: Config) -> pa.Schema:
     """Schema of the accepted events of a deployment."""
     keys = [pa.field(name, pa.string(), nullable=False) for name in config.entities.values()]
     measures = [pa.field(name, pa.float64()) for name in config.measures]
-    categories = [pa.field(name, pa.string()) for name in config.categories]
+    texts = [pa.field(name, pa.string()) for name in (*config.categories, *config.attributes)]
     return pa.schema(
         [
             pa.field("event_id", pa.string(), nullable=False),
             pa.field("event_time", INSTANT, nullable=False),
             *keys,
             *measures,
-            *categories,
+            *texts,
             pa.field("known_at", INSTANT, nullable=False),
             pa.field("batch_id", pa.string(), nullable=False),
         ]

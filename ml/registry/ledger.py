@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_args
 
@@ -133,6 +133,30 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldoutUse:
+    """A comparison of two models on the days from `start` to `end`, each a midnight; they are used from then on.
+
+    Parameters:
+        challenger_hash, champion_hash: content hashes of the two models.
+        alpha: probability with which this comparison may promote an equal challenger.
+        run_id: the orchestrator's run; a retry comes with the same one.
+    """
+
+    model: str
+    challenger_hash: str
+    champion_hash: str
+    start: dt.datetime
+    end: dt.datetime
+    alpha: float
+    as_of: dt.datetime
+    run_id: str
+
+    def __post_init__(self) -> None:
+        for instant in (self.start, self.end, self.as_of):
+            _aware(instant)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Move:
     """A wish to make `to_version` the champion in place of `expected_from` (None: there is no champion yet).
 
@@ -197,7 +221,7 @@ def _json(name: str, value: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} is not JSON: {error}; give plain numbers, strings, lists and None for NaN") from error
 
 
-Record = TypeVar("Record", Training, Decision, Promotion)
+Record = TypeVar("Record", Training, Decision, Promotion, HoldoutUse)
 
 
 def _read(record: type[Record], row: sa.RowMapping) -> Record:
@@ -296,6 +320,32 @@ class Ledger:
         with self._database.reading() as connection:
             return [_read(Decision, row) for row in connection.execute(query).mappings()]
 
+    def use_holdout(self, use: HoldoutUse, allowed: Callable[[list[HoldoutUse]], None]) -> None:
+        """Record that two models are compared on a holdout, before anybody has seen how they compare.
+
+        The same comparison again is the same use.
+
+        Parameters:
+            allowed: is given the uses before this one, and raises to refuse it; nothing is recorded then.
+        """
+        told = asdict(use)
+        key = ("model", "challenger_hash", "champion_hash", "start", "end", "alpha")
+        with self._database.writing() as connection:
+            past = self._uses(connection, use.model)
+            if any(all(getattr(other, name) == told[name] for name in key) for other in past):
+                return
+            allowed(past)
+            connection.execute(sa.insert(schema.holdout_uses).values(told))
+
+    def holdout_uses(self, model: str) -> list[HoldoutUse]:
+        """All comparisons of a model, in the order in which they were recorded."""
+        with self._database.reading() as connection:
+            return self._uses(connection, model)
+
+    def _uses(self, connection: sa.Connection, model: str) -> list[HoldoutUse]:
+        query = sa.select(schema.holdout_uses).where(schema.holdout_uses.c.model == model).order_by(schema.holdout_uses.c.id)
+        return [_read(HoldoutUse, row) for row in connection.execute(query).mappings()]
+
     def champion(self, model: str) -> str | None:
         """The version that is champion, None before the first promotion."""
         moves = sa.select(schema.promotions.c.to_version).where(schema.promotions.c.model == model)
@@ -357,6 +407,21 @@ def _named(version: str | None) -> str:
     return "no version" if version is None else f"version {version}"
 
 
+def champions_of(history: Sequence[Promotion]) -> list[str]:
+    """The versions whose promotions still stand, oldest first; the last one is champion. Rollbacks undo promotions one by one.
+
+    Parameters:
+        history: all moves of one model, oldest first.
+    """
+    champions: list[str] = []
+    for past in history:
+        if past.action == "promote":
+            champions.append(past.to_version)
+        else:
+            champions.pop()
+    return champions
+
+
 def rollback_target(history: Sequence[Promotion]) -> str:
     """The version that was champion when the current one was promoted.
 
@@ -368,12 +433,7 @@ def rollback_target(history: Sequence[Promotion]) -> str:
     Raises:
         NothingToRollBackTo: there is no champion, or the champion is the first one.
     """
-    champions: list[str] = []
-    for past in history:
-        if past.action == "promote":
-            champions.append(past.to_version)
-        else:
-            champions.pop()
+    champions = champions_of(history)
     if len(champions) < 2:
         now = f"version {champions[0]} is the first champion" if champions else "there is no champion"
         raise NothingToRollBackTo(f"{now}, there is nothing before; promote another version through the gate")

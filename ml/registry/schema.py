@@ -138,6 +138,23 @@ promotions = sa.Table(
     sa.CheckConstraint("sequence >= 1", name="sequence_from_one"),
 )
 
+holdout_uses = sa.Table(
+    "holdout_uses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("challenger_hash", sa.Text, nullable=False),
+    sa.Column("champion_hash", sa.Text, nullable=False),
+    sa.Column("start", _Instant, nullable=False),
+    sa.Column("end", _Instant, nullable=False),
+    sa.Column("alpha", sa.Float, nullable=False),
+    sa.Column("as_of", _Instant, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    _recorded_at(),
+    sa.UniqueConstraint("model", "challenger_hash", "champion_hash", "start", "end", "alpha", name="holdout_used_once"),
+    sa.CheckConstraint('start < "end"', name="window_is_not_empty"),
+)
+
 
 def _append_only(table: sa.Table, same_row: str) -> None:
     """Make the database refuse to change `table`; `same_row` matches a stored row that NEW would replace."""
@@ -169,6 +186,11 @@ _append_only(
     " AND champion_version IS NEW.champion_version)",
 )
 _append_only(promotions, "model = NEW.model AND sequence = NEW.sequence")
+_append_only(
+    holdout_uses,
+    "id = NEW.id OR (model = NEW.model AND challenger_hash = NEW.challenger_hash AND champion_hash = NEW.champion_hash"
+    ' AND start = NEW.start AND "end" = NEW."end" AND alpha = NEW.alpha)',
+)
 
 
 class Database:

@@ -1,4 +1,4 @@
-"""The logistic regression that a first candidate must beat: the simplest model that anyone would try on the same rows."""
+"""What anyone would try first on the same rows: a logistic regression, which a first candidate must beat, and a forest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ import pandas as pd
 
 from ml.training.model import MISSING, Inputs
 
+NEGATIVES_PER_POSITIVE = 10
+
 
 @dataclass(frozen=True)
 class Baseline:
-    """Scores of the baseline, shape (n_rows,), and SHA-256 over its coefficients."""
+    """Scores of a baseline, shape (n_rows,), and SHA-256 over what it learned: coefficients, or splits and leaves."""
 
+    name: str
     scores: np.ndarray
     digest: str
+
+
+def baselines(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> list[Baseline]:
+    """All baselines, fitted on `train`, with their scores of `rows`; they are for comparison and are never registered."""
+    return [logistic_regression(inputs, train, rows, seed), random_forest(inputs, train, rows, seed)]
 
 
 def logistic_regression(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> Baseline:
@@ -40,4 +48,26 @@ def logistic_regression(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame,
 
     model.fit(raw(train), train["label"])
     digest = hashlib.sha256(model[-1].coef_.tobytes() + model[-1].intercept_.tobytes()).hexdigest()
-    return Baseline(model.predict_proba(raw(rows))[:, 1], digest)
+    return Baseline("logistic regression", model.predict_proba(raw(rows))[:, 1], digest)
+
+
+def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> Baseline:
+    """Fit on all positives of `train` and ten times as many negatives drawn from it, score `rows` (Breiman, Random Forests).
+
+    More negatives cost time and hardly change how a forest ranks; its scores are shares of the trees' votes among such rows and
+    no probabilities.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    positive = train["label"].to_numpy() == 1
+    share = NEGATIVES_PER_POSITIVE * positive.sum() / max((~positive).sum(), 1)
+    drawn = train[positive | (np.random.default_rng(seed).random(len(train)) < share)]
+    forest = RandomForestClassifier(n_estimators=100, min_samples_leaf=5, n_jobs=2, random_state=seed)
+    forest.fit(inputs.matrix(drawn), drawn["label"])
+    digest = hashlib.sha256()
+    for tree in forest.estimators_:
+        for learned in (tree.tree_.feature, tree.tree_.threshold, tree.tree_.value):
+            digest.update(learned.tobytes())
+    # The votes of two threads would be added up in another order each time.
+    scores = forest.set_params(n_jobs=1).predict_proba(inputs.matrix(rows))[:, 1]
+    return Baseline("random forest", scores, digest.hexdigest())

@@ -18,6 +18,7 @@ from ml.features.history import history
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
+from ml.training import reserve
 from ml.training.code import code_version
 from ml.training.split import Split, split
 
@@ -108,14 +109,19 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
     return record
 
 
-def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
-    """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
+def label_order(config: Config) -> str:
+    """Which of several answers about an event counts first, as SQL: the source by its rank, then what is known latest."""
     sources = config.labels.sources
     rank = " ".join(f"WHEN source = '{source}' THEN {number}" for number, source in enumerate(sources))
-    order = (
-        f"CASE {rank} ELSE {len(sources)} END, labels.known_at DESC, label DESC" if rank else "labels.known_at DESC, label DESC"
-    )
-    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    newest = "labels.known_at DESC, label DESC"
+    return f"CASE {rank} ELSE {len(sources)} END, {newest}" if rank else newest
+
+
+def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
+    """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
+    order = label_order(config)
+    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
+    cluster = config.entities[config.gate.cluster]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
         (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
@@ -129,16 +135,18 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
                          THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS cutoff
                 FROM events
                 WHERE (event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.fitted_until)}
-                       AND known_at <= {instant(windows.holdout_start)})
+                       AND known_at <= {instant(windows.holdout_start)} AND NOT {reserve.is_reserved(config)})
                    OR (event_time >= {instant(windows.holdout_start)} AND event_time < {instant(windows.holdout_end)})
             ),
+            first_seen AS (SELECT {cluster}, min(event_time) AS first_event FROM events GROUP BY ALL),
             answer AS (
                 SELECT event_id, first(label ORDER BY {order}) AS label,
                     first(labels.known_at ORDER BY {order}) AS label_known_at
                 FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= cutoff GROUP BY event_id
             )
-            SELECT chosen.* EXCLUDE (cutoff), coalesce(label, 0)::TINYINT AS label, label_known_at
-            FROM chosen LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
+            SELECT chosen.* EXCLUDE (cutoff), coalesce(label, 0)::TINYINT AS label, label_known_at,
+                (epoch(event_time - first_event) / 86400)::FLOAT AS {config.age}
+            FROM chosen JOIN first_seen USING ({cluster}) LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):

@@ -1,4 +1,4 @@
-"""The step `fit`: CatBoost on the frozen training set, stopped early on the validation window."""
+"""The step `fit`: CatBoost on the frozen training set, stopped early and calibrated on the validation window."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
-from ml.evaluation.metrics import average_precision, roc_auc
+from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.versions import Registry
-from ml.training import dataset
+from ml.training import calibrate, chosen, dataset
 from ml.training.code import code_version
 from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
+from ml.training.weights import class_weights, row_weights
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
 
-RECORD, TRAINING_SET, DEPLOYMENT = "fit.json", "training_set.json", "deployment.json"
+RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 
 
 class NoOrigin(LookupError):
@@ -32,7 +33,12 @@ class NoOrigin(LookupError):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model: its address, its MLflow run, and what the validation window said."""
+    """A fitted model: its address, its MLflow run, and what the validation window said.
+
+    Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
+    validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
+    the search that decided for the model's settings; it is empty where they are the deployment file's.
+    """
 
     model: str
     training_set: str
@@ -46,6 +52,16 @@ class Fit:
     threshold: float
     importance: dict[str, float]
     code: dict[str, str]
+    calibration_slope: float = 1.0
+    calibration_intercept: float = 0.0
+    calibration_error_before: float | None = None
+    calibration_error: float | None = None
+    settings: str = ""
+
+    @property
+    def settings_from(self) -> str:
+        """Where the model's settings came from, in words."""
+        return f"search {self.settings}" if self.settings else "deployment file"
 
 
 def folder_of(config: Config, model: str) -> Path:
@@ -85,9 +101,19 @@ def registry(config: Config) -> Registry:
     return Registry(config.tracking, config.name)
 
 
-def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
-    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once."""
-    told = [training_set, config.training.model.model_dump(), config.training.alerts.value, code_version()["sources"]]
+def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "") -> Fit:
+    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once.
+
+    Args:
+        settings: address of what `choose_settings` decided for; the deployment file's own settings when empty.
+
+    Raises:
+        NoStudy: nothing was decided at that address.
+    """
+    if settings:
+        config = chosen.tuned(config, settings)
+    asked = config.training.model_dump(include={"model", "caps"})
+    told = [training_set, asked, config.training.alerts.value, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
@@ -100,34 +126,54 @@ def fit(config: Config, as_of: dt.datetime, training_set: str) -> Fit:
     mlflow.set_system_metrics_sampling_interval(1)
     mlflow.set_system_metrics_samples_before_logging(1)
     with mlflow.start_run(run_id=run, log_system_metrics=True):
-        record = _fit(config, training_set, key, run, experiment)
+        record = _fit(config, training_set, settings, key, run, experiment)
         mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
+        mlflow.set_tag("settings", record.settings_from)
+        if settings:
+            mlflow.log_artifact(str(folder / TUNING))
     return record
 
 
 def grow(config: Config, inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame | None = None) -> CatBoostClassifier:
-    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept."""
+    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
+
+    The validation rows have the weights of their classes and no others, so that the loss that stops the trees is the one that
+    they were fitted to, on rows that all count as they come.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+    """
     from catboost import CatBoostClassifier, Pool
 
-    settings = config.training.model.model_dump()
-    patience = settings.pop("early_stopping_rounds")
+    settings = config.training.model.model_dump(exclude={"early_stopping_rounds", "positive_weight", "half_life"})
     trees = CatBoostClassifier(
         **settings, bootstrap_type="Bernoulli", loss_function="Logloss", allow_writing_files=False, verbose=100
     )
 
-    def pool(rows: pd.DataFrame) -> Pool:
-        return Pool(inputs.matrix(rows), rows["label"], feature_names=inputs.names)
+    def pool(rows: pd.DataFrame, weights: np.ndarray) -> Pool:
+        return Pool(inputs.matrix(rows), rows["label"], weight=weights, feature_names=inputs.names)
 
+    fitted = pool(train, row_weights(config, train))
     if validation is None:
-        return trees.fit(pool(train))
-    return trees.fit(pool(train), eval_set=pool(validation), early_stopping_rounds=patience, use_best_model=True)
+        return trees.fit(fitted)
+    judged = pool(validation, class_weights(validation["label"], config.training.model.positive_weight))
+    patience = config.training.model.early_stopping_rounds
+    return trees.fit(fitted, eval_set=judged, early_stopping_rounds=patience, use_best_model=True)
 
 
 def learn(config: Config, rows: pd.DataFrame) -> tuple[CatBoostClassifier, Inputs]:
-    """Fit on the training window of a training set and stop early on its validation window."""
+    """Fit on the training window of a training set, stop early and calibrate on its validation window.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: see `ml.training.calibrate`.
+    """
     train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
     inputs = learn_inputs(config, train)
-    return grow(config, inputs, train, validation), inputs
+    trees = grow(config, inputs, train, validation)
+    margins = trees.predict(inputs.matrix(validation), prediction_type="RawFormulaVal")
+    calibrate.fold(trees, calibrate.platt(margins, validation["label"]))
+    return trees, inputs
 
 
 def _windows(config: Config) -> dict[str, float]:
@@ -135,7 +181,7 @@ def _windows(config: Config) -> dict[str, float]:
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
 
 
-def _fit(config: Config, training_set: str, key: str, run: str, experiment: str) -> Fit:
+def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows["split"] == dataset.VALIDATION]
@@ -148,6 +194,7 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
     model = Model(partial)
     scores = model.score(validation)
     labels = validation["label"].to_numpy(np.int8)
+    calibration = calibrate.of(trees)
     record = Fit(
         model=key,
         training_set=training_set,
@@ -158,12 +205,19 @@ def _fit(config: Config, training_set: str, key: str, run: str, experiment: str)
         trees=int(trees.tree_count_),
         validation_average_precision=float(average_precision(labels, scores)),
         validation_roc_auc=float(roc_auc(labels, scores)),
+        calibration_slope=calibration.slope,
+        calibration_intercept=calibration.intercept,
+        calibration_error_before=calibration_error(labels, calibration.undone(scores)),
+        calibration_error=calibration_error(labels, scores),
         threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
         importance=importance(model, inputs.names),
         code=code_version(),
+        settings=settings,
     )
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
     (partial / DEPLOYMENT).write_text(config.described)
+    if settings:
+        shutil.copy(chosen.folder_of(config, settings) / chosen.CHOSEN, partial / TUNING)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -17,6 +17,7 @@ from ml.store.feast import feature_names
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
+    from onnxruntime import InferenceSession
 
 TREES, INPUTS, ONNX = "model.cbm", "inputs.json", "model.onnx"
 
@@ -97,14 +98,16 @@ class Model:
 
     def score_onnx(self, frame: pd.DataFrame) -> np.ndarray:
         """The same by the exported graph, shape (n_rows,)."""
+        probabilities: np.ndarray = self.session().run(None, onnx_feeds(self.inputs, frame))[0]
+        return probabilities
+
+    def session(self) -> InferenceSession:
+        """The exported graph, loaded to answer in one thread."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(self.folder / ONNX), options, providers=["CPUExecutionProvider"])
-        feeds = onnx_feeds(self.inputs, frame)
-        probabilities: np.ndarray = session.run(None, feeds)[0]
-        return probabilities
+        return onnxruntime.InferenceSession(str(self.folder / ONNX), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ml.config import PROJECT
+from tests import deployments
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,44 @@ def test_a_training_that_is_held_back_skips_all_that_follows(dags: dict[str, Any
     followers = dag.get_task("admit").get_flat_relatives(upstream=False)
     assert {task.task_id for task in followers} == {task.task_id for task in dag.tasks} - {"admit"}
     assert {task.trigger_rule for task in followers} == {"all_success"}
+
+
+def test_settings_are_searched_by_one_mapped_task_a_worker_between_data_and_model(dags: dict[str, Any]) -> None:
+    dag = dags["train"]
+    search = dag.get_task("tuning.search")
+    assert search.is_mapped
+    assert search.expand_input.value == {"each": [{"worker": 0}, {"worker": 1}]}
+    assert search.upstream_task_ids == {"tuning.plan_tuning"}
+    assert search.downstream_task_ids == {"tuning.choose_settings"}
+    assert dag.get_task("tuning.plan_tuning").upstream_task_ids == {"data.validate_training_set"}
+    fit = dag.get_task("model.fit")
+    assert fit.upstream_task_ids == {"data.validate_training_set", "tuning.choose_settings"}
+    assert set(fit.references) == {"training_set", "settings"}
+    budget = dt.timedelta(minutes=1)
+    assert search.execution_timeout > budget
+
+
+def test_without_the_section_there_is_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("PERENNIAL_CONFIG", str(deployments.small_file(tmp_path)))
+    bag = DagBag(PROJECT / "dags", bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    dag = bag.dags["train"]
+    assert not [task.task_id for task in dag.tasks if task.task_id.startswith("tuning.")]
+    assert set(dag.get_task("model.fit").references) == {"training_set"}
+
+
+def test_a_mapped_task_gives_its_step_what_is_shared_and_what_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import perennial_operators
+
+    from ml import steps
+
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(steps, "run", lambda step, config, as_of, references: given.append(references) or {})
+    operator = perennial_operators.StepOperator(step="search", references={"study": "s"}, each={"worker": 1})
+    operator.execute(_context("2025-05-02T02:00:00+00:00"))
+    assert given == [{"study": "s", "worker": 1}]
 
 
 def test_what_explains_a_version_holds_up_no_decision_and_fails_the_run(dags: dict[str, Any]) -> None:

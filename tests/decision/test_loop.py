@@ -34,6 +34,14 @@ DAY = dt.timedelta(days=1)
 WEAK = {"iterations": 3, "learning_rate": 0.1}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def endless_holdout() -> Iterator[None]:
+    """One holdout decides on every challenger of this file; how often it may is the matter of `test_budget.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "_use", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a small deployment whose archive is ingested and whose training set is frozen."""

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ml.evaluation import bootstrap
-from ml.evaluation.bootstrap import paired_bootstrap
-from ml.evaluation.metrics import average_precision
+from ml.evaluation.bootstrap import compare_rankings
+from ml.evaluation.metrics import average_precision, roc_auc
+from ml.evaluation.statistics import Ranking
 
 
 def stream(seed, rows=4000, clusters=300, rate=0.04, ties=None):
@@ -27,7 +28,7 @@ def stream(seed, rows=4000, clusters=300, rate=0.04, ties=None):
 def test_a_replicate_is_scikit_learn_with_the_weights_of_the_clusters(ties):
     labels, scores, _, cluster = stream(1, ties=ties)
     weights = np.random.default_rng(2).poisson(1.0, (300, 25)).astype(np.int32)
-    ap, auc = bootstrap._Ranking(labels, scores, cluster, 300).metrics(weights)
+    ap, auc = Ranking(labels, scores, cluster, 300).figures(weights)
     for i in range(25):
         row_weights = weights[cluster, i]
         assert ap[i] == pytest.approx(average_precision_score(labels, scores, sample_weight=row_weights), abs=1e-12)
@@ -46,66 +47,71 @@ def test_standard_error_is_that_of_a_loop_over_scikit_learn(ties):
             average_precision_score(labels, challenger, sample_weight=weights)
             - average_precision_score(labels, champion, sample_weight=weights)
         )
-    paired = paired_bootstrap(labels, champion, challenger, cluster, replicates=4000, seed=5)
+    paired = compare_rankings(labels, champion, challenger, cluster, replicates=4000, seed=5)["average precision"]
     assert paired.standard_error == pytest.approx(np.std(loop, ddof=1), rel=0.095)
 
 
 @pytest.mark.parametrize("ties", [None, 2])
 def test_influence_is_the_derivative_by_the_weight_of_a_cluster(ties):
     labels, scores, _, cluster = stream(6, rows=600, clusters=20, ties=ties)
-    influence = bootstrap._Ranking(labels, scores, cluster, 20).influence()
+    influence = Ranking(labels, scores, cluster, 20).influence()
     step = 1e-5
-    for c in range(20):
-        more, less = np.where(cluster == c, 1 + step, 1.0), np.where(cluster == c, 1 - step, 1.0)
-        slope = (average_precision(labels, scores, more) - average_precision(labels, scores, less)) / (2 * step)
-        assert influence[c] == pytest.approx(slope, abs=1e-8)
-    assert influence.sum() == pytest.approx(0, abs=1e-12)  # weighing everything twice changes nothing
+    for metric, of_metric in zip((average_precision, roc_auc), influence, strict=True):
+        for c in range(20):
+            more, less = np.where(cluster == c, 1 + step, 1.0), np.where(cluster == c, 1 - step, 1.0)
+            slope = (metric(labels, scores, more) - metric(labels, scores, less)) / (2 * step)
+            assert of_metric[c] == pytest.approx(slope, abs=1e-8)
+        assert of_metric.sum() == pytest.approx(0, abs=1e-12)  # weighing everything twice changes nothing
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("ties", [None, 2])
 def test_the_two_standard_errors_agree(seed, ties):
     """Within 10 %: the bootstrap's own error with 1,000 replicates is 2.2 %, the rest is curvature."""
-    paired = paired_bootstrap(*stream(seed, rows=12_000, clusters=1000, ties=ties), replicates=1000, seed=seed)
+    paired = compare_rankings(*stream(seed, rows=12_000, clusters=1000, ties=ties), replicates=1000, seed=seed)[
+        "average precision"
+    ]
     assert paired.standard_error == pytest.approx(paired.standard_error_influence, rel=0.10)
 
 
 def test_figures_of_the_rows_themselves():
     labels, champion, challenger, cluster = stream(7)
-    paired = paired_bootstrap(labels, champion, challenger, cluster, replicates=300, seed=1)
+    told = compare_rankings(labels, champion, challenger, cluster, replicates=300, seed=1)
+    paired = told["average precision"]
     assert paired.champion == pytest.approx(average_precision_score(labels, champion))
     assert paired.challenger == pytest.approx(average_precision_score(labels, challenger))
-    assert paired.difference == paired.challenger - paired.champion
-    assert paired.roc_auc.champion == pytest.approx(roc_auc_score(labels, champion))
-    assert paired.roc_auc.challenger == pytest.approx(roc_auc_score(labels, challenger))
-    assert (paired.rows, paired.positives, paired.clusters) == (4000, labels.sum(), len(np.unique(cluster)))
-    assert paired.interval[0] < paired.lower_bound < paired.difference < paired.upper_bound < paired.interval[1]
+    assert paired.gain == paired.challenger - paired.champion
+    assert told["ROC AUC"].champion == pytest.approx(roc_auc_score(labels, champion))
+    assert told["ROC AUC"].challenger == pytest.approx(roc_auc_score(labels, challenger))
+    assert paired.interval[0] < paired.lower_bound < paired.gain < paired.upper_bound < paired.interval[1]
 
 
 def test_the_seed_decides_and_nothing_else():
     labels, champion, challenger, cluster = stream(8)
-    one, again, other = (paired_bootstrap(labels, champion, challenger, cluster, replicates=300, seed=s) for s in (1, 1, 2))
+    rows = (labels, champion, challenger, cluster)
+    one, again, other = (compare_rankings(*rows, replicates=300, seed=s)["average precision"] for s in (1, 1, 2))
     assert one == again
     assert one.lower_bound != other.lower_bound
     order = np.random.default_rng(0).permutation(len(labels))
     names = np.array([f"card {c:04d}" for c in cluster], dtype=object)
-    shuffled = paired_bootstrap(labels[order], champion[order], challenger[order], names[order], replicates=300, seed=1)
+    other_order = (labels[order], champion[order], challenger[order], names[order])
+    shuffled = compare_rankings(*other_order, replicates=300, seed=1)["average precision"]
     assert shuffled.lower_bound == pytest.approx(one.lower_bound, abs=1e-12)
 
 
 def test_swapping_the_models_mirrors_the_figures():
     labels, champion, challenger, cluster = stream(9)
-    there = paired_bootstrap(labels, champion, challenger, cluster, replicates=300, seed=1)
-    back = paired_bootstrap(labels, challenger, champion, cluster, replicates=300, seed=1)
-    assert back.difference == -there.difference
+    there = compare_rankings(labels, champion, challenger, cluster, replicates=300, seed=1)["average precision"]
+    back = compare_rankings(labels, challenger, champion, cluster, replicates=300, seed=1)["average precision"]
+    assert back.gain == -there.gain
     assert back.lower_bound == pytest.approx(-there.upper_bound, abs=1e-15)
 
 
 @pytest.mark.parametrize("ties", [None, 2])
 def test_scores_that_rank_alike_differ_by_exactly_nothing(ties):
     labels, champion, _, cluster = stream(10, ties=ties)
-    paired = paired_bootstrap(labels, champion, np.exp(3 * champion), cluster, replicates=300, seed=1)
-    assert (paired.difference, paired.standard_error, paired.standard_error_influence) == (0, 0, 0)
+    paired = compare_rankings(labels, champion, np.exp(3 * champion), cluster, replicates=300, seed=1)["average precision"]
+    assert (paired.gain, paired.standard_error, paired.standard_error_influence) == (0, 0, 0)
     assert (paired.lower_bound, paired.upper_bound, paired.interval) == (0, 0, (0, 0))
 
 
@@ -114,8 +120,8 @@ def test_order_among_negatives_below_the_last_positive_is_no_difference_not_even
     below = champion < champion[labels == 1].min()
     challenger = np.where(below, 2 * champion.min() - champion, champion)
     assert below.sum() > 20
-    paired = paired_bootstrap(labels, champion, challenger, cluster, replicates=300, seed=1)
-    assert (paired.difference, paired.standard_error) == (0, 0)
+    paired = compare_rankings(labels, champion, challenger, cluster, replicates=300, seed=1)["average precision"]
+    assert (paired.gain, paired.standard_error) == (0, 0)
 
 
 def test_weights_are_poisson_with_mean_one():
@@ -139,17 +145,17 @@ def test_one_cluster_that_carries_the_result_widens_the_bound():
     labels = np.r_[np.zeros(8000, dtype=int), np.ones(320, dtype=int)]
     champion = labels + rng.normal(size=len(labels))
     challenger = np.where((labels == 1) & (cluster == 0), champion + 5, champion)
-    paired = paired_bootstrap(labels, champion, challenger, cluster, replicates=500, seed=1)
-    assert paired.difference > 0.1
+    paired = compare_rankings(labels, champion, challenger, cluster, replicates=500, seed=1)["average precision"]
+    assert paired.gain > 0.1
     assert paired.degrees_of_freedom < 3
     assert paired.lower_bound < 0
 
 
 def test_blocks_of_replicates_do_not_change_the_figures(monkeypatch):
     rows = stream(12)
-    whole = paired_bootstrap(*rows, replicates=300, seed=1)
+    whole = compare_rankings(*rows, replicates=300, seed=1)
     monkeypatch.setattr(bootstrap, "CELLS_PER_BLOCK", 20 * 320)
-    assert paired_bootstrap(*rows, replicates=300, seed=1) == whole
+    assert compare_rankings(*rows, replicates=300, seed=1) == whole
 
 
 @pytest.mark.parametrize(
@@ -170,11 +176,11 @@ def test_says_what_is_wrong(change, message):
     names = ("labels", "champion", "challenger", "clusters")
     arguments = dict(zip(names, stream(13), strict=True)) | {"replicates": 200, "seed": 1} | change
     with pytest.raises(ValueError, match=message):
-        paired_bootstrap(**arguments)
+        compare_rankings(**arguments)
 
 
 def test_says_when_replicates_lose_all_positives():
     labels, champion, challenger, cluster = stream(14)
     labels = np.where((labels == 1) & (cluster > 2), 0, labels)
-    with pytest.raises(ValueError, match=r"replicates hold no positive or no negative: only \d clusters have a positive"):
-        paired_bootstrap(labels, champion, challenger, cluster, replicates=300, seed=1)
+    with pytest.raises(ValueError, match=r"replicates hold no positive or no negative: too few clusters hold one"):
+        compare_rankings(labels, champion, challenger, cluster, replicates=300, seed=1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ml.evaluation.metrics import average_precision, card_precision, curves, roc_auc
+from ml.evaluation.metrics import average_precision, calibration_error, card_precision, curves, roc_auc
 
 LABELLED = st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(-4, 4), st.integers(1, 5)), min_size=2, max_size=60).filter(
     lambda rows: len({label for label, _, _ in rows}) == 2
@@ -172,3 +172,33 @@ def test_scores_of_zero_make_one_bin():
     points = curves([0, 1, 0], [0, 0, 0])
     assert points.bin_rows.tolist() == [3]
     assert points.bin_rate.tolist() == pytest.approx([1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("scores", "error"),
+    [
+        ([0.5, 0.5, 0.5, 0.5], 0.0),  # one bin expects 2 and holds 2
+        ([0.25, 0.25, 0.25, 0.25], 0.5),  # it expects 1
+        ([1.0, 1.0, 1.0, 1.0], 1.0),  # it expects 4
+        ([0.0, 0.0, 1.0, 1.0], 0.0),
+        ([1.0, 1.0, 0.0, 0.0], 2.0),  # one bin lacks both positives, the other has two that are none
+    ],
+)
+def test_calibration_error_is_the_share_of_the_positives_that_is_miscounted(scores, error):
+    assert calibration_error([0, 0, 1, 1], scores) == pytest.approx(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LABELLED)
+def test_rates_of_the_tie_groups_themselves_have_no_calibration_error(rows):
+    labels, groups, _ = (np.array(column) for column in zip(*rows, strict=True))
+    rates = np.array([labels[groups == group].mean() for group in groups])
+    assert calibration_error(labels, rates) == pytest.approx(0, abs=1e-12)
+
+
+def test_calibration_error_of_calibrated_scores_shrinks_with_the_rows_and_scaling_them_shows():
+    rng = np.random.default_rng(8)
+    scores = rng.beta(0.3, 20, 100_000)
+    labels = (rng.random(100_000) < scores).astype(int)
+    assert calibration_error(labels, scores) < 0.1
+    assert calibration_error(labels, np.minimum(3 * scores, 1)) == pytest.approx(2, abs=0.2)

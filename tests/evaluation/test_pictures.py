@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from ml.evaluation.gate import Contender, Holdout, Outcome, judge
-from ml.evaluation.pictures import OUTCOME_COLOURS, draw_curves, draw_importance, draw_verdict
+from ml.evaluation.gate import Contender, Holdout, Outcome, Rows, Rules, Slice, judge
+from ml.evaluation.pictures import OUTCOME_COLOURS, STATUS_COLOURS, draw_checks, draw_curves, draw_importance, draw_verdict
 
 DAY = datetime(2025, 6, 2, tzinfo=UTC)
 
@@ -15,20 +15,26 @@ DAY = datetime(2025, 6, 2, tzinfo=UTC)
 def verdict(gain, rows=6000):
     rng = np.random.default_rng(0)
     labels = (rng.random(rows) < 0.04).astype(int)
-    scores = 1.5 * labels + rng.normal(size=rows)
+    logits = 1.5 * labels + rng.normal(size=rows) - 3
+    champion, challenger = (
+        1 / (1 + np.exp(-scores)) for scores in (logits, logits + gain * labels + 0.3 * rng.normal(size=rows))
+    )
+    country = np.where(rng.random(rows) < 0.7, "GB", "FR")
     return judge(
-        champion=Contender("fraud 12", "a", datetime(2025, 5, 25, tzinfo=UTC), DAY),
-        challenger=Contender("fraud 13", "b", datetime(2025, 5, 25, tzinfo=UTC), DAY),
+        champion=Contender("fraud 12", "a", datetime(2025, 5, 25, tzinfo=UTC), DAY, 0.5),
+        challenger=Contender("fraud 13", "b", datetime(2025, 5, 25, tzinfo=UTC), DAY, 0.5),
         holdout=Holdout(DAY, datetime(2025, 6, 16, tzinfo=UTC), datetime(2025, 6, 23, tzinfo=UTC), "rows"),
-        labels=labels,
-        champion_scores=scores,
-        challenger_scores=scores + gain * labels + 0.3 * rng.normal(size=rows),
-        clusters=rng.integers(0, 600, rows),
-        event_times=np.full(rows, np.datetime64("2025-06-05")),
-        alpha=0.05,
-        worthwhile_gain=0.02,
+        rows=Rows(labels, champion, challenger, rng.integers(0, 600, rows), np.full(rows, np.datetime64("2025-06-05"))),
+        rules=Rules("average precision", 0.05, 0.02, margins={"ROC AUC": 0.05}, limits={}, cards_a_day=20, slice_harm=0.05),
         replicates=200,
         seed=1,
+        trigger="schedule",
+        slices=[Slice("country", name, country == name) for name in ("GB", "FR")],
+        attributes={},
+        meetings=(),
+        footprint=None,
+        notes=(),
+        spend=lambda: None,
     )
 
 
@@ -72,11 +78,11 @@ def test_the_bar_ends_where_the_bounds_are(tmp_path):
     rgb = [int(OUTCOME_COLOURS[Outcome.PROMOTE][i : i + 2], 16) for i in (1, 3, 5)]
     just_above_the_line = round(height * (1 - (0.24 + 0.32 / 2))) - 7
     bar = np.flatnonzero((picture[just_above_the_line] == rgb).all(axis=-1))
-    paired, detectable = told.paired, told.minimum_detectable_effect
-    reach = [0, *paired.interval, told.worthwhile_gain, detectable]
+    primary, detectable = told.primary, told.minimum_detectable_effect
+    reach = [0, *primary.interval, told.rules.worthwhile_gain, detectable]
     span = 1.12 * (max(reach) - min(reach))
     left = min(reach) - 0.06 * (max(reach) - min(reach))
-    ends = [width * (0.06 + 0.88 * (x - left) / span) for x in (paired.lower_bound, paired.upper_bound)]
+    ends = [width * (0.06 + 0.88 * (x - left) / span) for x in (primary.lower_bound, primary.upper_bound)]
     longest = max(np.split(bar, np.flatnonzero(np.diff(bar) > 40) + 1), key=len)
     assert (longest[0], longest[-1]) == pytest.approx(ends, abs=3)
 
@@ -127,3 +133,10 @@ def test_curves_take_one_to_four_models(tmp_path):
         draw_curves([0, 1], {}, tmp_path / "curves.png")
     with pytest.raises(ValueError, match="scores of 5 models"):
         draw_curves([0, 1], {str(i): [0.1, 0.2] for i in range(5)}, tmp_path / "curves.png")
+
+
+def test_a_slice_that_is_harmed_is_drawn_in_red(tmp_path):
+    calm, harmed = (draw_checks(verdict(gain), tmp_path / f"{gain}.png") for gain in (1.0, -1.0))
+    assert count(calm, STATUS_COLOURS["passed"]) > 300
+    assert count(calm, STATUS_COLOURS["vetoed"]) == 0
+    assert count(harmed, STATUS_COLOURS["vetoed"]) > 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,9 @@ import yaml
 
 from ml.__main__ import main
 from ml.config import PROJECT, load
-from ml.training import code, fit, reproduce
-from tests.deployments import small_told, write
+from ml.training import chosen, code, fit, reproduce
+from tests.conftest import command
+from tests.deployments import FIRST_AS_OF, raw, small_told, write
 
 
 @pytest.fixture
@@ -37,6 +40,47 @@ def test_a_version_is_made_again_equal(four_versions: Path, version: str) -> Non
 def test_lake_and_registry_are_enough(deployment: Path) -> None:
     """The deployment's features, training sets and models are gone, and so are its settings."""
     assert main(["reproduce", "--version", "1", "--config", str(deployment)]) == 0
+
+
+@pytest.fixture(scope="module")
+def tuned(four_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of that deployment in a folder of its own, trained once more with settings that a search found."""
+    folder = tmp_path_factory.mktemp("tuned")
+    shutil.copytree(load(four_versions).home, folder / "home")
+    told = small_told()
+    told["feed"]["customers"] = 800
+    told["training"]["model"] |= {"iterations": 20, "depth": 1, "learning_rate": 0.01}
+    told["training"]["tuning"] = raw()["training"]["tuning"] | {
+        "workers": 1,
+        "space": {"learning_rate": {"low": 0.01, "high": 0.3}, "depth": {"low": 1, "high": 4}},
+    }
+    for name, value in {"folds": 2, "evaluation": 4, "trials": 4}.items():
+        told["training"]["tuning"][name]["value"] = value
+    path = write(folder, told)
+    command(path, FIRST_AS_OF + dt.timedelta(days=3), "train", "--force")
+    return path
+
+
+def test_a_tuned_version_says_where_its_settings_came_from(tuned: Path) -> None:
+    config = load(tuned)
+    fitted = fit.record_of(fit.registry(config).fetch("5"))
+    assert fit.registry(config).tags("5")["settings"] == f"search {fitted.settings}"
+    assert fit.registry(config).tags("4").get("settings") == "deployment file"
+    run = fit.registry(config)._client.get_run(fitted.mlflow_run)
+    told = json.loads((fit.folder_of(config, fitted.model) / fit.TUNING).read_text())
+    assert {name: run.data.params[name] for name in told["best"]} == {name: str(told["model"][name]) for name in told["best"]}
+    assert run.data.tags["settings"] == f"search {fitted.settings}"
+
+
+def test_a_version_with_tuned_settings_is_made_again_equal_from_its_own_folder(tuned: Path) -> None:
+    config = load(tuned)
+    folder = fit.registry(config).fetch("5")
+    _, deployment = fit.origin_of(folder)
+    record = chosen.describe(config, fit.record_of(folder).settings)
+    assert record.tuned
+    assert deployment.training.model.model_dump() == record.model != config.training.model.model_dump()
+    shutil.rmtree(config.home / "tuning")
+    assert [check.name for check in reproduce.reproduce(config, "5").checks if not check.equal] == []
 
 
 def test_another_model_is_found_out(

@@ -1,0 +1,143 @@
+"""How often each group of a protected attribute is alerted, wrongly alerted, and protected.
+
+Rates have cluster-robust intervals: Wilson's, on the number of independent rows that would have the same standard error. As a
+guardrail, a group is compared with everybody else: evidence that it is found less often, or wrongly alerted more often, by more
+than a gap keeps the challenger out, with all groups and both rates corrected together (Holm).
+
+Source: Hardt, Price, Srebro 2016, Equality of Opportunity; Korn & Graubard 1998 on intervals of shares in clustered samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.evaluation.bootstrap import student_probability
+from ml.evaluation.guardrails import Check, Status
+from ml.evaluation.metrics import Floats, Integers
+from ml.evaluation.slices import holm
+
+FAIRNESS = "fairness"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % interval; all None where there is nothing to take a share of."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class GroupRates:
+    """What a model's alerts mean for one group."""
+
+    model: str
+    attribute: str
+    group: str
+    rows: int
+    positives: int
+    selection_rate: Rate
+    false_positive_rate: Rate
+    recall: Rate
+
+
+def group_rates(
+    model: str, attribute: str, groups: NDArray, labels: Integers, alerts: NDArray[np.bool_], cluster: Integers
+) -> list[GroupRates]:
+    """Rates of each group that occurs, in the order of their names.
+
+    Args:
+        groups: array of shape (n_rows,), text; the other arrays likewise.
+    """
+    told = []
+    for group in np.unique(groups):
+        here = groups == group
+        told.append(
+            GroupRates(
+                model=model,
+                attribute=attribute,
+                group=str(group),
+                rows=int(here.sum()),
+                positives=int(labels[here].sum()),
+                selection_rate=_rate(alerts, here, cluster),
+                false_positive_rate=_rate(alerts, here & (labels == 0), cluster),
+                recall=_rate(alerts, here & (labels == 1), cluster),
+            )
+        )
+    return told
+
+
+def judge_fairness(
+    attributes: Mapping[str, NDArray],
+    labels: Integers,
+    alerts: NDArray[np.bool_],
+    cluster: Integers,
+    *,
+    gap: float,
+    fewest: int,
+    alpha: float,
+) -> Check:
+    """Whether there is evidence that a group is worse off than everybody else by more than `gap`.
+
+    Args:
+        attributes: groups of each row by attribute, arrays of shape (n_rows,).
+        fewest: clusters that a group needs, among its positives for recall and among its negatives for false alerts.
+    """
+    found: list[tuple[float, str]] = []
+    for attribute, groups in attributes.items():
+        for group in np.unique(groups):
+            here = groups == group
+            for rate, label, worse in (("recall", 1, -1.0), ("false-positive rate", 0, 1.0)):
+                of_label = labels == label
+                sides = (here & of_label, ~here & of_label)
+                if min(len(np.unique(cluster[side])) for side in sides) < fewest:
+                    continue
+                (one, one_error, one_n), (rest, rest_error, rest_n) = (_share(alerts, side, cluster) for side in sides)
+                error = float(np.hypot(one_error, rest_error))
+                beyond = worse * (one - rest) - gap
+                probability = (
+                    1 - student_probability(beyond / error, min(one_n, rest_n) - 1) if error > 0 else float(beyond <= 0)
+                )
+                found.append((probability, f"{attribute} {group}: {rate} {one:.3f}, everybody else's {rest:.3f}"))
+    unfair = [told for (_, told), hit in zip(found, holm([p for p, _ in found], alpha), strict=True) if hit]
+    status = Status.FAILED if unfair else Status.PASSED
+    told = "; ".join(unfair) or f"no evidence in {len(found)} comparisons that a group is worse off by more than {gap:g}"
+    return Check(FAIRNESS, "share", status, gap, None, None, None, None, None, told)
+
+
+def groups_of(values: Sequence[object]) -> NDArray:
+    """Groups as text, with a name for those who have none."""
+    return np.array(["(missing)" if value is None or value != value else str(value) for value in values], dtype=object).astype(
+        str
+    )
+
+
+def _share(alerts: NDArray[np.bool_], among: NDArray[np.bool_], cluster: Integers) -> tuple[float, float, int]:
+    """Share of alerts, its cluster-robust standard error, and the number of clusters."""
+    names, codes = np.unique(cluster[among], return_inverse=True)
+    hits, rows = np.bincount(codes, weights=alerts[among]), np.bincount(codes)
+    share = hits.sum() / rows.sum()
+    error: Floats = hits - share * rows
+    return float(share), float(np.sqrt((error**2).sum()) / rows.sum()), len(names)
+
+
+def _rate(alerts: NDArray[np.bool_], among: NDArray[np.bool_], cluster: Integers) -> Rate:
+    if not among.any():
+        return Rate(None, None, None)
+    share, error, clusters = _share(alerts, among, cluster)
+    independent = share * (1 - share) / error**2 if error > 0 else float(clusters)
+    low, high = wilson(np.array([share]), np.array([min(independent, float(among.sum()))]))
+    return Rate(share, float(low[0]), float(high[0]))
+
+
+def wilson(rate: Floats, rows: NDArray) -> tuple[Floats, Floats]:
+    """Wilson's 95 % interval of shares: lower and upper ends, of the shape of `rate`."""
+    z = 1.96
+    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
+    return np.minimum(centre - half, rate), np.maximum(centre + half, rate)

@@ -1,0 +1,279 @@
+"""The verdict: an outcome with all the figures that it rests on, as a record that cannot contradict itself.
+
+- PROMOTE: the lower bound of the gain is above 0, every guardrail is shown to hold, no slice is harmed.
+- KEEP: the gain cannot reach what is worthwhile, or there is evidence of harm.
+- INCONCLUSIVE: neither; the record says what these rows could have shown, and how many more days would decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from ml.evaluation.bootstrap import Difference
+from ml.evaluation.fairness import GroupRates, Rate
+from ml.evaluation.guardrails import Check, Status
+from ml.evaluation.holdout import Contender, GateError, Holdout, check_models
+from ml.evaluation.slices import SliceCheck, SliceStatus
+from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
+
+METRICS = (AVERAGE_PRECISION.name, EXPECTED_COST.name)
+
+MAXIMUM_ALPHA = 0.2
+"""A gate that promotes more than one equal challenger in five by chance is no gate."""
+
+
+class Outcome(StrEnum):
+    """What is to be done with the challenger."""
+
+    PROMOTE = "PROMOTE"
+    KEEP = "KEEP"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What was declared before anybody looked.
+
+    Attributes:
+        metric: the primary metric, `average precision` or `expected cost`.
+        alpha: probability of promoting an equal challenger, at most 0.2.
+        worthwhile_gain: gain in the metric's unit that is worth waiting for; what cannot reach it is KEEP, not INCONCLUSIVE.
+        margins: by measure, how much worse the challenger may be: `ROC AUC`, `card precision`, `expected cost`, `calibration
+            error`, and `golden set` and `ancestor` in average precision.
+        limits: by name, the largest value allowed: `latency` in milliseconds, `size` in megabytes.
+        cards_a_day: alerts that can be looked at in a day.
+        alert_cost, false_alert_cost: money that every alert costs, and that a wrong one costs on top.
+        slice_harm: loss of average precision in a slice that is no harm yet.
+        slice_clusters: clusters with a positive that a slice or a group needs to be judged.
+        fairness_gap: how much worse off a group may be, as a share; None where fairness is only reported.
+    """
+
+    metric: str
+    alpha: float
+    worthwhile_gain: float
+    margins: Mapping[str, float]
+    limits: Mapping[str, float]
+    cards_a_day: int
+    alert_cost: float = 0.0
+    false_alert_cost: float = 0.0
+    slice_harm: float = 0.0
+    slice_clusters: int = 50
+    fairness_gap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise GateError(f"metric is {self.metric!r}, expected one of {list(METRICS)}")
+        if not 0 < self.alpha <= MAXIMUM_ALPHA:
+            raise GateError(f"alpha is {self.alpha}, expected more than 0 and at most {MAXIMUM_ALPHA}")
+        thresholds = {"worthwhile_gain": self.worthwhile_gain, "slice_harm": self.slice_harm, **self.margins, **self.limits}
+        wrong = {name: value for name, value in thresholds.items() if not 0 <= value < math.inf}
+        if wrong:
+            raise GateError(f"thresholds {wrong} are negative or not finite, expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer with the evidence it rests on.
+
+    Attributes:
+        outcome, reason: the answer, and a sentence with the figures for the person on call.
+        trigger: what started the run; it decided which alpha was used.
+        minimum_detectable_effect: true gain that rows like these show in 80 of 100 gates.
+        more_days: days by which a longer holdout would decide; None where nothing is left open or no length would.
+        rules: what was declared beforehand.
+        primary: the primary metric; `others` are the measures that were compared beside it.
+        guardrails, slices, fairness: what was guarded, each with its own answer.
+        champion, challenger, holdout: who met, and where.
+        rows, positives, clusters, replicates: counts.
+        notes: what a reader should know of the computation, for example that two standard errors disagree.
+    """
+
+    outcome: Outcome
+    reason: str
+    trigger: str
+    minimum_detectable_effect: float
+    more_days: int | None
+    rules: Rules
+    primary: Difference
+    others: tuple[Difference, ...]
+    guardrails: tuple[Check, ...]
+    slices: tuple[SliceCheck, ...]
+    fairness: tuple[GroupRates, ...]
+    champion: Contender
+    challenger: Contender
+    holdout: Holdout
+    rows: int
+    positives: int
+    clusters: int
+    replicates: int
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_models(self.champion, self.challenger, self.holdout)
+        if self.rules.alpha != self.primary.alpha:
+            raise GateError(f"alpha is {self.rules.alpha}, but the bounds were computed for {self.primary.alpha}")
+        if self.rules.metric != self.primary.name:
+            raise GateError(f"the primary metric is {self.rules.metric!r}, but {self.primary.name!r} was compared")
+        expected = decide(self.primary, self.rules.worthwhile_gain, self.guardrails, self.slices)
+        if self.outcome != expected:
+            raise GateError(
+                f"outcome {self.outcome} contradicts the figures, which say {expected}: lower bound "
+                f"{self.primary.lower_bound:+.4f}, upper bound {self.primary.upper_bound:+.4f}, worthwhile gain "
+                f"{self.rules.worthwhile_gain:g}, guardrails {[str(check.status) for check in self.guardrails]}, slices "
+                f"{[str(check.status) for check in self.slices]}; a verdict comes from judge() and is not edited"
+            )
+
+    @property
+    def metric(self) -> str:
+        """Name of the primary metric."""
+        return self.rules.metric
+
+    @property
+    def alpha(self) -> float:
+        """Probability of promoting an equal challenger."""
+        return self.rules.alpha
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that `json.dumps` takes; instants as ISO 8601."""
+        told: dict[str, Any] = _plain(asdict(self))
+        return told
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """Rebuild what `to_dict` wrote.
+
+        Raises:
+            GateError: a key is missing or unknown, or the record contradicts itself.
+        """
+        try:
+            nested = {
+                "outcome": Outcome(record["outcome"]),
+                "rules": Rules(**record["rules"]),
+                "primary": _difference(record["primary"]),
+                "others": tuple(_difference(told) for told in record["others"]),
+                "guardrails": tuple(Check(**{**told, "status": Status(told["status"])}) for told in record["guardrails"]),
+                "slices": tuple(_slice(told) for told in record["slices"]),
+                "fairness": tuple(_group(told) for told in record["fairness"]),
+                "champion": Contender(**_instants(Contender, record["champion"])),
+                "challenger": Contender(**_instants(Contender, record["challenger"])),
+                "holdout": Holdout(**_instants(Holdout, record["holdout"])),
+                "notes": tuple(record["notes"]),
+            }
+            return cls(**{**record, **nested})
+        except GateError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise GateError(f"not the record of a verdict: {type(error).__name__}: {error}") from error
+
+
+def decide(primary: Difference, worthwhile_gain: float, guardrails: Iterable[Check], slices: Iterable[SliceCheck]) -> Outcome:
+    """The outcome that the figures say; a challenger is never promoted on what is not known."""
+    checks, parts = list(guardrails), list(slices)
+    harmed = any(c.status is Status.FAILED for c in checks) or any(p.status is SliceStatus.VETOED for p in parts)
+    if harmed or (primary.lower_bound <= 0 and primary.upper_bound < worthwhile_gain):
+        return Outcome.KEEP
+    shown = all(c.status is Status.PASSED for c in checks) and not any(p.status is SliceStatus.EMPTY for p in parts)
+    return Outcome.PROMOTE if primary.lower_bound > 0 and shown else Outcome.INCONCLUSIVE
+
+
+def more_days(
+    outcome: Outcome, primary: Difference, worthwhile_gain: float, guardrails: Iterable[Check], days: float
+) -> int | None:
+    """Days by which a longer holdout would decide: its interval could no longer hold both 0 and what is worthwhile.
+
+    A guardrail that is not known is counted as if its figures stay. None if the outcome is not INCONCLUSIVE, nothing is said to
+    be worthwhile, or a figure would have to change.
+    """
+    if outcome is not Outcome.INCONCLUSIVE:
+        return None
+    times = []
+    if primary.lower_bound <= 0:
+        if worthwhile_gain <= 0:
+            return None
+        times.append(((primary.upper_bound - primary.lower_bound) / worthwhile_gain) ** 2)
+    for check in guardrails:
+        if check.status is Status.UNKNOWN:
+            needed = check.times_the_rows
+            if needed is None:
+                return None
+            times.append(needed)
+    return max(math.ceil(days * max(times) - days), 1) if times else None
+
+
+def reason(
+    outcome: Outcome,
+    primary: Difference,
+    rules: Rules,
+    guardrails: Iterable[Check],
+    slices: Iterable[SliceCheck],
+    counts: str,
+    days: int | None,
+) -> str:
+    """A sentence with the figures, for the person on call."""
+    old, new = _figure(primary, primary.champion), _figure(primary, primary.challenger)
+    change = f"{primary.name} {old} → {new} ({_signed(primary, primary.gain)})"
+    sure = f"{1 - primary.alpha:.0%}"
+    low, high = _signed(primary, primary.lower_bound), _signed(primary, primary.upper_bound)
+    checks, parts = list(guardrails), list(slices)
+    failed = [c.told for c in checks if c.status is Status.FAILED]
+    vetoed = [f"{p.slice} {p.group}: {p.told}" for p in parts if p.status is SliceStatus.VETOED]
+    unknown = [c.told for c in checks if c.status is Status.UNKNOWN]
+    unknown += [f"{p.slice} {p.group}: {p.told}" for p in parts if p.status is SliceStatus.EMPTY]
+    longer = f" A holdout {days} days longer would decide." if days else ""
+    if outcome is Outcome.PROMOTE:
+        return f"The challenger is better: {change}, a gain of at least {low} with {sure} confidence, on {counts}."
+    if failed or vetoed:
+        told = "; ".join([*failed, *vetoed])
+        return f"The challenger does harm: {told}. On the whole {change}, on {counts}."
+    if outcome is Outcome.KEEP:
+        most = f"a gain of at most {high} with {sure} confidence, below {rules.worthwhile_gain:g}"
+        return f"The challenger is not better by what is worthwhile: {change}, {most}, on {counts}."
+    if primary.lower_bound > 0:
+        told = "; ".join(unknown)
+        return f"The challenger is better, but a guardrail is not shown to hold: {told}. {change}, on {counts}.{longer}"
+    shown = f"these rows show a gain of {_figure(primary, primary.minimum_detectable_effect)} in 80 of 100 gates"
+    return (
+        f"The holdout cannot tell: {change}, a gain between {low} and {high}, each bound with {sure} confidence, on {counts}; "
+        f"{shown}.{longer}"
+    )
+
+
+def _figure(difference: Difference, value: float) -> str:
+    return f"{value:,.0f}" if difference.name == EXPECTED_COST.name else f"{value:.4f}"
+
+
+def _signed(difference: Difference, value: float) -> str:
+    return f"{value:+,.0f}" if difference.name == EXPECTED_COST.name else f"{value:+.4f}"
+
+
+def _difference(record: Mapping[str, Any]) -> Difference:
+    pairs = {name: tuple(record[name]) for name in ("champion_interval", "challenger_interval", "interval")}
+    return Difference(**{**record, **pairs})
+
+
+def _slice(record: Mapping[str, Any]) -> SliceCheck:
+    interval = record["interval"]
+    return SliceCheck(**{**record, "interval": interval and tuple(interval), "status": SliceStatus(record["status"])})
+
+
+def _group(record: Mapping[str, Any]) -> GroupRates:
+    rates = {name: Rate(**record[name]) for name in ("selection_rate", "false_positive_rate", "recall")}
+    return GroupRates(**{**record, **rates})
+
+
+def _instants(kind: type[Contender] | type[Holdout], record: Mapping[str, Any]) -> dict[str, Any]:
+    instants = {field.name for field in fields(kind) if field.type == "datetime"}
+    return {key: datetime.fromisoformat(value) if key in instants else value for key, value in record.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,136 @@
+"""The golden set: reserved events with features and labels, frozen under a version that never changes, judged every time.
+
+A holdout moves on with the world, and so do models that are poisoned slowly; the golden set does not move. A new version is
+frozen by a person, with a reason; the versions before it stay.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.tables import Lake, instant
+from ml.store.feast import retrieve
+from ml.training.dataset import label_order
+from ml.training.reserve import is_reserved
+from ml.training.split import split
+
+
+class GoldenSetBroken(RuntimeError):
+    """A frozen file is not what its name says."""
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """A version of the golden set: its number and content hash, when and by whom it was frozen, and why."""
+
+    version: int
+    sha256: str
+    as_of: str
+    actor: str
+    reason: str
+    rows: int
+    positives: int
+
+
+def newest(config: Config) -> GoldenSet | None:
+    """The version that judges, None if none was frozen yet."""
+    records = sorted(_folder(config).glob("[0-9]*.json"))
+    return GoldenSet(**json.loads(records[-1].read_text())) if records else None
+
+
+def read(config: Config, golden: GoldenSet) -> pd.DataFrame:
+    """Rows of a version: events with their features, `label`, and the keys of their entities.
+
+    Raises:
+        GoldenSetBroken: the file's content is not what was frozen.
+    """
+    path = _path(config, golden.version, golden.sha256)
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "nothing"
+    if found != golden.sha256:
+        raise GoldenSetBroken(
+            f"{path}: content has SHA-256 {found}, version {golden.version} was frozen with {golden.sha256}; restore the file, "
+            "or freeze a new version: `python -m ml golden freeze`"
+        )
+    rows: pd.DataFrame = pq.read_table(path).to_pandas()
+    return rows
+
+
+def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> GoldenSet:
+    """Freeze all reserved events that have matured, back to the start of the training window, as the next version.
+
+    The same rows again are the version that is there.
+
+    Raises:
+        ValueError: the deployment reserves no events, or none of them has matured.
+    """
+    if config.gate.golden is None:
+        raise ValueError(f"{config.name} reserves no events: give gate.golden a share and a drop, then train")
+    windows = split(config, as_of)
+    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    with Lake(config.lake).connect(tables, as_of) as connection:
+        events = connection.execute(
+            f"""
+            WITH chosen AS (
+                SELECT {", ".join(columns)} FROM events WHERE {is_reserved(config)}
+                AND event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.holdout_end)}
+            ),
+            answer AS (
+                SELECT event_id, first(label ORDER BY {label_order(config)}) AS label
+                FROM chosen JOIN labels USING (event_id) GROUP BY event_id
+            )
+            SELECT chosen.*, coalesce(label, 0)::TINYINT AS label
+            FROM chosen LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
+            """
+        ).df()
+    if events.empty:
+        raise ValueError(f"no reserved event of {config.name} has matured as of {as_of.isoformat()}; wait, or raise the share")
+    events["event_time"] = events["event_time"].astype("datetime64[us, UTC]")
+    return _write(config, as_of, pd.concat([events, retrieve(config, events)], axis=1), actor, reason)
+
+
+def _write(config: Config, as_of: dt.datetime, rows: pd.DataFrame, actor: str, reason: str) -> GoldenSet:
+    folder = _folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".partial-{os.getpid()}"
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, partial, compression="zstd")
+    sha256 = hashlib.sha256(partial.read_bytes()).hexdigest()
+    before = newest(config)
+    if before is not None and before.sha256 == sha256:
+        partial.unlink()
+        return before
+    version = before.version + 1 if before else 1
+    golden = GoldenSet(version, sha256, as_of.isoformat(), actor, reason, len(rows), int(rows["label"].sum()))
+    partial.replace(_path(config, version, sha256))
+    told = folder / f".partial-{os.getpid()}.json"
+    told.write_text(json.dumps(asdict(golden), indent=1))
+    try:
+        os.link(told, folder / f"{version:04d}.json")
+    except FileExistsError:
+        raise ValueError(f"somebody else froze version {version} at the same time; look at it, then freeze again") from None
+    finally:
+        told.unlink()
+    return golden
+
+
+def _folder(config: Config) -> Path:
+    return config.home / "golden"
+
+
+def _path(config: Config, version: int, sha256: str) -> Path:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise GoldenSetBroken(f"the record of version {version} names no SHA-256 but {sha256!r}")
+    return _folder(config) / f"{version:04d}-{sha256[:16]}.parquet"

@@ -1,0 +1,40 @@
+"""Baselines rank what is to be ranked, and are the same again with the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.evaluation.metrics import roc_auc
+from ml.training import dataset
+from ml.training.baseline import baselines
+from ml.training.model import Inputs, learn_inputs
+from ml.training.split import split
+from tests.training import rows
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, pd.DataFrame, pd.DataFrame]:
+    """Inputs, training and validation rows of a made-up training set with some values missing."""
+    config = rows.deployment(tmp_path_factory.mktemp("baseline"))
+    told = rows.made(config, split(config, rows.AS_OF))
+    told.loc[told.index % 7 == 0, list(learn_inputs(config, told).fill)[-1]] = np.nan
+    train, validation = (told[told["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+    return learn_inputs(config, train), train, validation
+
+
+def test_each_baseline_ranks_far_better_than_chance(made: tuple[Inputs, pd.DataFrame, pd.DataFrame]) -> None:
+    inputs, train, validation = made
+    found = baselines(inputs, train, validation, 0)
+    assert [baseline.name for baseline in found] == ["logistic regression", "random forest"]
+    for baseline in found:
+        assert baseline.scores.shape == (len(validation),)
+        assert roc_auc(validation["label"].to_numpy(), baseline.scores) > 0.7, baseline.name
+
+
+def test_the_seed_alone_decides_what_a_baseline_learns(made: tuple[Inputs, pd.DataFrame, pd.DataFrame]) -> None:
+    inputs, train, validation = made
+    first, again, other = (baselines(inputs, train, validation, seed)[1] for seed in (0, 0, 1))
+    assert first.digest == again.digest != other.digest
+    assert np.array_equal(first.scores, again.scores)
