@@ -42,8 +42,8 @@ def train(config: Config, asked: argparse.Namespace) -> None:
     say(decided["note"])
     # An explanation that fails is told, and changes nothing of what was decided.
     steps.run("explain", config, asked.as_of, {"model": fitted["model"]})
-    say(f"card: {steps.run('write_card', config, asked.as_of, {'version': version})['html']}")
     say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made['training_set']})['page']}")
+    say(f"card: {steps.run('write_card', config, asked.as_of, {'version': version})['html']}")
 
 
 def _tune(config: Config, as_of: dt.datetime, training_set: str) -> dict[str, str]:

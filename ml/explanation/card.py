@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config
-from ml.explanation import attributions, render, sections
+from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.registry.ledger import Decision, Ledger, Promotion
 from ml.training import dataset
@@ -33,6 +33,7 @@ class Evidence:
         moves: every move of the champion from or to it, oldest first.
         champion: the version that was champion.
         attributions: what moves its scores, None if the step `explain` has not told.
+        exploration: the page on its training set, None if the step `explore` has not written it.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Evidence:
     moves: tuple[Promotion, ...]
     champion: str | None
     attributions: Attributions | None
+    exploration: Path | None
 
     @property
     def verdict(self) -> Mapping[str, Any]:
@@ -72,7 +74,7 @@ def folder_of(config: Config) -> Path:
 
 
 def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
-    """Write a version's card as HTML, Markdown and JSON, and log it to the version's MLflow run.
+    """Write a version's card as HTML, Markdown and JSON, and log it and the page on its training set to its MLflow run.
 
     What is not in the record is said to be missing; nothing on the card comes from anywhere else.
 
@@ -93,7 +95,9 @@ def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
     }
     files = [_write(folder / f"{version}.{kind}", text) for kind, text in written.items()]
     fitted = evidence.fitted
-    _log(config, fitted.mlflow_run, [*files, *pictures.values()])
+    _log(config, fitted.mlflow_run, [*files, *pictures.values()], ARTIFACTS)
+    if evidence.exploration is not None:
+        _log(config, fitted.mlflow_run, [evidence.exploration], exploration.ARTIFACTS)
     return Card(version, str(files[0]), str(files[1]), sections.missing(document), fitted.mlflow_run, fitted.mlflow_experiment)
 
 
@@ -110,7 +114,7 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     decision = judged[-1] if judged else None
     against = None if decision is None else decision.champion_version
     explained = attributions.folder_of(config, attributions.address(fitted.model, against))
-    tuning = folder / TUNING
+    tuning, page = folder / TUNING, exploration.path_of(config, frozen.training_set)
     return Evidence(
         model=config.name,
         version=version,
@@ -124,6 +128,7 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
         moves=tuple(move for move in known if version in (move.from_version, move.to_version)),
         champion=known[-1].to_version if known else None,
         attributions=attributions.record_of(explained) if explained.is_dir() else None,
+        exploration=page if page.is_file() else None,
     )
 
 
@@ -163,12 +168,12 @@ def _plain(evidence: Evidence) -> dict[str, Any]:
     return told
 
 
-def _log(config: Config, run: str, files: list[Path]) -> None:
+def _log(config: Config, run: str, files: list[Path], folder: str) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=config.tracking)
     for file in files:
-        client.log_artifact(run, str(file), ARTIFACTS)
+        client.log_artifact(run, str(file), folder)
 
 
 def _write(path: Path, text: str) -> Path:

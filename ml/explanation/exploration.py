@@ -46,6 +46,7 @@ from ml.explanation.summary import (
 from ml.store.feast import feature_names
 from ml.training import dataset
 
+ARTIFACTS = "exploration"
 SHIFTS = 15
 CORRELATED = 5_000
 LEVELS = 20
@@ -288,7 +289,7 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
         Column("by label"),
         Column("missing", True),
         *(Column(name, True) for name in ("1 %", "25 %", "median", "75 %", "99 %")),
-        Column("median of negatives", True),
+        Column("mean of negatives", True),
         Column("of positives", True),
     )
     rows: list[tuple[Cell, ...]] = []
@@ -301,7 +302,7 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
                 svg.histogram(number.negatives, number.positives, told, width=150, height=34),
                 share(number.missing, 1),
                 *quantiles,
-                *(brief(median) for median in number.medians),
+                *(brief(mean) for mean in number.means),
             )
         )
     return (

@@ -373,8 +373,13 @@ def _data(evidence: Evidence) -> Iterator[Block]:
             *((f"features {view}", _published(published)) for view, published in frozen.features.items()),
             ("training set, SHA-256", frozen.training_set),
             ("configuration, SHA-256", frozen.config),
+            *([("page on the training set", evidence.exploration.name)] if evidence.exploration else []),
         )
     )
+    if evidence.exploration is None:
+        yield Missing(
+            f"There is no page on the training set; `python -m ml explore --training-set {frozen.training_set}` writes it."
+        )
 
 
 def _published(published: Sequence[Mapping[str, str]]) -> str:

@@ -23,7 +23,7 @@ class NumberSummary:
     Attributes:
         missing: share of rows without a value.
         quantiles: at `QUANTILES`, of all rows with a value.
-        medians: of rows with label 0 and with label 1; None where there is none.
+        means: of rows with label 0 and with label 1; None where there is none.
         negatives, positives: rows a bin, between the 0.5 and 99.5 percentiles; what lies beyond is in the outermost bins.
         is_log: whether the bins are of equal width on a logarithmic scale.
     """
@@ -31,7 +31,7 @@ class NumberSummary:
     name: str
     missing: float
     quantiles: tuple[float, ...]
-    medians: tuple[float | None, float | None]
+    means: tuple[float | None, float | None]
     negatives: tuple[int, ...]
     positives: tuple[int, ...]
     is_log: bool
@@ -86,7 +86,7 @@ def summarize_numbers(values: np.ndarray, labels: np.ndarray, name: str) -> Numb
         return NumberSummary(name, 1.0, (), (None, None), (), (), False)
     ordered = np.sort(found)
     low, high = _at(ordered, 0.005), _at(ordered, 0.995)
-    is_log = low >= 0 and high > SKEWED * max(_at(ordered, 0.5), 1e-12) and high > 0
+    is_log = low >= 0 and high > SKEWED * _at(ordered, 0.5) > 0
     scaled = np.clip(found, low, high)
     ends = np.array([low, high if high > low else low + 1])
     if is_log:
@@ -96,7 +96,7 @@ def summarize_numbers(values: np.ndarray, labels: np.ndarray, name: str) -> Numb
         name=name,
         missing=float(1 - there.mean()),
         quantiles=tuple(_at(ordered, q) for q in QUANTILES),
-        medians=(_median(found[~positive]), _median(found[positive])),
+        means=(_mean(found[~positive]), _mean(found[positive])),
         negatives=tuple(map(int, np.bincount(placed[~positive], minlength=BINS))),
         positives=tuple(map(int, np.bincount(placed[positive], minlength=BINS))),
         is_log=bool(is_log),
@@ -192,5 +192,5 @@ def _at(ordered: np.ndarray, quantile: float) -> float:
     return float(ordered[min(int(quantile * len(ordered)), len(ordered) - 1)])
 
 
-def _median(values: np.ndarray) -> float | None:
-    return float(np.median(values)) if len(values) else None
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None

@@ -116,6 +116,7 @@ def evidence(config: Config, told: dict[str, Any] | None = None, **other: Any) -
         "moves": (move,),
         "champion": "2",
         "attributions": FOUND,
+        "exploration": Path("explorations/5.html"),
     }
     return Evidence(**values | other)
 
@@ -247,7 +248,9 @@ def _described(config: Config) -> Config:
 
 def test_what_nobody_wrote_or_judged_is_said_to_be_missing(config: Config) -> None:
     bare = config.model_copy(update={"card": Card()})
-    document = sections.document(evidence(bare, decision=None, moves=(), tuning=None, attributions=None, tags={}), {})
+    document = sections.document(
+        evidence(bare, decision=None, moves=(), tuning=None, attributions=None, exploration=None, tags={}), {}
+    )
     assert sections.missing(document) == (
         "Purpose",
         "Verdict",
@@ -255,6 +258,7 @@ def test_what_nobody_wrote_or_judged_is_said_to_be_missing(config: Config) -> No
         "Slices",
         "Fairness",
         "Attributions",
+        "Data",
         "Settings",
         "Limits",
         "Risks",

@@ -38,6 +38,8 @@ def artifacts(config: Config, version: str, folder: str) -> set[str]:
 @pytest.mark.parametrize("version", ["1", "4"])
 def test_every_version_has_its_card_and_attributions_in_mlflow(config: Config, version: str) -> None:
     assert {f"{version}.html", f"{version}.md", f"{version}.json"} <= artifacts(config, version, "card")
+    training_set = fit.record_of(fit.registry(config).fetch(version)).training_set
+    assert artifacts(config, version, "exploration") == {f"{training_set}.html"}
     assert artifacts(config, version, "explanation") == {attributions.RECORD, attributions.SUMMARY, attributions.SLICES}
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ def page(text: str) -> Document:
         Facts(((text, text),)),
         Table((Column(text), Column("drawn"), Column(text, True)), ((text, drawing, text),)),
         Picture(days, text),
-        Picture(svg.heat_map([text, text], svg.np.eye(2), text), text),
+        Picture(svg.heat_map([text, text], np.eye(2), text), text),
     )
     return Document(text, text, text, text, ((text, text),), (Section(text, blocks),))
 
