@@ -185,9 +185,10 @@ def main() -> None:
         if asked.tune:
             tune(config, rows, asked.tune)
             return
-        folds = [fold(config, rows, start, one_week) for start in starts]
-    for start, told in zip(starts, folds, strict=True):
-        print(f"{start:%Y-%m-%d}: {told}")
+        folds = []
+        for start in starts:
+            folds.append(fold(config, rows, start, one_week))
+            print(f"{start:%Y-%m-%d}: {folds[-1]}", flush=True)
     seconds = round(time.perf_counter() - begun, 1)
     print(json.dumps({"protocol": asked.protocol, **mean_of(folds), "seconds": seconds}))
 

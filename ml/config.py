@@ -365,17 +365,25 @@ class Ancestor(Section):
     drop: AveragePrecision
 
 
+class Aged(Section):
+    """Alpha against a champion that has not been replaced for so many days: the world has moved on, it likely lags behind."""
+
+    after: Days
+    alpha: Probability
+
+
 class Gate(Section):
     """The champion/challenger decision; there is no key that turns it off.
 
-    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift. So many days
-    of the holdout as `fresh` says must be new to every decision.
+    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift, and `aged` one
+    for an old champion. So many days of the holdout as `fresh` says must be new to every decision.
     """
 
     cluster: Identifier
     metric: Literal["average precision", "expected cost"] = "average precision"
     alpha: Probability
     relaxed: dict[str, Probability] = {}
+    aged: Aged | None = None
     worthwhile_gain: Threshold
     fresh: Days
     guardrails: Guardrails
@@ -391,7 +399,8 @@ class Gate(Section):
         unknown = set(self.relaxed) - {"performance", "drift"}
         if unknown:
             raise ValueError(f"relaxed names {sorted(unknown)}, only a confirmed 'performance' or 'drift' may relax alpha")
-        for name, alpha in {"alpha": self.alpha, **self.relaxed}.items():
+        aged = {"aged": self.aged.alpha} if self.aged else {}
+        for name, alpha in {"alpha": self.alpha, **self.relaxed, **aged}.items():
             if alpha.value > 0.2:
                 raise ValueError(f"{name} is {alpha.value:g}, more than 0.2 would promote worse models by chance")
         unit = "average precision" if self.metric == "average precision" else "money per day"
@@ -403,9 +412,31 @@ class Gate(Section):
             raise ValueError(f"fresh is {self.fresh.value:g} days, expected whole days, at least 1")
         return self
 
-    def alpha_of(self, trigger: str) -> float:
-        """Probability of promoting an equal challenger in a run that this trigger started."""
-        return self.relaxed.get(trigger, self.alpha).value
+    def alpha_of(self, trigger: str, champion_age: dt.timedelta) -> float:
+        """Probability of promoting an equal challenger: by what started the run, and by how long the champion has been one."""
+        told = [self.relaxed.get(trigger, self.alpha).value]
+        if self.aged and champion_age >= dt.timedelta(days=self.aged.after.value):
+            told.append(self.aged.alpha.value)
+        return max(told)
+
+
+class Risk(Section):
+    """Something that can go wrong with the model in use, and what is done about it."""
+
+    risk: str = Field(min_length=8)
+    probability: Literal["low", "medium", "high"]
+    impact: Literal["low", "medium", "high"]
+    mitigation: str = Field(min_length=8)
+
+
+class Card(Section):
+    """What only people know of a model; its card says of each part that is left out that it is missing."""
+
+    purpose: str | None = None
+    limits: list[str] = []
+    owner: str | None = None
+    contact: str | None = None
+    risks: list[Risk] = []
 
 
 class Schedule(Section):
@@ -458,6 +489,7 @@ class Config(Section):
     training: Training
     gate: Gate
     schedule: Schedule
+    card: Card = Card()
     feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
     lake_folder: Path | None = None
     ledger_uri: str | None = None
@@ -575,7 +607,7 @@ class Config(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes what a step computes; where things are stored does not."""
-        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "feed"}
+        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,21 @@ def test_a_gate_that_would_promote_by_chance_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_a_confirmed_trigger_relaxes_the_gate() -> None:
-    gate = load("config/demo.yaml").gate
-    assert {trigger: gate.alpha_of(trigger) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")} == {
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert {
+        trigger: gate.alpha_of(trigger, 20 * day) for trigger in ("schedule", "new_data", "on_demand", "performance", "drift")
+    } == {
         "schedule": 0.05,
         "new_data": 0.05,
         "on_demand": 0.05,
         "performance": 0.2,
         "drift": 0.2,
     }
+
+
+def test_a_champion_that_nobody_replaced_for_long_meets_a_relaxed_gate() -> None:
+    gate, day = load("config/demo.yaml").gate, dt.timedelta(days=1)
+    assert [gate.alpha_of("schedule", age * day) for age in (0, 20, 21, 365)] == [0.05, 0.05, 0.2, 0.2]
 
 
 @pytest.mark.parametrize(
@@ -193,3 +201,22 @@ def test_where_things_are_stored_does_not_change_what_is_computed(tmp_path: Path
     changed = tmp_path / "c"
     changed.mkdir()
     assert load(deployments.write(changed, told)).fingerprint != load(deployments.write(here, deployments.raw())).fingerprint
+
+
+def test_a_card_is_optional_and_changes_nothing_that_is_computed(tmp_path: Path) -> None:
+    told = deployments.raw()
+    with_card = load(deployments.write(tmp_path, told))
+    del told["card"]
+    (tmp_path / "bare").mkdir()
+    bare = load(deployments.write(tmp_path / "bare", told))
+    assert with_card.card.owner
+    assert (bare.card.purpose, bare.card.owner, bare.card.limits, bare.card.risks) == (None, None, [], [])
+    assert bare.fingerprint == with_card.fingerprint
+
+
+def test_a_risk_has_a_level_of_three_and_a_mitigation(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["card"]["risks"] = [{"risk": "a new pattern", "probability": "likely", "impact": "high"}]
+    refusal = _refusal(tmp_path, told)
+    assert "card.risks.0.probability: Input should be 'low', 'medium' or 'high'" in refusal
+    assert "card.risks.0.mitigation: Field required" in refusal

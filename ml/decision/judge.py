@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ml.evaluation.metrics import average_precision, card_precision, roc_auc
 from ml.evaluation.reuse import freshness
 from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.evaluation.verdict import Verdict
+from ml.explanation.attributions import attribution_drift
 from ml.registry.ledger import HoldoutUse, Ledger, champions_of
 from ml.registry.schema import Trigger
 from ml.registry.versions import folder_hash
@@ -33,6 +34,7 @@ from ml.training.baseline import logistic_regression
 from ml.training.model import Model, threshold_for
 
 VERDICT = "verdict.json"
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
 BASELINE = "logistic regression"
 
 
@@ -56,10 +58,12 @@ class Judgement:
 class _Champion:
     """Whom the challenger meets: the champion, or a logistic regression where there is none.
 
-    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none.
+    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
+    is None for the logistic regression.
     """
 
     contender: Contender
+    model: Model | None
     scores: np.ndarray
     golden_scores: np.ndarray | str
 
@@ -75,13 +79,13 @@ def describe(config: Config, judgement: str) -> Judgement:
 
 
 def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
-    """The verdict of a judgement, with the hashes of the two models that it compared.
+    """The verdict of a judgement, with the hashes of the two models that it compared, and how their attributions differ.
 
     Raises:
         GateError: the record was edited: its outcome is not what its figures say.
     """
     told: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
-    Verdict.from_dict({name: value for name, value in told.items() if name not in ("challenger_hash", "champion_hash")})
+    Verdict.from_dict({name: value for name, value in told.items() if name not in BESIDE})
     return told
 
 
@@ -90,7 +94,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
     Args:
         model: address of the model.
-        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance.
+        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance, and for
+            a champion that is old.
         run_id: the run, for the record of which days of the holdout were used.
 
     Raises:
@@ -98,11 +103,13 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
     ledger = Ledger(config.ledger)
-    champions = champions_of(ledger.history(config.name))
+    history = ledger.history(config.name)
+    champions = champions_of(history)
     champion_version = champions[-1] if champions else None
+    alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
-    asked = [model, champions, config.gate.model_dump(), config.gate.alpha_of(trigger), reserved and reserved.sha256]
+    asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     folder = folder_of(config, key)
     if folder.exists():
@@ -122,9 +129,9 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         digest=fitted.training_set,
     )
     scores = scored.score(holdout)
-    alpha = config.gate.alpha_of(trigger)
+    drift = attribution_drift(champion.model, scored, holdout) if champion.model else None
     meetings: list[Meeting] = []
-    notes: list[str] = []
+    notes = [drift.told] if drift else []
     if reserved:
         meetings.append(_golden_meeting(config, reserved, frozen_rows, champion, scored))
     if config.gate.ancestor:
@@ -142,7 +149,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
             event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
             missed=_missed(config, holdout),
         ),
-        rules=rules_of(config, trigger),
+        rules=rules_of(config, alpha),
         replicates=config.gate.replicates,
         seed=config.gate.seed,
         trigger=trigger,
@@ -156,6 +163,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     told = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
         "champion_hash": None if champion_version is None else champion.contender.model_hash,
+        "attribution_drift": drift and asdict(drift),
     }
     record = {
         "judgement": key,
@@ -179,8 +187,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     return describe(config, key)
 
 
-def rules_of(config: Config, trigger: str) -> Rules:
-    """What the deployment file declares for a run that this trigger started."""
+def rules_of(config: Config, alpha: float) -> Rules:
+    """What the deployment file declares, at the alpha of a run."""
     told, rails = config.gate, config.gate.guardrails
     margins = {
         ROC_AUC.name: rails.roc_auc,
@@ -193,7 +201,7 @@ def rules_of(config: Config, trigger: str) -> Rules:
     gap = told.fairness and told.fairness.gap
     return Rules(
         metric=told.metric,
-        alpha=told.alpha_of(trigger),
+        alpha=alpha,
         worthwhile_gain=told.worthwhile_gain.value,
         margins={name: margin.value for name, margin in margins.items() if margin},
         limits={LATENCY: rails.latency.value, SIZE: rails.size.value},
@@ -216,17 +224,18 @@ def _champion(
         base = logistic_regression(challenger.inputs, train, both, config.gate.seed)
         on_holdout, on_frozen, others = np.split(base.scores, [len(holdout), len(holdout) + len(frozen)])
         threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
-        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), on_holdout, on_frozen)
+        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
     registry = fit.registry(config)
     folder = registry.fetch(version)
     contender = _contender(f"champion {version}", registry.model_hash(version), fit.record_of(folder))
-    scores, frozen_scores = _scores(Model(folder), holdout), _scores(Model(folder), frozen)
+    scorer = Model(folder)
+    scores, frozen_scores = _scores(scorer, holdout), _scores(scorer, frozen)
     if isinstance(scores, str):
         raise GateError(
             f"{contender.name} cannot score the holdout: {scores}. A champion is judged with its own features: keep their "
             "windows in the deployment file until a successor is promoted"
         )
-    return _Champion(contender, scores, frozen_scores)
+    return _Champion(contender, scorer, scores, frozen_scores)
 
 
 def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:

@@ -36,8 +36,8 @@ class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said.
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
-    validation window's positives, before and after. `settings` names the search that decided for the model's settings; it is
-    empty where they are the deployment file's.
+    validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
+    the search that decided for the model's settings; it is empty where they are the deployment file's.
     """
 
     model: str
@@ -49,13 +49,13 @@ class Fit:
     trees: int
     validation_average_precision: float
     validation_roc_auc: float
-    calibration_slope: float
-    calibration_intercept: float
-    calibration_error_before: float
-    calibration_error: float
     threshold: float
     importance: dict[str, float]
     code: dict[str, str]
+    calibration_slope: float = 1.0
+    calibration_intercept: float = 0.0
+    calibration_error_before: float | None = None
+    calibration_error: float | None = None
     settings: str = ""
 
     @property
