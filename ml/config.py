@@ -74,6 +74,7 @@ Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
+Sample = Annotated[Threshold, _in("share", 0.001, 1)]
 Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]
@@ -229,7 +230,7 @@ class Tuning(Section):
     trials: Trials
     folds: Folds
     evaluation: Days
-    negatives: Share
+    negatives: Sample
     space: Annotated[dict[str, Searched], Field(min_length=1)]
 
     def wrong_for(self, model: Model) -> list[str]:
