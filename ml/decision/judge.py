@@ -16,7 +16,6 @@ import pandas as pd
 
 from ml.config import Config
 from ml.decision.admit import spent
-from ml.decision.cuts import attributes_of, slices_of
 from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows, Rules
@@ -30,7 +29,8 @@ from ml.registry.ledger import HoldoutUse, Ledger, champions_of
 from ml.registry.schema import Trigger
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
-from ml.training.baseline import logistic_regression
+from ml.training.baseline import Baseline, baselines
+from ml.training.cuts import attributes_of, slices_of
 from ml.training.model import Model, threshold_for
 
 VERDICT = "verdict.json"
@@ -121,7 +121,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
     frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
-    champion = _champion(config, champion_version, fitted, scored, rows, frozen_rows)
+    simple = _baselines(config, scored, rows, frozen_rows)
+    champion = _champion(config, champion_version, fitted, simple[BASELINE], holdout, frozen_rows)
     window = Holdout(
         start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
         end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
@@ -171,7 +172,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         "champion_version": champion_version,
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
-        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores}),
+        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores})
+        | _metrics(config, holdout, {name.replace(" ", "_"): base.scores[: len(holdout)] for name, base in simple.items()}),
     }
     half = folder.with_name(f"{key}.partial")
     shutil.rmtree(half, ignore_errors=True)
@@ -214,14 +216,17 @@ def rules_of(config: Config, alpha: float) -> Rules:
     )
 
 
+def _baselines(config: Config, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame) -> dict[str, Baseline]:
+    """What simple models of the challenger's inputs score on the holdout, the golden set and the validation rows, by name."""
+    train, validation, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION, dataset.HOLDOUT))
+    scored = pd.concat([holdout, frozen, validation])
+    return {base.name: base for base in baselines(challenger.inputs, train, scored, config.gate.seed)}
+
+
 def _champion(
-    config: Config, version: str | None, fitted: fit.Fit, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame
+    config: Config, version: str | None, fitted: fit.Fit, base: Baseline, holdout: pd.DataFrame, frozen: pd.DataFrame
 ) -> _Champion:
-    holdout = rows[rows["split"] == dataset.HOLDOUT]
     if version is None:
-        train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-        both = pd.concat([holdout, frozen, validation])
-        base = logistic_regression(challenger.inputs, train, both, config.gate.seed)
         on_holdout, on_frozen, others = np.split(base.scores, [len(holdout), len(holdout) + len(frozen)])
         threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
         return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)

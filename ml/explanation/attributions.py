@@ -23,13 +23,13 @@ from ml.explanation.document import share
 from ml.registry.ledger import Ledger
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
+from ml.training.cuts import slices_of
 from ml.training.model import Model
 
 RECORD, SUMMARY, SLICES = "attributions.json", "attributions.png", "slices.png"
 ARTIFACTS = "explanation"
 POSITIVES, NEGATIVES = 500, 1500
 SMALLEST_SLICE = 30
-LEVELS = 12
 TOLERANCE = 1e-6
 
 
@@ -192,7 +192,8 @@ class Attributed:
 def _explain(config: Config, model: Model, champion: Model | None, drawn: Sample, folder: Path, what: Attributed) -> None:
     found = contributions(model, drawn.rows)
     features = summarize(found, drawn.weights)
-    slices = by_slice(found, drawn.weights, category_slices(config, drawn))
+    parts = {f"{part.slice}: {part.group}": part.mask for part in slices_of(config, drawn.rows)}
+    slices = by_slice(found, drawn.weights, parts)
     labels = drawn.rows["label"].to_numpy()
     record = Attributions(
         **asdict(what),
@@ -298,17 +299,6 @@ def by_slice(found: Contributions, weights: np.ndarray, slices: Mapping[str, np.
         shares = {feature.feature: feature.share for feature in summarize(within, weights[mask])}
         told.append(SliceAttribution(name, int(mask.sum()), float(weights[mask].sum()), shares))
     return tuple(told)
-
-
-def category_slices(config: Config, drawn: Sample) -> dict[str, np.ndarray]:
-    """A slice for each of the commonest levels of each category column."""
-    slices = {}
-    for column in config.categories:
-        values = drawn.rows[column].fillna("").astype(str)
-        weight = pd.Series(drawn.weights).groupby(values.to_numpy()).sum()
-        for level in weight.sort_values(ascending=False, kind="stable").index[:LEVELS]:
-            slices[f"{column} = {level or '(empty)'}"] = (values == level).to_numpy()
-    return slices
 
 
 def attribution_drift(champion: Model, challenger: Model, rows: pd.DataFrame) -> AttributionDrift:
