@@ -16,9 +16,8 @@ from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.registry.ledger import Decision, Ledger, Promotion
 from ml.training import dataset
-from ml.training.fit import Fit, origin_of, record_of, registry
+from ml.training.fit import TUNING, Fit, origin_of, record_of, registry
 
-TUNING = "tuning.json"
 ARTIFACTS = "card"
 
 

@@ -111,7 +111,7 @@ def evidence(config: Config, told: dict[str, Any] | None = None, **other: Any) -
         "training_set": TRAINING_SET,
         "fitted": FITTED,
         "tags": {"environment": "Python 3.11"},
-        "tuning": {"sampler": "TPE", "trials": [{"a": 1}, {"a": 2}], "best": {"depth": 6}},
+        "tuning": {"note": "the search won", "sampler": "TPE", "trials": [{"a": 1}, {"a": 2}], "best": {"depth": 6}},
         "decision": decision,
         "moves": (move,),
         "champion": "2",
