@@ -394,7 +394,7 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     yield Facts(tuple((name, _scalar(value)) for name, value in evidence.deployment.training.model.model_dump().items()))
     yield Text(f"These settings came from the {fitted.settings_from}.")
     if evidence.tuning is None:
-        yield Missing(f"The version has no {TUNING}: no search says why these settings and no others.")
+        yield Missing(f"There is no {TUNING} with the model: no search says why these settings and no others.")
     else:
         yield Text(str(evidence.tuning.get("note", "How they were found:")))
         yield Facts(tuple(_flat({name: value for name, value in evidence.tuning.items() if name != "note"})))

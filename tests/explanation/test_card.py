@@ -194,7 +194,10 @@ def test_data_settings_and_environment_are_those_of_the_record(config: Config, r
     assert facts["code commit"] == "f" * 40
     assert facts["environment"] == "Python 3.11"
     for name, value in config.training.model.model_dump().items():
-        assert float(facts[name]) == pytest.approx(value)
+        if isinstance(value, int | float):
+            assert float(facts[name]) == pytest.approx(value)
+        else:
+            assert facts[name] == ("–" if value is None else str(value))
     thresholds = pages.under(tables, "threshold")
     assert thresholds["gate.alpha"] == ["0.05", "probability", config.gate.alpha.reason]
     assert thresholds["labels.delay"][2] == config.labels.delay.reason
