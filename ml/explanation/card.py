@@ -15,10 +15,8 @@ from ml.config import Config
 from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.registry.ledger import Decision, Ledger, Promotion
-from ml.training import dataset
-from ml.training.fit import Fit, origin_of, record_of, registry
+from ml.training import dataset, fit
 
-TUNING = "tuning.json"
 ARTIFACTS = "card"
 
 
@@ -41,7 +39,7 @@ class Evidence:
     as_of: dt.datetime
     deployment: Config
     training_set: dataset.TrainingSet
-    fitted: Fit
+    fitted: fit.Fit
     tags: Mapping[str, str]
     tuning: Mapping[str, Any] | None
     decision: Decision | None
@@ -105,16 +103,17 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     """What the record says of a version; errors as for `write_card`."""
     if not (version.isascii() and version.isdigit()):
         raise ValueError(f"version is {version!r}, expected a number, see `python -m ml history`")
-    versions, ledger = registry(config), Ledger(config.ledger)
+    versions, ledger = fit.registry(config), Ledger(config.ledger)
     folder = versions.fetch(version)
-    frozen, deployment = origin_of(folder)
-    fitted = record_of(folder)
+    frozen, deployment = fit.origin_of(folder)
+    fitted = fit.record_of(folder)
     known = [move for move in ledger.history(config.name) if move.as_of <= as_of]
     judged = [d for d in ledger.decisions(config.name) if d.challenger_version == version and d.as_of <= as_of]
     decision = judged[-1] if judged else None
     against = None if decision is None else decision.champion_version
     explained = attributions.folder_of(config, attributions.address(fitted.model, against))
-    tuning, page = folder / TUNING, exploration.path_of(config, frozen.training_set)
+    tuning = fit.folder_of(config, fitted.model) / fit.TUNING
+    page = exploration.path_of(config, frozen.training_set)
     return Evidence(
         model=config.name,
         version=version,

@@ -29,6 +29,7 @@ from ml.explanation.document import (
     share,
     signed,
 )
+from ml.training.fit import TUNING
 
 if TYPE_CHECKING:
     from ml.explanation.card import Evidence
@@ -391,11 +392,12 @@ def _published(published: Sequence[Mapping[str, str]]) -> str:
 def _settings(evidence: Evidence) -> Iterator[Block]:
     fitted = evidence.fitted
     yield Facts(tuple((name, _scalar(value)) for name, value in evidence.deployment.training.model.model_dump().items()))
+    yield Text(f"These settings came from the {fitted.settings_from}.")
     if evidence.tuning is None:
-        yield Missing("The version has no tuning.json: nothing says how these settings were found.")
+        yield Missing(f"There is no {TUNING} with the model: no search says why these settings and no others.")
     else:
-        yield Text("How they were found:")
-        yield Facts(tuple(_flat(evidence.tuning)))
+        yield Text(str(evidence.tuning.get("note", "How they were found:")))
+        yield Facts(tuple(_flat({name: value for name, value in evidence.tuning.items() if name != "note"})))
     yield Text("What came out on the validation window:")
     yield Facts(
         (
@@ -403,6 +405,9 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
             ("average precision", number(fitted.validation_average_precision)),
             ("ROC AUC", number(fitted.validation_roc_auc)),
             ("decision threshold", number(fitted.threshold, 6)),
+            ("calibration, slope and intercept", f"{number(fitted.calibration_slope)}, {number(fitted.calibration_intercept)}"),
+            ("calibration error before", number(fitted.calibration_error_before)),
+            ("calibration error after", number(fitted.calibration_error)),
         )
     )
     yield Text("Thresholds of the deployment, each with its reason:")

@@ -111,7 +111,7 @@ def evidence(config: Config, told: dict[str, Any] | None = None, **other: Any) -
         "training_set": TRAINING_SET,
         "fitted": FITTED,
         "tags": {"environment": "Python 3.11"},
-        "tuning": {"sampler": "TPE", "trials": [{"a": 1}, {"a": 2}], "best": {"depth": 6}},
+        "tuning": {"note": "the search won", "sampler": "TPE", "trials": [{"a": 1}, {"a": 2}], "best": {"depth": 6}},
         "decision": decision,
         "moves": (move,),
         "champion": "2",
@@ -194,7 +194,10 @@ def test_data_settings_and_environment_are_those_of_the_record(config: Config, r
     assert facts["code commit"] == "f" * 40
     assert facts["environment"] == "Python 3.11"
     for name, value in config.training.model.model_dump().items():
-        assert facts[name] == "–" if value is None else float(facts[name]) == pytest.approx(value)
+        if isinstance(value, int | float):
+            assert float(facts[name]) == pytest.approx(value)
+        else:
+            assert facts[name] == ("–" if value is None else str(value))
     thresholds = pages.under(tables, "threshold")
     assert thresholds["gate.alpha"] == ["0.05", "probability", config.gate.alpha.reason]
     assert thresholds["labels.delay"][2] == config.labels.delay.reason

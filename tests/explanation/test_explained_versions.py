@@ -86,6 +86,19 @@ def test_a_card_as_of_an_earlier_instant_knows_nothing_later(config: Config) -> 
     assert (told.decision, told.moves, told.champion) == (None, (), None)
 
 
+def test_a_card_reads_how_the_settings_were_found(config: Config) -> None:
+    """A search leaves its record beside the fitted model."""
+    instant = card.newest(config, "1")
+    fitted = card.gather(config, instant, "1").fitted
+    record = fit.folder_of(config, fitted.model) / fit.TUNING
+    before = record.read_text() if record.exists() else None
+    record.write_text(json.dumps({"note": "depth 4 beat depth 6"}))
+    try:
+        assert card.gather(config, instant, "1").tuning == {"note": "depth 4 beat depth 6"}
+    finally:
+        record.unlink() if before is None else record.write_text(before)
+
+
 def test_the_command_writes_a_card_again(four_versions: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     page = card.folder_of(config) / "3.html"
     before = page.read_text()
