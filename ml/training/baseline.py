@@ -54,8 +54,8 @@ def logistic_regression(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame,
 def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> Baseline:
     """Fit on all positives of `train` and ten times as many negatives drawn from it, score `rows` (Breiman, Random Forests).
 
-    Each of a hundred trees sees half of them. More negatives cost much time and add little to how a forest ranks; its scores are
-    shares of the trees' votes among such rows and no probabilities.
+    Each of a hundred trees sees half of them. More negatives cost much time and add little to how a forest ranks; its scores
+    are shares of the trees' votes among such rows and no probabilities.
     """
     from sklearn.ensemble import RandomForestClassifier
 
