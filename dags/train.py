@@ -8,15 +8,21 @@ another run has the same data in hand, everything after it is skipped and the no
 | --- | --- | --- |
 | `admit` | records the request and decides whether to train | lake empty or feed silent: skipped, see the note |
 | `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
+| `data.explore` | a page on the training set and what changed since the last one | nothing waits for it: clear this task |
 | `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
 | `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
 | `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
 | `model.fit` | CatBoost, stopped early on the validation window | retried |
 | `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
+| `model.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
 | `decision.register` | a version in MLflow with its evidence | retried |
 | `decision.promote` | moves the champion, if the verdict is PROMOTE | somebody else moved it: run again |
+| `decision.write_card` | the model card, from the record alone, also on the MLflow page | `python -m ml card` writes it again |
+
+What explains a version runs beside its decision and never holds it up: a run in which only that failed is red, and its verdict
+stands.
 
 The group `tuning` is there if the deployment file has the section `training.tuning`.
 
@@ -68,6 +74,7 @@ with DAG(
     )
     with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
         build = StepOperator(step="build_training_set")
+        StepOperator(step="explore", references={"training_set": build.output["training_set"]})
         checked = StepOperator(step="validate_training_set", references={"training_set": build.output["training_set"]})
     settings = {}
     if (asked := config.training.tuning) is not None:
@@ -90,6 +97,7 @@ with DAG(
             execution_timeout=dt.timedelta(hours=4),
         )
         export = StepOperator(step="export", references={"model": fit.output["model"]})
+        explain = StepOperator(step="explain", references={"model": export.output["model"]})
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
         judge = StepOperator(step="judge", references={**who, "model": export.output["model"]})
         register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
@@ -102,4 +110,7 @@ with DAG(
                 "actor": person,
             },
         )
+        card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
     admit >> data
+    # The card shows the attributions, so it waits for them; the promotion does not.
+    explain >> card

@@ -74,6 +74,7 @@ Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
+Sample = Annotated[Threshold, _in("share", 0.001, 1)]
 Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]
@@ -229,7 +230,7 @@ class Tuning(Section):
     trials: Trials
     folds: Folds
     evaluation: Days
-    negatives: Share
+    negatives: Sample
     space: Annotated[dict[str, Searched], Field(min_length=1)]
 
     def wrong_for(self, model: Model) -> list[str]:
@@ -419,6 +420,25 @@ class Gate(Section):
         return max(told)
 
 
+class Risk(Section):
+    """Something that can go wrong with the model in use, and what is done about it."""
+
+    risk: str = Field(min_length=8)
+    probability: Literal["low", "medium", "high"]
+    impact: Literal["low", "medium", "high"]
+    mitigation: str = Field(min_length=8)
+
+
+class Card(Section):
+    """What only people know of a model; its card says of each part that is left out that it is missing."""
+
+    purpose: str | None = None
+    limits: list[str] = []
+    owner: str | None = None
+    contact: str | None = None
+    risks: list[Risk] = []
+
+
 class Schedule(Section):
     """Cron expressions in UTC; null where nothing runs by the clock."""
 
@@ -469,6 +489,7 @@ class Config(Section):
     training: Training
     gate: Gate
     schedule: Schedule
+    card: Card = Card()
     feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
     lake_folder: Path | None = None
     ledger_uri: str | None = None
@@ -586,7 +607,7 @@ class Config(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes what a step computes; where things are stored does not."""
-        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "feed"}
+        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -25,11 +25,14 @@ STEPS = {
     "plan_tuning": "ml.training.tune",
     "search": "ml.training.tune",
     "choose_settings": "ml.training.tune",
+    "explore": "ml.explanation.exploration",
     "fit": "ml.training.fit",
     "export": "ml.training.export",
+    "explain": "ml.explanation.attributions",
     "judge": "ml.decision.judge",
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
+    "write_card": "ml.explanation.card",
     "maintain": "ml.quality.maintain",
 }
 

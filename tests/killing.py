@@ -20,6 +20,7 @@ from typing import Any
 
 OURS = str(Path(__file__).resolve().parent.parent / "ml") + os.sep
 IMPORTED = [
+    "catboost",
     "great_expectations",
     "deltalake",
     "duckdb",
@@ -28,6 +29,9 @@ IMPORTED = [
     "mlflow.artifacts",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
+    "optuna.importance",
+    "optuna.samplers",
+    "optuna.storages.journal",
     "pandas",
     "pyarrow.dataset",
     "sqlalchemy",

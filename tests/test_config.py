@@ -201,3 +201,22 @@ def test_where_things_are_stored_does_not_change_what_is_computed(tmp_path: Path
     changed = tmp_path / "c"
     changed.mkdir()
     assert load(deployments.write(changed, told)).fingerprint != load(deployments.write(here, deployments.raw())).fingerprint
+
+
+def test_a_card_is_optional_and_changes_nothing_that_is_computed(tmp_path: Path) -> None:
+    told = deployments.raw()
+    with_card = load(deployments.write(tmp_path, told))
+    del told["card"]
+    (tmp_path / "bare").mkdir()
+    bare = load(deployments.write(tmp_path / "bare", told))
+    assert with_card.card.owner
+    assert (bare.card.purpose, bare.card.owner, bare.card.limits, bare.card.risks) == (None, None, [], [])
+    assert bare.fingerprint == with_card.fingerprint
+
+
+def test_a_risk_has_a_level_of_three_and_a_mitigation(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["card"]["risks"] = [{"risk": "a new pattern", "probability": "likely", "impact": "high"}]
+    refusal = _refusal(tmp_path, told)
+    assert "card.risks.0.probability: Input should be 'low', 'medium' or 'high'" in refusal
+    assert "card.risks.0.mitigation: Field required" in refusal

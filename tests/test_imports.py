@@ -20,6 +20,7 @@ ROOMS = [
     "feature_repo",
     "ml.store",
     "ml.training",
+    "ml.explanation",
     "ml.lineage",
     "ml.decision",
     "ml.steps",

@@ -1,4 +1,4 @@
-"""Defects that leak the future are planted into a copy of the code, one at a time, and the suite finds each of them."""
+"""Defects that leak the future or blind the gate are planted into a copy of the code, one at a time; the suite finds each."""
 
 from __future__ import annotations
 
@@ -53,6 +53,90 @@ DEFECTS = {
     ),
     "the lake shows what became known later": Defect(
         "ml/lake/tables.py", "WHERE known_at <= {instant(as_of)}", "WHERE true", "tests/test_leakage.py"
+    ),
+    "self-compare: a model may meet itself": Defect(
+        "ml/evaluation/holdout.py",
+        "if champion.model_hash == challenger.model_hash:",
+        "if champion is challenger:",
+        "tests/evaluation/test_gate.py",
+    ),
+    "self-compare: scores that are all the same go unnoticed": Defect(
+        "ml/evaluation/holdout.py",
+        "if np.array_equal(scored[champion.name], scored[challenger.name]):",
+        "if champion.name == challenger.name:",
+        "tests/evaluation/test_gate.py",
+    ),
+    "self-compare: the challenger is scored twice": Defect(
+        "ml/evaluation/gate.py",
+        "statistics(champion, rows.champion)",
+        "statistics(champion, rows.challenger)",
+        "tests/evaluation/test_gate.py",
+    ),
+    "flag overwritten: the gate says PROMOTE whatever it found": Defect(
+        "ml/evaluation/gate.py", "outcome=outcome,", "outcome=Outcome.PROMOTE,", "tests/evaluation/test_gate.py"
+    ),
+    "flag overwritten: a verdict may contradict its figures": Defect(
+        "ml/evaluation/verdict.py", "if self.outcome != expected:", "if not self.outcome:", "tests/evaluation/test_gate.py"
+    ),
+    "flag overwritten: a guardrail that failed is forgotten": Defect(
+        "ml/evaluation/verdict.py",
+        "any(c.status is Status.FAILED for c in checks)",
+        "all(c.status is Status.FAILED for c in checks)",
+        "tests/evaluation/test_verdict.py",
+    ),
+    "flag overwritten: the step promote tells the registry what it wants to hear": Defect(
+        "ml/decision/promote.py",
+        "            verdict=verdict,",
+        '            verdict=verdict | {"outcome": "PROMOTE"},',
+        "tests/decision/test_promote.py",
+    ),
+    "flag overwritten: any outcome moves the champion": Defect(
+        "ml/registry/promotion.py",
+        'if verdict.get("outcome") != "PROMOTE":',
+        'if "outcome" not in verdict:',
+        "tests/registry/test_promotion.py",
+    ),
+    "tie promotes": Defect(
+        "ml/evaluation/verdict.py",
+        "Outcome.PROMOTE if primary.lower_bound > 0 and shown",
+        "Outcome.PROMOTE if primary.lower_bound >= 0 and shown",
+        "tests/evaluation/test_gate.py",
+    ),
+    "leaky split: the gate takes a model that has seen the holdout": Defect(
+        "ml/evaluation/holdout.py",
+        "if holdout.start <= contender.trained_until:",
+        "if holdout.end <= contender.trained_until:",
+        "tests/evaluation/test_gate.py",
+    ),
+    "leaky split: the gate takes labels that became known during the holdout": Defect(
+        "ml/evaluation/holdout.py",
+        "if holdout.start < contender.labels_known_until:",
+        "if holdout.end < contender.labels_known_until:",
+        "tests/evaluation/test_gate.py",
+    ),
+    "leaky split: only the champion is asked what it has seen": Defect(
+        "ml/evaluation/holdout.py",
+        "for contender in (champion, challenger):\n        _refuse_seen",
+        "for contender in (champion,):\n        _refuse_seen",
+        "tests/evaluation/test_gate.py",
+    ),
+    "dry run by default: the step promote moves nothing unless it is told to mean it": Defect(
+        "ml/decision/promote.py",
+        'if judged.outcome == "PROMOTE":',
+        'if judged.outcome == "PROMOTE" and not getattr(config, "dry_run", True):',
+        "tests/decision/test_promote.py",
+    ),
+    "dry run by default: the gate looks without using the holdout": Defect(
+        "ml/evaluation/gate.py",
+        "spend: Callable[[], None],\n",
+        "spend: Callable[[], None] = lambda: None,\n",
+        "tests/evaluation/test_gate.py",
+    ),
+    "dry run by default: the registry's move is not written down": Defect(
+        "ml/registry/promotion.py",
+        "    check(registry.fetch(version))\n",
+        "    check(registry.fetch(version))\n    ledger = Ledger('sqlite://')\n",
+        "tests/registry/test_promotion.py",
     ),
 }
 

@@ -26,7 +26,7 @@ def ingest(config: Config, asked: argparse.Namespace) -> int:
 
 
 def train(config: Config, asked: argparse.Namespace) -> None:
-    """One training from admission to the champion's alias, in this process."""
+    """One training from admission to the champion's alias, and then what explains it, in this process."""
     told = steps.run("admit", config, asked.as_of, {"reason": asked.reason, "force": asked.force})
     if not told["admitted"]:
         say(f"held back: {told['reason']}")
@@ -40,6 +40,10 @@ def train(config: Config, asked: argparse.Namespace) -> None:
     version = steps.run("register", config, asked.as_of, {"judgement": judged["judgement"]})["version"]
     decided = steps.run("promote", config, asked.as_of, {"judgement": judged["judgement"], "version": version})
     say(decided["note"])
+    # An explanation that fails is told, and changes nothing of what was decided.
+    steps.run("explain", config, asked.as_of, {"model": fitted["model"]})
+    say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made['training_set']})['page']}")
+    say(f"card: {steps.run('write_card', config, asked.as_of, {'version': version})['html']}")
 
 
 def _tune(config: Config, as_of: dt.datetime, training_set: str) -> dict[str, str]:

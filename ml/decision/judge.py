@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import pandas as pd
 
 from ml.config import Config
 from ml.decision.admit import spent
-from ml.decision.cuts import attributes_of, slices_of
 from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows, Rules
@@ -25,14 +24,17 @@ from ml.evaluation.metrics import average_precision, card_precision, roc_auc
 from ml.evaluation.reuse import freshness
 from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.evaluation.verdict import Verdict
+from ml.explanation.attributions import attribution_drift
 from ml.registry.ledger import HoldoutUse, Ledger, champions_of
 from ml.registry.schema import Trigger
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
-from ml.training.baseline import logistic_regression
+from ml.training.baseline import Baseline, baselines
+from ml.training.cuts import attributes_of, slices_of
 from ml.training.model import Model, threshold_for
 
 VERDICT = "verdict.json"
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
 BASELINE = "logistic regression"
 
 
@@ -56,10 +58,12 @@ class Judgement:
 class _Champion:
     """Whom the challenger meets: the champion, or a logistic regression where there is none.
 
-    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none.
+    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
+    is None for the logistic regression.
     """
 
     contender: Contender
+    model: Model | None
     scores: np.ndarray
     golden_scores: np.ndarray | str
 
@@ -75,13 +79,13 @@ def describe(config: Config, judgement: str) -> Judgement:
 
 
 def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
-    """The verdict of a judgement, with the hashes of the two models that it compared.
+    """The verdict of a judgement, with the hashes of the two models that it compared, and how their attributions differ.
 
     Raises:
         GateError: the record was edited: its outcome is not what its figures say.
     """
     told: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
-    Verdict.from_dict({name: value for name, value in told.items() if name not in ("challenger_hash", "champion_hash")})
+    Verdict.from_dict({name: value for name, value in told.items() if name not in BESIDE})
     return told
 
 
@@ -117,7 +121,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
     frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
-    champion = _champion(config, champion_version, fitted, scored, rows, frozen_rows)
+    simple = _baselines(config, scored, rows, frozen_rows)
+    champion = _champion(config, champion_version, fitted, simple[BASELINE], holdout, frozen_rows)
     window = Holdout(
         start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
         end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
@@ -125,8 +130,9 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         digest=fitted.training_set,
     )
     scores = scored.score(holdout)
+    drift = attribution_drift(champion.model, scored, holdout) if champion.model else None
     meetings: list[Meeting] = []
-    notes: list[str] = []
+    notes = [drift.told] if drift else []
     if reserved:
         meetings.append(_golden_meeting(config, reserved, frozen_rows, champion, scored))
     if config.gate.ancestor:
@@ -158,6 +164,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     told = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
         "champion_hash": None if champion_version is None else champion.contender.model_hash,
+        "attribution_drift": drift and asdict(drift),
     }
     record = {
         "judgement": key,
@@ -165,7 +172,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         "champion_version": champion_version,
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
-        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores}),
+        "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores})
+        | _metrics(config, holdout, {name.replace(" ", "_"): base.scores[: len(holdout)] for name, base in simple.items()}),
     }
     half = folder.with_name(f"{key}.partial")
     shutil.rmtree(half, ignore_errors=True)
@@ -208,27 +216,31 @@ def rules_of(config: Config, alpha: float) -> Rules:
     )
 
 
+def _baselines(config: Config, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame) -> dict[str, Baseline]:
+    """What simple models of the challenger's inputs score on the holdout, the golden set and the validation rows, by name."""
+    train, validation, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION, dataset.HOLDOUT))
+    scored = pd.concat([holdout, frozen, validation])
+    return {base.name: base for base in baselines(challenger.inputs, train, scored, config.gate.seed)}
+
+
 def _champion(
-    config: Config, version: str | None, fitted: fit.Fit, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame
+    config: Config, version: str | None, fitted: fit.Fit, base: Baseline, holdout: pd.DataFrame, frozen: pd.DataFrame
 ) -> _Champion:
-    holdout = rows[rows["split"] == dataset.HOLDOUT]
     if version is None:
-        train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-        both = pd.concat([holdout, frozen, validation])
-        base = logistic_regression(challenger.inputs, train, both, config.gate.seed)
         on_holdout, on_frozen, others = np.split(base.scores, [len(holdout), len(holdout) + len(frozen)])
         threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
-        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), on_holdout, on_frozen)
+        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
     registry = fit.registry(config)
     folder = registry.fetch(version)
     contender = _contender(f"champion {version}", registry.model_hash(version), fit.record_of(folder))
-    scores, frozen_scores = _scores(Model(folder), holdout), _scores(Model(folder), frozen)
+    scorer = Model(folder)
+    scores, frozen_scores = _scores(scorer, holdout), _scores(scorer, frozen)
     if isinstance(scores, str):
         raise GateError(
             f"{contender.name} cannot score the holdout: {scores}. A champion is judged with its own features: keep their "
             "windows in the deployment file until a successor is promoted"
         )
-    return _Champion(contender, scores, frozen_scores)
+    return _Champion(contender, scorer, scores, frozen_scores)
 
 
 def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:

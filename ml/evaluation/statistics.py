@@ -165,7 +165,7 @@ class CostPerDay:
 
 
 class CalibrationError:
-    """Positives that the scores expect in the wrong place: Σ_bins |observed - expected| / positives.
+    """Positives that the scores expect in the wrong place: Σ_bins |observed - expected| / positives; NaN without a positive.
 
     The bins are those of `ml.evaluation.metrics.reliability_bins` on all rows and stay the same in every replicate.
 
@@ -186,8 +186,9 @@ class CalibrationError:
 
     def figures(self, weights: Weights) -> Floats:
         """See `Statistic`."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (np.abs(self._excess @ weights.astype(np.float64)).sum(axis=0) / (self._positives @ weights))[None, :]
+        positives = self._positives @ weights
+        miscounted = np.abs(self._excess @ weights.astype(np.float64)).sum(axis=0)
+        return np.divide(miscounted, positives, out=np.full_like(miscounted, np.nan), where=positives > 0)[None, :]
 
     def influence(self) -> Floats:
         """See `Statistic`."""

@@ -54,15 +54,15 @@ def logistic_regression(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame,
 def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> Baseline:
     """Fit on all positives of `train` and ten times as many negatives drawn from it, score `rows` (Breiman, Random Forests).
 
-    More negatives cost time and hardly change how a forest ranks; its scores are shares of the trees' votes among such rows and
-    no probabilities.
+    Each of a hundred trees sees half of them. More negatives cost much time and add little to how a forest ranks; its scores
+    are shares of the trees' votes among such rows and no probabilities.
     """
     from sklearn.ensemble import RandomForestClassifier
 
     positive = train["label"].to_numpy() == 1
     share = NEGATIVES_PER_POSITIVE * positive.sum() / max((~positive).sum(), 1)
     drawn = train[positive | (np.random.default_rng(seed).random(len(train)) < share)]
-    forest = RandomForestClassifier(n_estimators=100, min_samples_leaf=5, n_jobs=2, random_state=seed)
+    forest = RandomForestClassifier(n_estimators=100, min_samples_leaf=5, max_samples=0.5, n_jobs=2, random_state=seed)
     forest.fit(inputs.matrix(drawn), drawn["label"])
     digest = hashlib.sha256()
     for tree in forest.estimators_:

@@ -62,7 +62,14 @@ def describe(config: Config, training_set: str) -> TrainingSet:
 
 
 def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
-    """Rows of a frozen training set, in the order of their time.
+    """Rows of a frozen training set, in the order of their time; errors as for `verified`."""
+    path = verified(config, training_set)
+    rows: pd.DataFrame = pq.read_table(path, filters=[("split", "in", list(parts))]).to_pandas()
+    return rows
+
+
+def verified(config: Config, training_set: str) -> Path:
+    """File of a frozen training set.
 
     Raises:
         ValueError: the file's content is not what its name says.
@@ -72,8 +79,7 @@ def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VAL
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != training_set:
         raise ValueError(f"{path}: content has SHA-256 {found}; the frozen training set was changed, build it again")
-    rows: pd.DataFrame = pq.read_table(path, filters=[("split", "in", list(parts))]).to_pandas()
-    return rows
+    return path
 
 
 def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:

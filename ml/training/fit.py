@@ -37,7 +37,7 @@ class Fit:
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
     validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
-    the search that decided for the model's settings; empty where they are the deployment file's.
+    the search that decided for the model's settings; it is empty where they are the deployment file's.
     """
 
     model: str

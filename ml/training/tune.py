@@ -226,9 +226,14 @@ def _value(config: Config, model: Model, fold: Fold) -> float:
     Raises:
         CatBoostError, ValueError: the settings cannot be fitted, or what they gave ranks nothing.
     """
-    # The fold has a share of the negatives, which a positive counts against in the same ratio as where it has all of them.
-    weight = model.positive_weight * _tuning(config).negatives.value
-    trees, inputs = learn(chosen.with_model(config, trials.with_settings(model, {"positive_weight": weight})), fold.fitted)
+    tuning = _tuning(config)
+    # The fold has a share of the negatives, which a positive counts against in the same ratio as where it has all of them; and
+    # the threads of one fit are shared by the workers, who would wait for each other's.
+    here = {
+        "positive_weight": model.positive_weight * tuning.negatives.value,
+        "thread_count": max(1, model.thread_count // tuning.workers),
+    }
+    trees, inputs = learn(chosen.with_model(config, trials.with_settings(model, here)), fold.fitted)
     scores = trees.predict_proba(inputs.matrix(fold.evaluated))[:, 1]
     return float(average_precision(fold.evaluated["label"].to_numpy(np.int8), scores))
 

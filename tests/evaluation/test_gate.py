@@ -4,57 +4,15 @@ import inspect
 import json
 import warnings
 from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml.evaluation.gate import Contender, GateError, Holdout, Outcome, Rows, Rules, Verdict, judge
-
-START, END = datetime(2025, 6, 2, tzinfo=UTC), datetime(2025, 6, 16, tzinfo=UTC)
-HOLDOUT = Holdout(START, END, datetime(2025, 6, 23, tzinfo=UTC), digest="rows")
-CHAMPION = Contender("fraud 12", "aaaa", datetime(2025, 5, 20, tzinfo=UTC), datetime(2025, 5, 27, tzinfo=UTC), 0.9)
-CHALLENGER = Contender("fraud 13", "bbbb", datetime(2025, 5, 25, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC), 0.9)
-RULES = Rules("average precision", alpha=0.05, worthwhile_gain=0.02, margins={}, limits={}, cards_a_day=20)
-
-
-def probabilities(logits):
-    return 1 / (1 + np.exp(3 - logits))
-
-
-def scored(gain=0.0, rows=6000, clusters=600, seed=0):
-    """Rows on which the challenger's frauds score higher by `gain`."""
-    rng = np.random.default_rng(seed)
-    labels = (rng.random(rows) < 0.04).astype(int)
-    common = 1.5 * labels + 0.8 * rng.normal(size=rows)
-    return Rows(
-        labels=labels,
-        champion=probabilities(common + 0.4 * rng.normal(size=rows)),
-        challenger=probabilities(common + 0.4 * rng.normal(size=rows) + gain * labels),
-        clusters=rng.integers(0, clusters, rows),
-        event_times=np.datetime64("2025-06-02") + rng.integers(0, 14 * 86_400, rows).astype("timedelta64[s]"),
-    )
-
-
-def meeting(rows=None, rules=None, **changes):
-    """Arguments of `judge`, without guardrails or slices."""
-    return {
-        "champion": CHAMPION,
-        "challenger": CHALLENGER,
-        "holdout": HOLDOUT,
-        "rows": rows or scored(),
-        "rules": replace(RULES, **(rules or {})),
-        "replicates": 300,
-        "seed": 1,
-        "trigger": "schedule",
-        "slices": (),
-        "attributes": {},
-        "meetings": (),
-        "footprint": None,
-        "notes": (),
-        "spend": lambda: None,
-    } | changes
+from ml.evaluation.gate import GateError, Meeting, Outcome, Verdict, judge
+from ml.evaluation.guardrails import Status
+from tests.evaluation.meetings import CHALLENGER, CHAMPION, END, HOLDOUT, START, meeting, scored
 
 
 def test_a_better_challenger_is_promoted():
@@ -300,3 +258,103 @@ def test_a_record_that_is_no_verdict_is_refused(spoil, message):
 def test_the_same_rows_and_seed_give_the_same_verdict():
     assert judge(**meeting(scored(gain=0.3))) == judge(**meeting(scored(gain=0.3)))
     assert judge(**meeting(scored(gain=0.3))) != judge(**meeting(scored(gain=0.3), seed=2))
+
+
+def second_meeting(name="golden set", gain=0.0, **changes):
+    """Rows of a second meeting in which the challenger's frauds score higher by `gain`."""
+    rows = scored(gain=gain, seed=9)
+    told = {"labels": rows.labels, "champion": rows.champion, "challenger": rows.challenger, "clusters": rows.clusters}
+    return Meeting(name, "version 1", **{**told, **changes})
+
+
+def met(second, margin=0.1, gain=1.0):
+    return judge(**meeting(scored(gain=gain), {"margins": {second.name: margin}}, meetings=[second]))
+
+
+@pytest.mark.parametrize("name", ["golden set", "ancestor"])
+def test_a_second_meeting_without_a_loss_bars_nobody(name):
+    verdict = met(second_meeting(name))
+    assert verdict.guardrails[0].status is Status.PASSED
+    assert verdict.guardrails[0].name == f"{name} (version 1)"
+    assert verdict.outcome is Outcome.PROMOTE
+
+
+@pytest.mark.parametrize("name", ["golden set", "ancestor"])
+def test_a_challenger_that_is_worse_where_it_met_before_is_kept_out_however_much_it_gains(name):
+    verdict = met(second_meeting(name, gain=-1.0), margin=0.02)
+    check = verdict.guardrails[0]
+    assert verdict.primary.lower_bound > 0
+    assert check.status is Status.FAILED
+    assert verdict.outcome is Outcome.KEEP
+    assert f"{name} (version 1) {check.champion:.4g} → {check.challenger:.4g}: worse by at most" in verdict.reason
+
+
+def test_a_second_meeting_that_cannot_be_held_leaves_the_question_open():
+    verdict = met(Meeting("golden set", "version 1", impossible="it cannot be scored: column amount is gone"))
+    assert verdict.primary.lower_bound > 0
+    assert verdict.guardrails[0].status is Status.UNKNOWN
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "golden set (version 1): it cannot be scored: column amount is gone" in verdict.reason
+    assert verdict.more_days is None
+
+
+def test_a_second_meeting_of_few_fraud_cards_shows_nothing():
+    rows = scored(gain=1.0, seed=9)
+    few = np.where(rows.labels == 1, np.arange(6000) % 29, 100 + np.arange(6000))
+    verdict = met(second_meeting(gain=1.0, clusters=few))
+    assert verdict.guardrails[0].status is Status.UNKNOWN
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "golden set (version 1): only 29 clusters have a positive" in verdict.reason
+
+
+def test_a_second_meeting_is_judged_by_a_margin_of_its_own():
+    with pytest.raises(GateError, match=r"a comparison with the ancestor needs a margin, the rules have \['ROC AUC'\]"):
+        judge(**meeting(scored(gain=1.0), {"margins": {"ROC AUC": 0.02}}, meetings=[second_meeting("ancestor")]))
+    with pytest.raises(GateError, match=r"golden set \(version 1\): scores must be finite"):
+        met(second_meeting(challenger=np.full(6000, np.nan)))
+
+
+def costly(gain, missed=200.0):
+    """Rows whose missed frauds cost as much; the alert threshold is 0.1."""
+    rows = scored(gain=gain)
+    return replace(rows, missed=np.full(len(rows.labels), missed))
+
+
+def by_cost(gain, **rules):
+    told = {"metric": "expected cost", "worthwhile_gain": 100.0, "alert_cost": 4.0, "false_alert_cost": 6.0} | rules
+    contenders = {"champion": replace(CHAMPION, threshold=0.1), "challenger": replace(CHALLENGER, threshold=0.1)}
+    return judge(**meeting(costly(gain), told, **contenders))
+
+
+def test_expected_cost_may_be_the_metric_that_decides():
+    """The gain is the money that is saved in a day: frauds found, less the alerts that are looked at."""
+    verdict = by_cost(gain=1.0)
+    primary, rows = verdict.primary, costly(gain=1.0)
+
+    def cost(scores):
+        alerts, fraud = scores >= 0.1, rows.labels == 1
+        return (200.0 * (fraud & ~alerts).sum() + 4.0 * alerts.sum() + 6.0 * (alerts & ~fraud).sum()) / 14
+
+    assert (primary.name, primary.unit) == ("expected cost", "money per day")
+    assert primary.champion == pytest.approx(cost(rows.champion))
+    assert primary.challenger == pytest.approx(cost(rows.challenger))
+    assert primary.gain == pytest.approx(cost(rows.champion) - cost(rows.challenger))
+    assert verdict.outcome is Outcome.PROMOTE
+    assert f"expected cost {primary.champion:,.0f} → {primary.challenger:,.0f} (+{primary.gain:,.0f})" in verdict.reason
+    assert [told.name for told in verdict.others] == ["average precision", "ROC AUC", "calibration error"]
+
+
+def test_a_dearer_challenger_is_kept_out_whatever_it_ranks():
+    verdict = by_cost(gain=-1.0)
+    assert verdict.primary.gain < 0
+    assert verdict.outcome is Outcome.KEEP
+
+
+def test_a_challenger_that_ranks_better_and_costs_more_is_kept_out_where_cost_is_guarded():
+    """It alerts nothing at its threshold: the ranking gains, every fraud is paid for."""
+    asleep = replace(CHALLENGER, threshold=1.0)
+    rules = {"margins": {"expected cost": 100.0}, "alert_cost": 4.0}
+    verdict = judge(**meeting(costly(1.0), rules, champion=replace(CHAMPION, threshold=0.1), challenger=asleep))
+    assert verdict.primary.lower_bound > 0
+    assert verdict.outcome is Outcome.KEEP
+    assert "The challenger does harm: expected cost" in verdict.reason

@@ -28,8 +28,10 @@ def deployment(folder: Path, **tuning: Any) -> Config:
     """
     folder.mkdir(parents=True, exist_ok=True)
     told = deployments.small_told()
+    told["training"]["caps"] = {}
     told["training"]["model"] |= {"iterations": 12, "depth": 1, "learning_rate": 0.01}
     told["training"]["tuning"] = deployments.raw()["training"]["tuning"] | {
+        "budget": {"value": 60, "unit": "minutes", "reason": "a busy machine must not end a search before its trials do"},
         "space": {"learning_rate": {"low": 0.01, "high": 0.5, "log": True}, "depth": {"low": 1, "high": 4}},
         **tuning,
     }

@@ -14,6 +14,7 @@ import yaml
 
 from ml.__main__ import main
 from ml.config import PROJECT, load
+from ml.simulate.feed import write_until
 from ml.training import chosen, code, fit, reproduce
 from tests.conftest import command
 from tests.deployments import FIRST_AS_OF, raw, small_told, write
@@ -44,7 +45,7 @@ def test_lake_and_registry_are_enough(deployment: Path) -> None:
 
 @pytest.fixture(scope="module")
 def tuned(four_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of that deployment in a folder of its own, trained once more with settings that a search found."""
+    """The file of that deployment in a folder of its own, trained on a fifth night with settings that a search found."""
     folder = tmp_path_factory.mktemp("tuned")
     shutil.copytree(load(four_versions).home, folder / "home")
     told = small_told()
@@ -56,8 +57,10 @@ def tuned(four_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     }
     for name, value in {"folds": 2, "evaluation": 4, "trials": 4}.items():
         told["training"]["tuning"][name]["value"] = value
-    path = write(folder, told)
-    command(path, FIRST_AS_OF + dt.timedelta(days=3), "train", "--force")
+    path, as_of = write(folder, told), FIRST_AS_OF + dt.timedelta(days=4)
+    write_until(load(path), (as_of - dt.timedelta(days=1)).date())
+    command(path, as_of, "ingest")
+    command(path, as_of, "train", "--force")
     return path
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ml.config import Config
-from ml.decision.cuts import attributes_of, slices_of
+from ml.training.cuts import attributes_of, slices_of
 from tests.deployments import raw
 
 

@@ -1,0 +1,479 @@
+"""A version's evidence as a document: what an auditor reads, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from ml.config import Risk, Threshold
+from ml.evaluation.pictures import GREEN, MUTED
+from ml.explanation import attributions, svg
+from ml.explanation.document import (
+    Block,
+    Column,
+    Document,
+    Facts,
+    Missing,
+    Picture,
+    Points,
+    Section,
+    Table,
+    Text,
+    between,
+    brief,
+    count,
+    number,
+    share,
+    signed,
+)
+
+if TYPE_CHECKING:
+    from ml.explanation.card import Evidence
+
+LEVELS = ("low", "medium", "high")
+FEATURES, MOVERS = 20, 8
+RED = "#a4262c"
+STATUS_COLOURS = {"passed": GREEN, "vetoed": RED}
+
+
+def document(evidence: Evidence, pictures: Mapping[str, Path]) -> Document:
+    """The card of a version."""
+    decision = evidence.decision
+    return Document(
+        kind=f"{evidence.model}, model card",
+        title=f"{evidence.model} version {evidence.version}",
+        badge=decision.outcome if decision else "not judged",
+        lead=decision.reason if decision else "The ledger holds no answer of the gate on this version.",
+        figures=_figures(evidence),
+        sections=(
+            Section("Purpose", tuple(_purpose(evidence))),
+            Section("Approval", tuple(_approval(evidence))),
+            Section("Verdict", tuple(_verdict(evidence))),
+            Section("Guardrails", tuple(_guardrails(evidence.verdict))),
+            Section("Slices", tuple(_slices(evidence.verdict))),
+            Section("Fairness", tuple(_fairness(evidence.verdict))),
+            Section("Attributions", tuple(_attributions(evidence, pictures))),
+            Section("Data", tuple(_data(evidence))),
+            Section("Settings", tuple(_settings(evidence))),
+            Section("Limits", tuple(_limits(evidence))),
+            Section("Risks", tuple(_risks(evidence))),
+            Section("Environment", tuple(_environment(evidence))),
+        ),
+    )
+
+
+def missing(told: Document) -> tuple[str, ...]:
+    """Titles of the sections in which something is missing."""
+    return tuple(s.title for s in told.sections if any(isinstance(block, Missing) for block in s.blocks))
+
+
+def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    primary = evidence.verdict.get("primary")
+    told = [("as of, UTC", _instant(evidence.training_set.as_of))]
+    if primary:
+        told += [(str(primary["name"]), number(primary["challenger"])), ("gain", signed(primary["gain"]))]
+    told.append(("training rows", count(evidence.training_set.train_rows)))
+    told.append(("champion now", _named(evidence)))
+    return tuple(told)
+
+
+def _named(evidence: Evidence) -> str:
+    if evidence.champion is None:
+        return "none"
+    return "this version" if evidence.champion == evidence.version else f"version {evidence.champion}"
+
+
+def _purpose(evidence: Evidence) -> Iterator[Block]:
+    card = evidence.deployment.card
+    yield Text(evidence.deployment.description)
+    if card.purpose:
+        yield Text(card.purpose)
+    else:
+        yield Missing("The deployment file does not say what the model is for (card.purpose).")
+    yield Facts(
+        tuple((name, value or f"missing: the deployment file has no card.{name}") for name, value in _people(evidence).items())
+    )
+    if None in _people(evidence).values():
+        yield Missing("Nobody is named whom a reader could ask.")
+
+
+def _people(evidence: Evidence) -> dict[str, str | None]:
+    return {"owner": evidence.deployment.card.owner, "contact": evidence.deployment.card.contact}
+
+
+def _approval(evidence: Evidence) -> Iterator[Block]:
+    promoted = [move for move in evidence.moves if move.to_version == evidence.version]
+    if promoted:
+        last = promoted[-1]
+        now = "it is champion" if evidence.champion == evidence.version else f"version {evidence.champion} is champion"
+        yield Text(f"Made champion by {last.actor} as of {_instant(last.as_of)}; as of {_instant(evidence.as_of)} {now}.")
+    else:
+        yield Text(f"Not promoted: as of {_instant(evidence.as_of)} the ledger holds no move to this version.")
+    if evidence.moves:
+        heads = ("move", "what", "from", "to", "as of", "recorded at", "who", "run", "why")
+        rows = [
+            (
+                str(move.sequence),
+                move.action,
+                move.from_version or "–",
+                move.to_version,
+                _instant(move.as_of),
+                _instant(move.recorded_at),
+                move.actor,
+                move.run_id,
+                move.reason,
+            )
+            for move in evidence.moves
+        ]
+        yield Table(tuple(map(Column, heads)), tuple(rows))
+    decision = evidence.decision
+    if decision:
+        yield Facts(
+            (
+                ("answer of the gate", decision.outcome),
+                ("judged against", _against(evidence)),
+                ("as of", _instant(decision.as_of)),
+                ("started by", decision.trigger),
+                ("run", decision.run_id),
+            )
+        )
+
+
+def _against(evidence: Evidence) -> str:
+    decision = evidence.decision
+    champion = evidence.verdict.get("champion", {}).get("name")
+    if decision and decision.champion_version is not None:
+        return f"champion, version {decision.champion_version}"
+    return str(champion) if champion else "no champion"
+
+
+def _verdict(evidence: Evidence) -> Iterator[Block]:
+    verdict = evidence.verdict
+    if not verdict:
+        yield Missing("The ledger holds no verdict on this version: it was registered and not judged, or not yet.")
+        return
+    differences = [d for d in (verdict.get("primary"), *verdict.get("others", [])) if d]
+    if differences:
+        names = ("champion", "interval", "challenger", "interval", "gain", "interval")
+        rows = [
+            (
+                str(d["name"]),
+                number(d["champion"]),
+                between(d.get("champion_interval")),
+                number(d["challenger"]),
+                between(d.get("challenger_interval")),
+                signed(d["gain"]),
+                between(d.get("interval")),
+            )
+            for d in differences
+        ]
+        yield Table((Column("metric"), *(Column(name, True) for name in names)), tuple(rows))
+        yield Text(
+            "The first metric was declared beforehand and decides. A gain above 0 means that the challenger, which is this "
+            "version, is better.",
+            is_note=True,
+        )
+    else:
+        yield Missing("The verdict holds no metrics with intervals.")
+    yield Facts(tuple(_rule(verdict)))
+    for name in ("golden", "ancestor"):
+        told = verdict.get(name)
+        if told:
+            yield Text(f"Against the {name} version {told.get('version', 'unknown')}: {told.get('told', 'no figures')}.")
+        elif name in verdict:
+            yield Text(f"There was no {name} version to compare with.")
+        else:
+            yield Missing(f"The verdict does not tell of a comparison with the {name} version.")
+
+
+def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    primary = verdict.get("primary") or {}
+    told = {
+        "lower bound of the gain": signed(primary.get("lower_bound")) if primary else None,
+        "upper bound of the gain": signed(primary.get("upper_bound")) if primary else None,
+        "chance of promoting an equal challenger": _value(verdict, "alpha", brief),
+        "gain that is worth waiting for": _value(verdict, "worthwhile_gain", brief),
+        "gain that these rows would have shown": _value(verdict, "minimum_detectable_effect", number),
+        "more days of holdout to tell": _value(verdict, "more_days", count),
+        "holdout": _holdout(verdict),
+        "rows": _value(verdict, "rows", count),
+        "positives": _value(verdict, "positives", count),
+        "clusters": _value(verdict, "clusters", count),
+        "replicates": _value(verdict, "replicates", count),
+        "trigger": str(verdict["trigger"]) if verdict.get("trigger") else None,
+    }
+    yield from ((name, value) for name, value in told.items() if value is not None)
+
+
+def _value(verdict: Mapping[str, Any], name: str, shown: Any) -> str | None:
+    return None if verdict.get(name) is None else str(shown(verdict[name]))
+
+
+def _holdout(verdict: Mapping[str, Any]) -> str | None:
+    holdout = verdict.get("holdout")
+    if not holdout:
+        return None
+    until = _instant(holdout["labels_known_until"])
+    return f"{_instant(holdout['start'])} to {_instant(holdout['end'])}, labels known until {until}"
+
+
+def _guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
+    found = verdict.get("guardrails")
+    if not found:
+        yield Missing("The verdict holds no guardrails.")
+        return
+    rows = [
+        (
+            str(rail["name"]),
+            number(rail.get("champion")),
+            number(rail.get("challenger")),
+            signed(rail.get("gain")),
+            f"{signed(rail.get('lower_bound'))} to {signed(rail.get('upper_bound'))}",
+            number(rail.get("margin")),
+            str(rail.get("unit", "")),
+            str(rail["status"]),
+        )
+        for rail in found
+    ]
+    names = ("champion", "challenger", "gain", "bounds", "margin")
+    yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
+    yield Points(tuple(_about(str(rail["name"]), str(rail["told"])) for rail in found if rail.get("told")))
+
+
+def _about(name: str, told: str) -> str:
+    return told if name in told else f"{name}: {told}"
+
+
+def _slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
+    found = verdict.get("slices")
+    if not found:
+        yield Missing("The verdict holds no slices.")
+        return
+    judged = [each for each in found if each.get("interval") and each.get("gain") is not None]
+    reach = (min([e["interval"][0] for e in judged], default=0.0), max([e["interval"][1] for e in judged], default=0.0))
+    rows = [
+        (
+            str(each["slice"]),
+            str(each["group"]),
+            count(each.get("rows")),
+            count(each.get("positives")),
+            number(each.get("champion")),
+            number(each.get("challenger")),
+            signed(each.get("gain")),
+            between(each.get("interval")),
+            _bar(each, reach) if each in judged else "",
+            number(each.get("p_harm"), 3),
+            str(each["status"]),
+        )
+        for each in found
+    ]
+    names = ("rows", "positives", "champion", "challenger", "gain", "interval")
+    head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
+    yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
+    told = [_about(f"{e['slice']} {e['group']}", str(e["told"])) for e in found if e.get("told") and e["status"] != "passed"]
+    if told:
+        yield Points(tuple(told))
+
+
+def _bar(each: Mapping[str, Any], reach: tuple[float, float]) -> svg.Drawing:
+    low, high = each["interval"]
+    colour = STATUS_COLOURS.get(each["status"], MUTED)
+    return svg.interval_bar(each["gain"], low, high, reach, colour, f"gain in {each['slice']} {each['group']}", width=120)
+
+
+def _fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
+    found = verdict.get("fairness")
+    if not found:
+        yield Missing("The verdict holds no figures by group of people.")
+        return
+    rates = ("selection_rate", "false_positive_rate", "recall")
+    rows = [
+        (
+            str(each["attribute"]),
+            str(each["group"]),
+            str(each["model"]),
+            count(each.get("rows")),
+            count(each.get("positives")),
+            *(_rate(each.get(rate)) for rate in rates),
+        )
+        for each in found
+    ]
+    heads = (Column("attribute"), Column("group"), Column("model"), Column("rows", True), Column("positives", True))
+    yield Table((*heads, *(Column(rate.replace("_", " "), True) for rate in rates)), tuple(rows))
+
+
+def _rate(rate: Mapping[str, float] | None) -> str:
+    return "–" if not rate else f"{share(rate.get('value'))} [{share(rate.get('low'))}, {share(rate.get('high'))}]"
+
+
+def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[Block]:
+    found = evidence.attributions
+    if found is None:
+        yield Missing(
+            f"No attributions are in the record; `python -m ml explain --model {evidence.fitted.model}` makes them, then write "
+            "the card again."
+        )
+        return
+    yield Text(
+        f"SHAP values in log-odds on {count(found.sample_rows)} rows of the holdout ({count(found.sample_positives)} of them "
+        f"positive), weighted to stand for its {count(found.rows)} rows. With the base value of {number(found.base, 3)} they "
+        "add up to each score exactly."
+    )
+    yield Picture(pictures[attributions.SUMMARY], "A dot is a row; to the right of 0 its input raises the score.")
+    yield Picture(pictures[attributions.SLICES], "Which inputs carry the scores of a slice, in percent of its attribution.")
+    highest = max((feature.share for feature in found.features), default=1.0)
+    rows = [
+        (f.feature, svg.bar(f.share, highest, f"share of {f.feature}"), share(f.share), number(f.mean_absolute), signed(f.mean))
+        for f in found.features[:FEATURES]
+    ]
+    heads = (Column("input"), Column(""), Column("share", True), Column("mean |SHAP|", True), Column("mean", True))
+    yield Table(heads, tuple(rows))
+    if len(found.features) > FEATURES:
+        rest = found.features[FEATURES:]
+        yield Text(f"{len(rest)} other inputs hold {share(sum(f.share for f in rest))} together.", is_note=True)
+    if found.drift is None:
+        yield Text("There was no champion whose attributions could be compared.")
+        return
+    yield Text(f"{found.drift.told}.")
+    movers = [
+        (
+            mover.feature,
+            share(mover.champion) if mover.champion is not None else "absent",
+            share(mover.challenger) if mover.challenger is not None else "absent",
+            f"{100 * mover.difference:+.2f} points",
+        )
+        for mover in found.drift.movers[:MOVERS]
+    ]
+    names = ("champion", "this version", "difference")
+    yield Table((Column("largest movers"), *(Column(name, True) for name in names)), tuple(movers))
+
+
+def _data(evidence: Evidence) -> Iterator[Block]:
+    frozen, windows = evidence.training_set, evidence.training_set.windows
+    delay = evidence.deployment.labels.delay
+    rows = []
+    for part, start, end in (
+        ("train", "train_start", "validation_start"),
+        ("validation", "validation_start", "fitted_until"),
+        ("holdout", "holdout_start", "holdout_end"),
+    ):
+        size, positives = int(getattr(frozen, f"{part}_rows")), frozen.positives.get(part, 0)
+        span = (_instant(windows[start]), _instant(windows[end]))
+        rows.append((part, *span, count(size), count(positives), share(positives / max(size, 1), 3)))
+    heads = (Column("window"), Column("from"), Column("until"), *(Column(n, True) for n in ("rows", "positives", "label rate")))
+    yield Table(heads, tuple(rows))
+    yield Facts(
+        (
+            ("labels known until", _instant(frozen.labels_known_until)),
+            ("label delay", f"{brief(delay.value)} {delay.unit}: {delay.reason}"),
+            *((f"lake table {table}", f"version {version}") for table, version in frozen.lake.items()),
+            *((f"features {view}", _published(published)) for view, published in frozen.features.items()),
+            ("training set, SHA-256", frozen.training_set),
+            ("configuration, SHA-256", frozen.config),
+            *([("page on the training set", evidence.exploration.name)] if evidence.exploration else []),
+        )
+    )
+    if evidence.exploration is None:
+        yield Missing(
+            f"There is no page on the training set; `python -m ml explore --training-set {frozen.training_set}` writes it."
+        )
+
+
+def _published(published: Sequence[Mapping[str, str]]) -> str:
+    if not published:
+        return "nothing was published"
+    return f"{len(published)} files, the last {published[-1].get('file', 'unnamed')}"
+
+
+def _settings(evidence: Evidence) -> Iterator[Block]:
+    fitted = evidence.fitted
+    yield Facts(tuple((name, _scalar(value)) for name, value in evidence.deployment.training.model.model_dump().items()))
+    if evidence.tuning is None:
+        yield Missing("The version has no tuning.json: nothing says how these settings were found.")
+    else:
+        yield Text("How they were found:")
+        yield Facts(tuple(_flat(evidence.tuning)))
+    yield Text("What came out on the validation window:")
+    yield Facts(
+        (
+            ("trees", count(fitted.trees)),
+            ("average precision", number(fitted.validation_average_precision)),
+            ("ROC AUC", number(fitted.validation_roc_auc)),
+            ("decision threshold", number(fitted.threshold, 6)),
+        )
+    )
+    yield Text("Thresholds of the deployment, each with its reason:")
+    rows = [(name, brief(each.value), each.unit, each.reason) for name, each in _thresholds(evidence.deployment, "")]
+    yield Table((Column("threshold"), Column("value", True), Column("unit"), Column("reason")), tuple(rows))
+
+
+def _thresholds(section: BaseModel, prefix: str) -> Iterator[tuple[str, Threshold]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        for place, each in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            where = f"{prefix}{name}" if place is None else f"{prefix}{name}.{place}"
+            if isinstance(each, Threshold):
+                yield where, each
+            elif isinstance(each, BaseModel):
+                yield from _thresholds(each, f"{where}.")
+
+
+def _flat(told: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Values by their dotted names; of a list only its length, unless it holds plain values."""
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
+            yield f"{prefix}{name}", f"{len(value)} entries"
+        else:
+            yield f"{prefix}{name}", ", ".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
+
+
+def _scalar(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "–" if value is None else str(value)
+
+
+def _limits(evidence: Evidence) -> Iterator[Block]:
+    limits = evidence.deployment.card.limits
+    yield Points(tuple(limits)) if limits else Missing("The deployment file names no limits (card.limits).")
+
+
+def _risks(evidence: Evidence) -> Iterator[Block]:
+    risks = evidence.deployment.card.risks
+    if not risks:
+        yield Missing("The deployment file names no risks (card.risks).")
+        return
+    numbered = list(enumerate(risks, start=1))
+    matrix = [(probability, *(_cell(numbered, probability, impact) for impact in LEVELS)) for probability in reversed(LEVELS)]
+    yield Table((Column("probability"), *(Column(f"{impact} impact") for impact in LEVELS)), tuple(matrix))
+    rows = [(f"R{i}", risk.risk, risk.probability, risk.impact, risk.mitigation) for i, risk in numbered]
+    heads = ("", "risk", "probability", "impact", "what mitigates it")
+    yield Table(tuple(map(Column, heads)), tuple(rows))
+
+
+def _cell(numbered: Sequence[tuple[int, Risk]], probability: str, impact: str) -> str:
+    return ", ".join(f"R{i}" for i, risk in numbered if (risk.probability, risk.impact) == (probability, impact)) or "–"
+
+
+def _environment(evidence: Evidence) -> Iterator[Block]:
+    code, tags = evidence.fitted.code, evidence.tags
+    told = {
+        "environment": tags.get("environment"),
+        "code commit": code.get("commit"),
+        "sources, SHA-256": code.get("sources"),
+        "lock of the dependencies, SHA-256": code.get("lock"),
+        "model folder": evidence.fitted.model,
+        "MLflow run": evidence.fitted.mlflow_run,
+        "model, SHA-256": evidence.verdict.get("challenger_hash"),
+    }
+    yield Facts(tuple((name, value) for name, value in told.items() if value))
+    gone = [name for name, value in told.items() if not value]
+    if gone:
+        yield Missing(f"The record does not say: {', '.join(gone)}.")
+
+
+def _instant(told: object) -> str:
+    return str(told)[:16].replace("T", " ")
