@@ -107,6 +107,7 @@ def deployment(tmp_path, caps: dict[str, float], **model: object) -> Config:
         name: {"value": value, "unit": "share", "reason": "as the test wants it"} for name, value in caps.items()
     }
     told["training"]["model"] |= model
+    told["training"]["tuning"] = None
     return load(write(tmp_path, told))
 
 
