@@ -14,7 +14,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.training import dataset
-from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, describe, folder_of
+from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
 from ml.training.model import INPUTS, TREES, UNSEEN, Inputs, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
@@ -102,6 +102,8 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
     )
     for name in (TREES, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
         shutil.copy(source / name, target / name)
+    if (source / TUNING).is_file():
+        shutil.copy(source / TUNING, target / TUNING)
     positives = holdout[holdout["label"] == 1].head(SAMPLE_ROWS // 2)
     sample = pd.concat([positives, holdout[holdout["label"] == 0].head(SAMPLE_ROWS - len(positives))])[model.inputs.names]
     sample.assign(expected=model.score(sample)).to_parquet(target / SAMPLE, index=False)
