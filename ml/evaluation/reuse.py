@@ -1,7 +1,19 @@
 """How often a matured day may decide: a gate that asks the same rows every night finds what it seeks.
 
-The rule: a decision needs at least so many days in its window that no earlier decision has used. A window of 14 days of which 7
-must be fresh decides once a week, and no day decides more than twice.
+The rule: a decision needs at least so many days in its window that no earlier decision has used. A window of 14 days of which 3
+must be fresh decides every third night, and no day decides more than five times. In simulated years (16, a champion that loses
+.02 of average precision in 45 days, alpha .05, .20 once it is 21 nights old; standard errors .1 to .2 and .0004; quality is the
+champion's true average precision less that of a bound that decides every night, which promoted .50 worse models a year):
+
+==========  ===========  ===============  =======
+fresh days  promotions   to worse models  quality
+==========  ===========  ===============  =======
+2           12.8         .38              +.0019
+**3**       12.4         .50              +.0015
+4           11.2         .19              +.0005
+5           10.8         .12              -.0001
+7           10.1         .19              -.0008
+==========  ===========  ===============  =======
 """
 
 from __future__ import annotations
