@@ -104,13 +104,17 @@ class Document:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure with a fixed number of decimals; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    """A figure with a fixed number of decimals, two from a hundred on; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.{_decimals(value, digits)}f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:
     """The same with its sign."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:+,.{digits}f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:+,.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    return min(digits, 2) if abs(value) >= 100 else digits
 
 
 def count(value: float | None) -> str:

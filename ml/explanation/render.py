@@ -71,7 +71,7 @@ def escaped(text: str) -> str:
 def _line(text: str) -> str:
     """The same at the beginning of a line, where it starts neither a list nor a title."""
     shown = re.sub(r"^(\s*)([-+=])", r"\1\\\2", escaped(text))
-    return re.sub(r"^(\s*\d+)([.)])", r"\1\\\2", shown)
+    return re.sub(r"^(\s*\d+)([.)])(?=\s)", r"\1\\\2", shown)
 
 
 def _block(block: Block) -> list[str]:

@@ -180,23 +180,17 @@ def _verdict(evidence: Evidence) -> Iterator[Block]:
     else:
         yield Missing("The verdict holds no metrics with intervals.")
     yield Facts(tuple(_rule(verdict)))
-    for name in ("golden", "ancestor"):
-        told = verdict.get(name)
-        if told:
-            yield Text(f"Against the {name} version {told.get('version', 'unknown')}: {told.get('told', 'no figures')}.")
-        elif name in verdict:
-            yield Text(f"There was no {name} version to compare with.")
-        else:
-            yield Missing(f"The verdict does not tell of a comparison with the {name} version.")
+    if verdict.get("notes"):
+        yield Points(tuple(map(str, verdict["notes"])))
 
 
 def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    primary = verdict.get("primary") or {}
+    primary, rules = verdict.get("primary") or {}, verdict.get("rules") or verdict
     told = {
         "lower bound of the gain": signed(primary.get("lower_bound")) if primary else None,
         "upper bound of the gain": signed(primary.get("upper_bound")) if primary else None,
-        "chance of promoting an equal challenger": _value(verdict, "alpha", brief),
-        "gain that is worth waiting for": _value(verdict, "worthwhile_gain", brief),
+        "chance of promoting an equal challenger": _value(rules, "alpha", brief),
+        "gain that is worth waiting for": _value(rules, "worthwhile_gain", brief),
         "gain that these rows would have shown": _value(verdict, "minimum_detectable_effect", number),
         "more days of holdout to tell": _value(verdict, "more_days", count),
         "holdout": _holdout(verdict),
@@ -241,6 +235,9 @@ def _guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     ]
     names = ("champion", "challenger", "gain", "bounds", "margin")
     yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
+    absent = [name for name in ("golden set", "ancestor") if not any(str(rail["name"]).startswith(name) for rail in found)]
+    if absent:
+        yield Text(f"Not among the guardrails: {', '.join(absent)}.", is_note=True)
     yield Points(tuple(_about(str(rail["name"]), str(rail["told"])) for rail in found if rail.get("told")))
 
 
@@ -307,7 +304,11 @@ def _fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _rate(rate: Mapping[str, float] | None) -> str:
-    return "–" if not rate else f"{share(rate.get('value'))} [{share(rate.get('low'))}, {share(rate.get('high'))}]"
+    return (
+        "–"
+        if not rate or rate.get("value") is None
+        else f"{share(rate.get('value'))} [{share(rate.get('low'))}, {share(rate.get('high'))}]"
+    )
 
 
 def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[Block]:

@@ -18,6 +18,7 @@ from ml.explanation import attributions, card, exploration
 from ml.registry.ledger import Ledger
 from ml.training import dataset, fit
 from ml.training.model import Model
+from tests.deployments import small_told, write
 from tests.explanation import pages
 
 
@@ -154,8 +155,10 @@ def test_an_event_that_does_not_exist_is_named(four_versions: Path, event: str, 
 
 
 def test_an_explanation_that_fails_is_told_after_the_promotion(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    told = small_told()
+    told["training"].pop("tuning", None)
     done: list[str] = []
     records: dict[str, dict[str, Any]] = {
         "admit": {"admitted": True},
@@ -175,6 +178,6 @@ def test_an_explanation_that_fails_is_told_after_the_promotion(
     monkeypatch.setattr(steps, "run", run)
     asked = argparse.Namespace(as_of=dt.datetime(2025, 3, 12, tzinfo=dt.UTC), reason="", force=False)
     with pytest.raises(attributions.AttributionError, match="does not add up"):
-        loop.train(None, asked)  # type: ignore[arg-type]
+        loop.train(load(write(tmp_path, told)), asked)
     assert done[-1] == "promote"
     assert "promoted" in capsys.readouterr().out

@@ -65,9 +65,9 @@ def verdict() -> dict[str, Any]:
     return {
         "outcome": "PROMOTE",
         "reason": "The challenger is better: average precision 0.6123 → 0.6468 (+0.0345), at least +0.0147.",
-        "alpha": 0.05,
+        "rules": {"alpha": 0.05, "worthwhile_gain": 0.02, "metric": "average precision"},
+        "notes": ["2.0 % of all attribution moved"],
         "trigger": "schedule",
-        "worthwhile_gain": 0.02,
         "minimum_detectable_effect": 0.0298,
         "more_days": None,
         "rows": 68_108,
@@ -87,8 +87,6 @@ def verdict() -> dict[str, Any]:
             a_slice("country", "IT", 0.4, 0.5, "not judged"),
         ],
         "fairness": [fair("champion 1", "IT", 0.71), fair("challenger", "IT", 0.74), fair("challenger", "NL", 0.77)],
-        "golden": {"version": "1", "told": "average precision 0.6123 on the golden rows, unchanged"},
-        "ancestor": None,
         "champion": {
             "name": "champion 1",
             "model_hash": "a",
