@@ -1,7 +1,8 @@
 """How often the promotion gate errs: on equal models, on better ones, and over simulated years of nightly runs.
 
-1. The real gate judges challengers that are draws of the champion's own recipe: every promotion is false. Frauds come several
-   to a card and errors are shared by a card's rows; from 30 cards with a fraud, the fewest that the gate takes up, to 200.
+1. The real gate judges challengers that are draws of the champion's own recipe: every promotion is false. Each gate counts
+   twice, with the two in each other's places. Frauds come several to a card and errors are shared by a card's rows; from 30
+   cards with a fraud, the fewest that the gate takes up, to 200.
 2. It judges challengers whose true gain (on a sample of 30,000 cards with a fraud) is the minimum detectable effect that the
    gate claims on average: it should promote four in five.
 3. Simulated years (see `benchmarks.nightly`): each night a new challenger meets the champion on the newest matured 14 days.
@@ -92,6 +93,11 @@ def share(hits: Sequence[bool]) -> tuple[float, float]:
     return mean, float(np.sqrt(mean * (1 - mean) / len(hits)))
 
 
+def mirrored(verdict: Verdict) -> bool:
+    """Whether the champion would be promoted in the challenger's place: the same figures with the sign turned."""
+    return verdict.primary.upper_bound < 0
+
+
 def covers(verdict: Verdict, truth: float) -> bool:
     """Whether the two-sided interval holds the true gain."""
     low, high = verdict.primary.interval
@@ -147,7 +153,7 @@ def main() -> None:
             power = np.mean([v.outcome is Outcome.PROMOTE for v in mine])
             print(f"  {size:3} cards with a fraud: true gain {true:.4f}, claimed {effect:.4f}, found in {power:.1%}")
         shares = {
-            "false_promotion_rate": share([v.outcome is Outcome.PROMOTE for v in equal]),
+            "false_promotion_rate": share([*(v.outcome is Outcome.PROMOTE for v in equal), *(mirrored(v) for v in equal)]),
             "higher_metric_rate": share([v.primary.gain > 0 for v in equal]),
             "coverage": share([covers(v, 0.0) for v in equal]),
             "coverage_better": share([covers(v, truth[gain]) for v, (_, gain, _) in zip(better, wanted, strict=True)]),

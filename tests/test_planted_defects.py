@@ -132,12 +132,6 @@ DEFECTS = {
         "spend: Callable[[], None] = lambda: None,\n",
         "tests/evaluation/test_gate.py",
     ),
-    "dry run by default: the registry's move is not written down": Defect(
-        "ml/registry/promotion.py",
-        "    check(registry.fetch(version))\n",
-        "    check(registry.fetch(version))\n    ledger = Ledger('sqlite://')\n",
-        "tests/registry/test_promotion.py",
-    ),
 }
 
 
