@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ml.evaluation.bootstrap import student_probability
 from ml.evaluation.guardrails import Check, Status
-from ml.evaluation.metrics import Floats, Integers
+from ml.evaluation.metrics import Floats, Integers, wilson
 from ml.evaluation.slices import holm
 
 FAIRNESS = "fairness"
@@ -131,13 +131,5 @@ def _rate(alerts: NDArray[np.bool_], among: NDArray[np.bool_], cluster: Integers
         return Rate(None, None, None)
     share, error, clusters = _share(alerts, among, cluster)
     independent = share * (1 - share) / error**2 if error > 0 else float(clusters)
-    low, high = wilson(np.array([share]), np.array([min(independent, float(among.sum()))]))
-    return Rate(share, float(low[0]), float(high[0]))
-
-
-def wilson(rate: Floats, rows: NDArray) -> tuple[Floats, Floats]:
-    """Wilson's 95 % interval of shares: lower and upper ends, of the shape of `rate`."""
-    z = 1.96
-    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
-    return np.minimum(centre - half, rate), np.maximum(centre + half, rate)
+    low, high = wilson(share, min(independent, float(among.sum())))
+    return Rate(share, float(low), float(high))

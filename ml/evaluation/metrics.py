@@ -202,6 +202,23 @@ def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> f
     return float(np.abs(told.bin_positives - told.bin_score * told.bin_rows).sum() / told.bin_positives.sum())
 
 
+def wilson(rate: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats]:
+    """Wilson's 95 % interval of shares: lower and upper ends, of the shape of `rate`; 0 to 1 where there are no rows.
+
+    Args:
+        rate: shares, in [0, 1].
+        rows: how many independent rows each is a share of; need not be whole.
+
+    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    r, n = np.asarray(rate, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    square, known = 1.959964**2, np.maximum(n, 1e-9)
+    centre = (r + square / (2 * known)) / (1 + square / known)
+    half = np.sqrt(square * (r * (1 - r) / known + square / (4 * known**2))) / (1 + square / known)
+    low, high = np.clip(centre - half, 0.0, r), np.clip(centre + half, r, 1.0)
+    return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
+
+
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Integers, Floats]:
     """Labels as integers and scores as floats, both of shape (n_rows,), or a `ValueError` that says what is wrong."""
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)

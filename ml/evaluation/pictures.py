@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ml.evaluation.fairness import wilson
-from ml.evaluation.metrics import average_precision, curves, roc_auc
+from ml.evaluation.metrics import average_precision, curves, roc_auc, wilson
 from ml.evaluation.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
     """
     primary = verdict.primary
     colour = OUTCOME_COLOURS[verdict.outcome]
-    figure = _figure(8.0, 3.7)
+    figure = blank(8.0, 3.7)
     axes = figure.add_axes((0.06, 0.24, 0.88, 0.32))
-    _bare(axes)
+    bare(axes)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
     axes.set_ylim(0, 1)
@@ -87,7 +86,7 @@ def draw_verdict(verdict: Verdict, path: str | Path) -> Path:
         linespacing=1.5,
     )
     _legend_of_verdict(figure, verdict, colour)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _legend_of_verdict(figure: Figure, verdict: Verdict, colour: str) -> None:
@@ -124,7 +123,7 @@ def draw_checks(verdict: Verdict, path: str | Path) -> Path:
     rails = [c for c in verdict.guardrails if c.gain is not None and c.lower_bound is not None and c.upper_bound is not None]
     judged = [s for s in verdict.slices if s.gain is not None and s.interval is not None]
     height = 1.5 + 0.3 * (len(rails) + len(judged)) + (0.9 if judged else 0)
-    figure = _figure(9.5, height)
+    figure = blank(9.5, height)
     top = 1 - 0.75 / height
     figure.text(0.02, 1 - 0.3 / height, "Guardrails", color=INK, fontsize=13, fontweight="bold", va="center")
     if rails:
@@ -153,7 +152,7 @@ def draw_checks(verdict: Verdict, path: str | Path) -> Path:
         )
         axes.axvline(-verdict.rules.slice_harm, color=INK, linewidth=1.2, linestyle=(0, (5, 3)))
         axes.set_xlabel("gain in average precision", color=MUTED, fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _forest(
@@ -165,7 +164,7 @@ def _forest(
     told: Sequence[str],
 ) -> None:
     """Intervals in rows, the first on top, with a name on the left and figures on the right."""
-    _bare(axes)
+    bare(axes)
     axes.spines["left"].set_visible(False)
     places = np.arange(len(names))
     axes.axvline(0, color=LINE, linewidth=1.2, zorder=0)
@@ -194,7 +193,7 @@ def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | 
     """
     if not 1 <= len(scores) <= len(COLOURS):
         raise ValueError(f"scores of {len(scores)} models were given, expected 1 to {len(COLOURS)}")
-    figure = _figure(13.0, 4.6)
+    figure = blank(13.0, 4.6)
     precision_recall, roc, reliability = (figure.add_axes((left, 0.13, 0.27, 0.72)) for left in (0.05, 0.385, 0.72))
     prevalence = float(np.mean(np.asarray(labels)))
     lowest = 1.0
@@ -240,7 +239,7 @@ def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | 
     precision_recall.legend(title="average precision", loc="best", **_LEGEND)
     roc.legend(title="area", loc="lower right", **_LEGEND)
     reliability.legend(loc="upper left", **_LEGEND)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_importance(names: Sequence[str], values: ArrayLike, path: str | Path, top: int = 20) -> Path:
@@ -273,9 +272,9 @@ def draw_importance(names: Sequence[str], values: ArrayLike, path: str | Path, t
         colours.append(LINE)
 
     height = 1.2 + 0.28 * len(shown)
-    figure = _figure(8.5, height)
+    figure = blank(8.5, height)
     axes = figure.add_axes((0.36, 0.35 / height, 0.54, 1 - 0.95 / height))
-    _bare(axes)
+    bare(axes)
     axes.spines["bottom"].set_visible(False)
     places = np.arange(len(shown))
     axes.barh(places, [value for _, value in shown], color=colours, height=0.72)
@@ -288,7 +287,7 @@ def draw_importance(names: Sequence[str], values: ArrayLike, path: str | Path, t
             f"{value:.3g}", (value, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5, color=MUTED
         )
     figure.text(0.02, 1 - 0.3 / height, "Feature importance", color=INK, fontsize=13, fontweight="bold", va="center")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 _LEGEND: dict[str, Any] = {
@@ -300,13 +299,15 @@ _LEGEND: dict[str, Any] = {
 }
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that knows nothing of pyplot."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
 
 
-def _bare(axes: Axes) -> None:
+def bare(axes: Axes) -> None:
+    """Leave of an axes' frame what is needed to read it."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -315,13 +316,14 @@ def _bare(axes: Axes) -> None:
 
 
 def _titled(axes: Axes, title: str, x: str, y: str) -> None:
-    _bare(axes)
+    bare(axes)
     axes.set_title(title, loc="left", color=INK, fontsize=13, fontweight="bold", pad=12)
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, the same bytes for the same figure, and return the path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path = Path(path)

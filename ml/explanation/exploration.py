@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.evaluation.metrics import wilson
 from ml.explanation import render, svg
 from ml.explanation.document import (
     Block,
@@ -41,7 +42,6 @@ from ml.explanation.summary import (
     spearman,
     summarize_category,
     summarize_numbers,
-    wilson,
 )
 from ml.store.feast import feature_names
 from ml.training import dataset
@@ -205,8 +205,8 @@ def _told(summary: Summary, change: Change | None) -> str:
 def _changes(summary: Summary, change: Change | None) -> tuple[Block, ...]:
     if change is None:
         return (Missing("No training set of this deployment came before this one, so there is nothing to compare with."),)
-    low, high = wilson(change.previous_positives, change.previous_rows)
-    now_low, now_high = wilson(summary.positives, summary.rows)
+    low, high = _rate(change.previous_positives, change.previous_rows)
+    now_low, now_high = _rate(summary.positives, summary.rows)
     was, now = change.previous_positives / max(change.previous_rows, 1), summary.positives / max(summary.rows, 1)
     totals = Table(
         (Column(""), Column("before", True), Column("now", True), Column("difference", True)),
@@ -269,7 +269,7 @@ def _over_time(frozen: dataset.TrainingSet, summary: Summary) -> tuple[Block, ..
         if within:
             windows.append((name, within[0], within[-1]))
     rates = [day.positives / day.rows if day.rows else float("nan") for day in summary.days]
-    bounds = [wilson(day.positives, day.rows) if day.rows else (float("nan"),) * 2 for day in summary.days]
+    bounds = [_rate(day.positives, day.rows) if day.rows else (float("nan"),) * 2 for day in summary.days]
     low, high = ([pair[i] for pair in bounds] for i in (0, 1))
     return (
         Picture(
@@ -321,7 +321,7 @@ def _category_tables(summary: Summary) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for category in summary.categories:
         shown = category.levels[:LEVELS]
-        bounds = [wilson(level.positives, level.rows) for level in shown]
+        bounds = [_rate(level.positives, level.rows) for level in shown]
         highest = max((high for _, high in bounds), default=0.0)
         rows = [
             (
@@ -400,3 +400,9 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(text)
     partial.replace(path)
+
+
+def _rate(positives: int, rows: int) -> tuple[float, float]:
+    """Interval of the rate of positives among rows."""
+    low, high = wilson(positives / max(rows, 1), rows)
+    return float(low), float(high)

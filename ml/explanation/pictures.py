@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ml.evaluation.pictures import COLOURS, INK, LINE, MUTED, _bare, _figure, _save
+from ml.evaluation.pictures import COLOURS, INK, LINE, MUTED, bare, blank, save
 from ml.quality.report import printable
 
 BLUE, ORANGE = COLOURS[1], COLOURS[2]
@@ -32,9 +32,9 @@ def draw_attributions(names: Sequence[str], shares: ArrayLike, values: np.ndarra
 
     shown = min(FEATURES, len(names))
     height = 1.75 + 0.4 * shown
-    figure = _figure(10.4, height)
+    figure = blank(10.4, height)
     axes = figure.add_axes((0.30, 0.95 / height, 0.60, 1 - 1.75 / height))
-    _bare(axes)
+    bare(axes)
     axes.spines["left"].set_visible(False)
     colours = LinearSegmentedColormap.from_list("ranks", [BLUE, "#b9bfc6", ORANGE])
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
@@ -70,7 +70,7 @@ def draw_attributions(names: Sequence[str], shares: ArrayLike, values: np.ndarra
     figure.text(0.02, 1 - 0.32 / height, "What moves the score", color=INK, fontsize=13, fontweight="bold", va="center")
     figure.text(0.945, 1 - 0.62 / height, "share", color=MUTED, fontsize=9, va="center", ha="center")
     _colour_key(figure, colours, height)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_shares(rows: Sequence[str], names: Sequence[str], shares: np.ndarray, path: Path) -> Path:
@@ -86,7 +86,7 @@ def draw_shares(rows: Sequence[str], names: Sequence[str], shares: np.ndarray, p
     """
     shown = min(10, len(names))
     height = 2.55 + 0.29 * len(rows)
-    figure = _figure(10.4, height)
+    figure = blank(10.4, height)
     axes = figure.add_axes((0.24, 0.2 / height, 0.655, 1 - 2.45 / height))
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -113,7 +113,7 @@ def draw_shares(rows: Sequence[str], names: Sequence[str], shares: np.ndarray, p
         fontweight="bold",
         va="center",
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _colour_key(figure, colours, height: float) -> None:  # type: ignore[no-untyped-def]

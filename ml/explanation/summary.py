@@ -127,16 +127,6 @@ def per_day(times: pd.Series, labels: np.ndarray) -> tuple[Day, ...]:
     )
 
 
-def wilson(positives: int, rows: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; from 0 to 1 where there are no rows."""
-    if rows == 0:
-        return 0.0, 1.0
-    z, rate = 1.959964, positives / rows
-    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    half = z * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
-    return float(centre - half) if positives else 0.0, float(centre + half) if positives < rows else 1.0
-
-
 def spearman(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     """Rank correlations of columns, shape (n, n); a missing value takes the middle rank, a constant correlates with nothing."""
     ranks = frame[list(columns)].rank()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ml.evaluation.metrics import average_precision, calibration_error, card_precision, curves, roc_auc
+from ml.evaluation.metrics import average_precision, calibration_error, card_precision, curves, roc_auc, wilson
 
 LABELLED = st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(-4, 4), st.integers(1, 5)), min_size=2, max_size=60).filter(
     lambda rows: len({label for label, _, _ in rows}) == 2
@@ -202,3 +203,17 @@ def test_calibration_error_of_calibrated_scores_shrinks_with_the_rows_and_scalin
     labels = (rng.random(100_000) < scores).astype(int)
     assert calibration_error(labels, scores) < 0.1
     assert calibration_error(labels, np.minimum(3 * scores, 1)) == pytest.approx(2, abs=0.2)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 5000), st.data())
+def test_an_interval_holds_its_share_and_is_that_of_scipy(rows, data):
+    positives = data.draw(st.integers(0, rows))
+    low, high = (float(end) for end in wilson(positives / rows, rows))
+    assert 0 <= low <= positives / rows <= high <= 1
+    expected = binomtest(positives, rows).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_of_no_rows_every_share_is_possible():
+    assert [float(end) for end in wilson(0.0, 0)] == [0, 1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.config import Config
@@ -23,7 +23,6 @@ from ml.explanation.summary import (
     spearman,
     summarize_category,
     summarize_numbers,
-    wilson,
 )
 from ml.store.feast import feature_names
 from ml.training import dataset
@@ -195,14 +194,6 @@ def test_a_day_without_rows_is_told() -> None:
     times = pd.Series(pd.to_datetime(["2025-02-01T10:00", "2025-02-03T23:59", "2025-02-03T00:00"], utc=True))
     days = [(day.date, day.rows, day.positives) for day in per_day(times, np.array([1, 0, 1]))]
     assert days == [("2025-02-01", 1, 1), ("2025-02-02", 0, 0), ("2025-02-03", 2, 1)]
-
-
-@settings(max_examples=40)
-@given(st.integers(1, 5000), st.data())
-def test_an_interval_holds_its_share(rows: int, data: st.DataObject) -> None:
-    positives = data.draw(st.integers(0, rows))
-    low, high = wilson(positives, rows)
-    assert 0 <= low <= positives / rows <= high <= 1
 
 
 def test_rank_correlations_are_those_of_scipy() -> None:
