@@ -1,0 +1,98 @@
+"""Sections on what comes in: events, labels, the windows over them, and a feed that plays them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ml.config.thresholds import Days, Hours, Identifier, Instant, Ratio, Section, Share
+
+
+class Events(Section):
+    """The stream that is scored. `columns` maps our names to the feed's."""
+
+    files: str
+    columns: dict[Identifier, str]
+    timezone: str = "UTC"
+    suite: str
+    lag: Hours
+    volume_low: Ratio
+    volume_high: Ratio
+    unreadable: Share
+    oldest: Days
+
+
+class Labels(Section):
+    """Where answers come from: files of their own, or a column of the events that is known `delay` days later."""
+
+    files: str | None = None
+    columns: dict[Identifier, str] = {}
+    column: str | None = None
+    suite: str | None = None
+    delay: Days
+    sources: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Labels:
+        if (self.files is None) == (self.column is None):
+            raise ValueError("give either 'files' (labels in files of their own) or 'column' (a column of the events)")
+        if self.files is not None:
+            missing = {"event_id", "label", "reported_at"} - set(self.columns)
+            if missing:
+                raise ValueError(f"'columns' lacks {sorted(missing)}")
+            if self.suite is None:
+                raise ValueError("'suite' is needed when labels come in files")
+        return self
+
+
+class Window(Section):
+    """Trailing windows of one entity over one column: one line of the deployment file, one feature view."""
+
+    entity: Identifier
+    column: Identifier
+    aggregates: list[Literal["count", "sum", "mean"]]
+    days: list[Annotated[int, Field(ge=1, le=366)]]
+    delay: Annotated[int, Field(ge=0, le=366)] = 0
+
+    @property
+    def view(self) -> str:
+        """Name of the feature view and of its table in the lake."""
+        return f"{self.entity}_{self.column}"
+
+    def feature(self, aggregate: str, days: int) -> str:
+        """Name of one feature, for example `customer_amount_mean_7d`."""
+        return f"{self.view}_{aggregate}_{days}d"
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all features of the view, in the order of the table's columns."""
+        return [self.feature(aggregate, days) for days in self.days for aggregate in self.aggregates]
+
+
+class RequestFeatures(Section):
+    """Features computed from the event itself, the same code for training and for serving."""
+
+    clock: bool = True
+    ratios: list[Identifier] = []
+
+
+class Simulation(Section):
+    """A payment stream made here; see `ml.simulate.stream`."""
+
+    kind: Literal["simulate"]
+    first_day: dt.date
+    first_as_of: Instant
+    customers: Annotated[int, Field(ge=1, le=10_000_000)]
+    terminals: Annotated[int, Field(ge=1, le=10_000_000)]
+    seed: int
+    format: Literal["parquet", "csv"] = "parquet"
+    drift: list[dict[str, Any]] = []
+
+
+class Replay(Section):
+    """A file of past events, dropped into the landing folder a day at a time."""
+
+    kind: Literal["replay"]
+    first_as_of: Instant

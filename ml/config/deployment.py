@@ -1,0 +1,235 @@
+"""One YAML file describes a deployment; it is checked on load and every error names its key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
+from ml.config.gate import Costs, Gate
+from ml.config.thresholds import Identifier, Instant, Section
+from ml.config.training import Training
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+EVENT_COLUMNS = ("event_id", "event_time")
+RESERVED = {"known_at", "batch_id", "label", "split", "event_timestamp", "created_timestamp"}
+
+
+class ConfigError(ValueError):
+    """The deployment file cannot be used; the message lists each key with what is wrong and what was expected."""
+
+
+class Risk(Section):
+    """Something that can go wrong with the model in use, and what is done about it."""
+
+    risk: str = Field(min_length=8)
+    probability: Literal["low", "medium", "high"]
+    impact: Literal["low", "medium", "high"]
+    mitigation: str = Field(min_length=8)
+
+
+class Card(Section):
+    """What only people know of a model; its card says of each part that is left out that it is missing."""
+
+    purpose: str | None = None
+    limits: list[str] = []
+    owner: str | None = None
+    contact: str | None = None
+    risks: list[Risk] = []
+
+
+class Schedule(Section):
+    """Cron expressions in UTC; null where nothing runs by the clock."""
+
+    ingest: str | None
+    train: str
+
+
+class Config(Section):
+    """A deployment. Read it with `load`.
+
+    `categories` and numbers are what a model may learn from; `attributes` are text that it never sees, for slices and fairness.
+    What is ingested at an `as_of` up to `archive_until` is the archive: its rows count as known when the live feed would have
+    brought them. What is ingested later is known from its own `as_of` on.
+    """
+
+    name: Identifier
+    description: str
+    home: Path
+    archive_until: Instant
+    events: Events
+    labels: Labels
+    entities: dict[Identifier, Identifier]
+    categories: list[Identifier] = []
+    attributes: list[Identifier] = []
+    costs: Costs | None = None
+    windows: list[Window]
+    request: RequestFeatures = RequestFeatures()
+    training: Training
+    gate: Gate
+    schedule: Schedule
+    card: Card = Card()
+    feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
+    lake_folder: Path | None = None
+    ledger_uri: str | None = None
+    mlflow_uri: str | None = None
+
+    @model_validator(mode="after")
+    def _refers_to_what_exists(self) -> Config:
+        columns = set(self.events.columns)
+        wrong = []
+        wrong += [f"events.columns: {name} is missing" for name in EVENT_COLUMNS if name not in columns]
+        wrong += [f"events.columns.{name}: the name is reserved" for name in sorted(columns & RESERVED)]
+        wrong += [f"entities.{e}: {k!r} is not in events.columns" for e, k in self.entities.items() if k not in columns]
+        wrong += [f"categories: {c!r} is not in events.columns" for c in self.categories if c not in columns]
+        wrong += [
+            f"training.caps.{e}: not one of entities {sorted(self.entities)}"
+            for e in self.training.caps
+            if e not in self.entities
+        ]
+        wrong += [f"attributes: {a!r} is not in events.columns" for a in self.attributes if a not in columns]
+        wrong += [f"attributes: {a!r} is a category too" for a in self.attributes if a in self.categories]
+        if self.gate.cluster not in self.entities:
+            wrong.append(f"gate.cluster: {self.gate.cluster!r} is not one of entities {sorted(self.entities)}")
+        wrong += self._wrong_in_gate()
+        for i, window in enumerate(self.windows):
+            if window.entity not in self.entities:
+                wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
+            if window.column not in {*self.measures, "label"}:
+                wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
+            if window.column == "label" and window.delay < self.labels.delay.value:
+                wrong.append(f"windows.{i}.delay: {window.delay} days, below labels.delay: most answers are not in yet")
+        if (tuning := self.training.tuning) is not None:
+            reach = tuning.folds.value * tuning.evaluation.value + self.labels.delay.value
+            if self.training.train.value <= reach:
+                wrong.append(
+                    f"training.tuning: folds * evaluation + labels.delay is {reach:g} days, which leaves nothing of "
+                    f"training.train ({self.training.train.value:g} days) to fit the oldest fold on"
+                )
+        views = [window.view for window in self.windows]
+        wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
+        means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
+        for name in self.request.ratios:
+            if name not in means or means[name].column == "label":
+                wrong.append(f"request.ratios: {name!r} is not a mean of a measure; declared: {sorted(means)}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _wrong_in_gate(self) -> list[str]:
+        gate, wrong = self.gate, []
+        if gate.fresh.value > self.training.holdout.value:
+            wrong.append(f"gate.fresh: {gate.fresh.value:g} days, more than training.holdout has")
+        if (gate.metric == "expected cost" or gate.guardrails.expected_cost) and self.costs is None:
+            wrong.append("costs: missing, but the gate asks for the expected cost")
+        if self.costs is not None and self.costs.amount not in self.measures:
+            wrong.append(f"costs.amount: {self.costs.amount!r} is not one of {self.measures}")
+        texts, numbers = {*self.categories, *self.attributes}, {*self.measures, self.age}
+        for by in gate.slices.by:
+            if by.column not in texts | numbers:
+                wrong.append(f"gate.slices.by: {by.column!r} is not one of {sorted(texts | numbers)}")
+            elif (by.column in numbers) != bool(by.edges):
+                kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
+                wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
+        names = [by.named for by in gate.slices.by]
+        wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+        if gate.fairness is not None:
+            wrong += [f"gate.fairness: {a!r} is not one of {sorted(texts)}" for a in gate.fairness.attributes if a not in texts]
+        return wrong
+
+    @property
+    def age(self) -> str:
+        """Column of a training set: days from the first event of an event's cluster to the event."""
+        return f"{self.gate.cluster}_age"
+
+    @property
+    def measures(self) -> list[str]:
+        """Numeric columns of an event: all that is neither its id, its time, an entity's key, a category nor an attribute."""
+        other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes}
+        return [name for name in self.events.columns if name not in other]
+
+    @property
+    def landing(self) -> Path:
+        """Folder into which the feed drops its files."""
+        return self.home / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the lake's tables."""
+        return self.lake_folder or self.home / "lake"
+
+    @property
+    def features(self) -> Path:
+        """Folder of the published features, one folder a view."""
+        return self.home / "features"
+
+    @property
+    def label_delay(self) -> dt.timedelta:
+        """Age at which an event counts as matured: what nobody has reported by then is taken for a negative."""
+        return dt.timedelta(days=self.labels.delay.value)
+
+    @property
+    def ledger(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.ledger_uri or f"sqlite:///{self.home}/ledger.db"
+
+    @property
+    def tracking(self) -> str:
+        """MLflow's tracking and registry URI."""
+        return self.mlflow_uri or f"sqlite:///{self.home}/mlflow.db"
+
+    @property
+    def described(self) -> str:
+        """The deployment as JSON without where its things are stored; `Config.model_validate` with a `home` reads it back."""
+        return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri"}, indent=1)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that changes what a step computes; where things are stored does not."""
+        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
+        return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a deployment file.
+
+    Paths in it are relative to the project; `${NAME}` is replaced by the environment variable of that name.
+
+    Raises:
+        ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range.
+    """
+    path = Path(path)
+    file = path if path.is_absolute() or path.exists() else PROJECT / path
+    return _load(file.resolve(), file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@cache
+def _load(path: Path, _modified: int) -> Config:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; a deployment is described by one YAML file, see config/demo.yaml")
+    try:
+        raw = yaml.safe_load(Template(path.read_text()).substitute(os.environ))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except KeyError as error:
+        raise ConfigError(f"{path}: environment variable {error.args[0]} is not set") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: a lone '$'; write '$$' for a dollar sign ({error})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys at the top, found {type(raw).__name__}")
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(p) for p in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(lines)) from error
+    folders = {"home": config.home, "lake_folder": config.lake_folder}
+    return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})

@@ -1,0 +1,75 @@
+"""What a deployment file is made of: sections that are frozen and refuse keys that nobody reads, and thresholds.
+
+A threshold is never a bare number: it has a unit, which must be the one that the code reads it in, and a reason, which is
+what the person on call reads before moving it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _identifier(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
+        raise ValueError(f"{name!r} must be lower-case letters, digits and underscores, starting with a letter")
+    return name
+
+
+def _utc(instant: dt.datetime) -> dt.datetime:
+    return instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+Instant = Annotated[dt.datetime, AfterValidator(_utc)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a key that nobody reads is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Threshold(Section):
+    """A number that decides something, with its unit and the reason why it is what it is."""
+
+    value: float
+    unit: str
+    reason: str = Field(min_length=8)
+
+
+def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
+    def check(threshold: Threshold) -> Threshold:
+        if threshold.unit != unit:
+            raise ValueError(f"unit is {threshold.unit!r}, expected {unit!r}")
+        if not minimum <= threshold.value <= maximum:
+            raise ValueError(f"value is {threshold.value:g} {unit}, expected {minimum:g} to {maximum:g}")
+        return threshold
+
+    return AfterValidator(check)
+
+
+Days = Annotated[Threshold, _in("days", 0, 3650)]
+Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
+Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
+Folds = Annotated[Threshold, _in("folds", 2, 50)]
+Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
+Share = Annotated[Threshold, _in("share", 0, 1)]
+Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
+Sample = Annotated[Threshold, _in("share", 0.001, 1)]
+Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
+Rows = Annotated[Threshold, _in("rows", 1)]
+PerDay = Annotated[Threshold, _in("per day", 1)]
+AveragePrecision = Annotated[Threshold, _in("average precision", 0, 1)]
+Area = Annotated[Threshold, _in("area", 0, 0.5)]
+ShareOfPositives = Annotated[Threshold, _in("share of the positives", 0, 10)]
+Milliseconds = Annotated[Threshold, _in("milliseconds", 0, 60_000)]
+Megabytes = Annotated[Threshold, _in("megabytes", 0, 10_000)]
+Clusters = Annotated[Threshold, _in("clusters", 30)]
+Promotions = Annotated[Threshold, _in("promotions", 1, 1000)]
+Money = Annotated[Threshold, _in("money")]
+MoneyPerDay = Annotated[Threshold, _in("money per day")]
+Probability = Annotated[Threshold, _in("probability", 1e-9, 1)]
