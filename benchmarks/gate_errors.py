@@ -42,7 +42,8 @@ from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking, cluster_codes
 EQUAL_SIZES, BETTER_SIZES = (30, 45, 60, 90, 200), (60, 100, 200)
 GAINS = (0.2, 0.35, 0.5, 0.65, 0.8)
 LARGE = 30_000
-OLD, RELAXED = 21, 0.20
+FIRST = 1000
+"""Number of the first simulated year; the deployment's rule was chosen on years below it."""
 FIGURES = ("promotions_per_year", "worse_promotions_per_year", "champion_quality", "quality_over_plain")
 WORLDS = [World(decay=decay, luck=luck) for decay in (0.0, 0.0133, 0.02, 0.03) for luck in (0.005, 0.01)]
 
@@ -51,7 +52,8 @@ def policies() -> dict[str, Policy]:
     """The policies that are compared, by the suffix of their keys; ours takes its figures from the demo's deployment file."""
     told = load("config/demo.yaml").gate
     only = Policy(told.alpha.value, int(told.fresh.value))
-    ours = replace(only, relaxed=RELAXED, old=OLD)
+    assert told.aged is not None
+    ours = replace(only, relaxed=told.aged.alpha.value, old=int(told.aged.after.value))
     return {"": ours, "_fresh_only": only, "_plain": Policy(0.05), "_higher": Policy(None)}
 
 
@@ -167,7 +169,7 @@ def main() -> None:
         told["error_ratio"] = round(float(np.mean(errors)), 4)
         worlds = [World(), *(WORLDS if asked.sensitivity else [])]
         for number, world in enumerate(worlds):
-            years = pool.map(partial(nightly.run, world=world, policies=policies()), range(asked.years), chunksize=1)
+            years = pool.map(partial(nightly.run, world=world, policies=policies()), range(FIRST, FIRST + asked.years), chunksize=1)
             found = of_years(years)
             print(f"{asked.years} years, {world}: {time.perf_counter() - begun:.0f} s", flush=True)
             for name in years[0]:

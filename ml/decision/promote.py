@@ -63,7 +63,7 @@ def promote(
         events.send(config, trace(config, version))
     against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
-    return Decided(version, judged.outcome, champion, f"{note} Champion is version {champion}." if champion else note)
+    return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
 
 
 def _decision(
@@ -78,7 +78,7 @@ def _decision(
         run_id=run_id,
         champion_version=judged.champion_version,
         challenger_version=version,
-        outcome=judged.outcome,  # type: ignore[arg-type]
+        outcome=verdict["outcome"],
         metric=primary["name"],
         difference=primary["gain"],
         lower_bound=primary["lower_bound"],

@@ -169,6 +169,7 @@ def test_a_record_that_says_promote_over_a_verdict_that_does_not_promotes_nothin
     with pytest.raises(PromotionRefused, match=f"the gate's outcome is '{outcome}', only 'PROMOTE' promotes"):
         promote(config, AS_OF, name, challenger, run_id="a night")
     assert_champion(config, registry, champion)
+    assert answers(config)[1:] == [(challenger, outcome)]
 
 
 def test_a_verdict_whose_outcome_was_edited_is_refused_before_it_is_recorded(
