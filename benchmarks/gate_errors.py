@@ -169,7 +169,8 @@ def main() -> None:
         told["error_ratio"] = round(float(np.mean(errors)), 4)
         worlds = [World(), *(WORLDS if asked.sensitivity else [])]
         for number, world in enumerate(worlds):
-            years = pool.map(partial(nightly.run, world=world, policies=policies()), range(FIRST, FIRST + asked.years), chunksize=1)
+            numbers = range(FIRST, FIRST + asked.years)
+            years = pool.map(partial(nightly.run, world=world, policies=policies()), numbers, chunksize=1)
             found = of_years(years)
             print(f"{asked.years} years, {world}: {time.perf_counter() - begun:.0f} s", flush=True)
             for name in years[0]:
