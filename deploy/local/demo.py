@@ -69,7 +69,7 @@ class Progress:
     def __call__(self, run: Run, tasks: Sequence[TaskInstance]) -> None:
         for task in tasks:
             state = task.state or ""
-            if state in ("running", "success", "failed", "skipped", "up_for_retry") and (task.task_id, state) not in self.told:
+            if state in ("running", "success", "failed", "up_for_retry") and (task.task_id, state) not in self.told:
                 self.told.add((task.task_id, state))
                 if state != "running":
                     say(f"  {run.dag_id:7} {task.task_id:30} {state:8} {_seconds(task.start, task.end):6.1f} s")
