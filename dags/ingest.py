@@ -2,14 +2,17 @@
 ### ingest: from landing files to published features
 
 Takes every file of the landing folder that is not in the lake yet, checks it, loads what is good, and publishes features
-from it. The note on the run counts every row: *rows = accepted + quarantined + rejected*.
+from it. The note on the run counts every row: *rows = accepted + quarantined + rejected*. A label becomes known at any hour,
+file or no file, so features are published in every run in which a snapshot is due: run this as often as the deployment file's
+`publish` asks, `lag` after each tick.
 
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `validate_batch` | runs the expectation suites; sets bad rows aside with their reasons | a check itself is broken: the message names it |
 | `load_batch` | commits the rows to the lake, each file once | retried; nothing can be loaded twice |
-| `publish_features` | computes the windows of every entity up to today | retried |
-| `materialize` | fills the online store and announces the new data | retried |
+| `publish_features` | computes the windows of every entity that are due, whether files have landed or not | retried |
+| `materialize` | fills the online store | retried |
+| `announce` | tells trainings that new data are in; skipped when no row was accepted | retried |
 | `stopped_files` | is red when a file as a whole was refused | read its message: it names column, expectation, what was observed and the command that mends it. All other files are in. |
 
 **At 3 a.m.** A red `stopped_files` loses nothing: the file stays in the landing folder and is tried again by the next run.
@@ -20,9 +23,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, CronTriggerTimetable, task
-from airflow.sdk.exceptions import AirflowFailException
-from perennial_operators import StepOperator, as_of_param, deployment, lake_asset, task_defaults
+from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from perennial_operators import StepOperator, announce_new_data, as_of_param, deployment, lake_asset, task_defaults
 
 config = deployment()
 lake = lake_asset(config)
@@ -41,8 +44,15 @@ with DAG(
 ) as dag:
     validate = StepOperator(step="validate_batch", unless="files")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
-    publish = StepOperator(step="publish_features")
-    materialize = StepOperator(step="materialize", outlets=[lake])
+    publish = StepOperator(step="publish_features", trigger_rule="none_failed")
+    materialize = StepOperator(step="materialize")
+
+    @task(outlets=[lake])
+    def announce(accepted: int) -> None:
+        """Makes an event on the lake, which starts a training."""
+        if not accepted:
+            raise AirflowSkipException("no row was accepted: nothing new to learn from")
+        announce_new_data(get_current_context(), lake)
 
     @task(retries=0)
     def stopped_files(stopped: list[str]) -> None:
@@ -50,5 +60,5 @@ with DAG(
         if stopped:
             raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
 
-    load_rows >> publish >> materialize
+    load_rows >> publish >> materialize >> announce(validate.output["accepted"])
     stopped_files(validate.output["stopped"])

@@ -60,6 +60,11 @@ def lake_asset(config: Config) -> Asset:
     return Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
 
 
+def announce_new_data(context: Context, lake: Asset) -> None:
+    """Let the event that this task makes on the lake say what instant the run saw the world at."""
+    context["outlet_events"][lake].extra = {"as_of": as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
+
+
 def task_defaults(owner: str, timeout: dt.timedelta) -> dict[str, Any]:
     """How a task behaves unless it says otherwise: two retries with backoff, and an end."""
     return {
@@ -179,8 +184,6 @@ class StepOperator(BaseOperator):
         if record.get("mlflow_run"):
             base = os.environ.get("PERENNIAL_MLFLOW_URL", "")
             self.mlflow_link = f"{base}/#/experiments/{record['mlflow_experiment']}/runs/{record['mlflow_run']}" if base else ""
-        for asset in self.outlets:
-            context["outlet_events"][asset].extra = {"as_of": instant.isoformat(), "run_id": context["dag_run"].run_id}
         return record
 
 

@@ -13,15 +13,15 @@ from ml.config import Config
 
 
 def ingest(config: Config, asked: argparse.Namespace) -> int:
-    """Validate and load all new landing files, publish features, fill the online store; 1 if a file was stopped."""
+    """Validate and load all new landing files, publish what is due, fill the online store; 1 if a file was stopped."""
     told = steps.run("validate_batch", config, asked.as_of)
     say(told["note"])
     if told["files"]:
         loaded = steps.run("load_batch", config, asked.as_of, {"staged": told["staged"]})
         if loaded["note"]:
             say(loaded["note"])
-        steps.run("publish_features", config, asked.as_of)
-        steps.run("materialize", config, asked.as_of)
+    steps.run("publish_features", config, asked.as_of)
+    steps.run("materialize", config, asked.as_of)
     return 1 if told["stopped"] else 0
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ml.config.thresholds import Days, Hours, Identifier, Instant, Ratio, Section, Share
+from ml.config.thresholds import Cadence, Days, Hours, Identifier, Instant, Ratio, Section, Share, Threshold
+
+DAILY = Threshold(value=24, unit="hours", reason="a snapshot a day, of midnight UTC")
 
 
 class Events(Section):
@@ -48,13 +50,22 @@ class Labels(Section):
 
 
 class Window(Section):
-    """Trailing windows of one entity over one column: one line of the deployment file, one feature view."""
+    """Trailing windows of one entity over one column: one line of the deployment file, one feature view.
+
+    `publish` says how far apart its snapshots are. A day's is left out where the section is told, as if it were not there.
+    """
 
     entity: Identifier
     column: Identifier
     aggregates: list[Literal["count", "sum", "mean"]]
     days: list[Annotated[int, Field(ge=1, le=366)]]
     delay: Annotated[int, Field(ge=0, le=366)] = 0
+    publish: Cadence = Field(DAILY, exclude_if=lambda cadence: cadence.value == DAILY.value)
+
+    @property
+    def every(self) -> dt.timedelta:
+        """Time from one snapshot to the next."""
+        return dt.timedelta(hours=self.publish.value)
 
     @property
     def view(self) -> str:

@@ -52,11 +52,20 @@ def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
     return AfterValidator(check)
 
 
+def _divides_a_day(threshold: Threshold) -> Threshold:
+    if 24 % threshold.value:
+        raise ValueError(
+            f"value is {threshold.value:g} hours, expected 1, 2, 3, 4, 6, 8, 12 or 24: a day is a whole number of them"
+        )
+    return threshold
+
+
 Days = Annotated[Threshold, _in("days", 0, 3650)]
 Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
 Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
 Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
+Cadence = Annotated[Threshold, _in("hours", 1, 24), AfterValidator(_divides_a_day)]
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Sample = Annotated[Threshold, _in("share", 0.001, 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ml.config import Config, Window
-from ml.features import request, windows
+from ml.features import request, ticks, windows
 
 REQUEST = "request"
 
@@ -36,5 +36,6 @@ def describe(window: Window, aggregate: str, days: int) -> str:
     what = {"count": f"number of {events}", "sum": f"sum of {window.column} over {events}"}
     what["mean"] = f"mean of {window.column} over {events}"
     span = "the day" if days == 1 else f"the {days} days"
-    end = f"that ended {window.delay} days before midnight UTC" if window.delay else "before midnight UTC"
+    tick = "midnight UTC" if window.every == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
+    end = f"that ended {window.delay} days before {tick}" if window.delay else f"before {tick}"
     return f"{what[aggregate]} in {span} {end}"

@@ -1,4 +1,4 @@
-"""A view's history: a folder of Parquet files that are never changed, named by the midnights and the content of each.
+"""A view's history: a folder of Parquet files that are never changed, named by the ticks and the content of each.
 
 A file is complete when it has its name; what is not complete, and what only makes the next publication faster, has a hidden
 name that no reader's `*.parquet` matches. What a file says of itself is enough to make it again from the lake.
@@ -18,33 +18,37 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.config import Config, Window
-from ml.features import windows
+from ml.features import ticks, windows
 from ml.features.running import Snapshots, snapshots
 from ml.lake import schema
 from ml.lake.tables import Lake
 
-DAY = dt.timedelta(days=1)
 ROW_GROUP = 122_880
 
 
 @dataclass(frozen=True)
 class Due:
-    """The midnights `first` to `last` of one publication, and when the last of them can be read.
+    """The ticks `first` to `last` of one publication, `every` so often, and when the last of them can be read.
 
-    The initial one makes the history at the cadence of the live feed, each midnight as long before its creation as the last;
-    the midnights of a later one are all created together.
+    The initial one makes the history at the cadence of the live feed, each tick as long before its creation as the last;
+    the ticks of a later one are all created together.
     """
 
-    first: dt.date
-    last: dt.date
+    first: dt.datetime
+    last: dt.datetime
+    every: dt.timedelta
     created: dt.datetime
     initial: bool
 
     @property
     def snapshots(self) -> Snapshots:
-        """Each midnight with its creation."""
-        midnights = [self.first + i * DAY for i in range((self.last - self.first).days + 1)]
-        return [(m, self.created - (self.last - m if self.initial else 0 * DAY)) for m in midnights]
+        """Each tick with its creation."""
+        due = [self.first + i * self.every for i in range((self.last - self.first) // self.every + 1)]
+        return [(tick, self.created - (self.last - tick if self.initial else dt.timedelta())) for tick in due]
+
+    def text(self, tick: dt.datetime) -> str:
+        """A tick in names: its day, and its hour where a day has several."""
+        return f"{tick:%Y-%m-%d}" if self.every == ticks.DAY else f"{tick:%Y-%m-%dT%H}"
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,12 @@ class Published(Due):
         return {"file": self.path.name, **_told(self)}
 
 
-def due_of(told: dict[str, str]) -> Due:
-    """The publication that `Published.told` tells of."""
+def due_of(window: Window, told: dict[str, str]) -> Due:
+    """The publication of a view that `Published.told` tells of."""
     return Due(
-        first=dt.date.fromisoformat(told["first"]),
-        last=dt.date.fromisoformat(told["last"]),
+        first=dt.datetime.fromisoformat(told["first"]).replace(tzinfo=dt.UTC),
+        last=dt.datetime.fromisoformat(told["last"]).replace(tzinfo=dt.UTC),
+        every=window.every,
         created=dt.datetime.fromisoformat(told["created"]),
         initial=told["initial"] == "True",
     )
@@ -70,20 +75,20 @@ def due_of(told: dict[str, str]) -> Due:
 
 def folder(config: Config, window: Window) -> Path:
     """Where the snapshots of a view are published; another definition of the view is another folder."""
-    told = hashlib.sha256(window.model_dump_json().encode()).hexdigest()[:8]
+    told = hashlib.sha256(window.model_dump_json(exclude={"publish": {"reason"}}).encode()).hexdigest()[:8]
     return config.features / f"{window.view}-{told}"
 
 
 def history(config: Config, window: Window, as_of: dt.datetime | None = None) -> list[Published]:
     """What is published of a view, oldest first; with `as_of`, what was published by then."""
-    found = [_read(path) for path in _files(config, window)]
+    found = [_read(window, path) for path in _files(config, window)]
     return [published for published in found if as_of is None or published.created <= as_of]
 
 
 def newest_publication(config: Config, window: Window) -> Published | None:
     """The newest publication of a view."""
     files = _files(config, window)
-    return _read(files[-1]) if files else None
+    return _read(window, files[-1]) if files else None
 
 
 def digest(config: Config, window: Window) -> str:
@@ -112,15 +117,15 @@ def rebuild(
 
 def whole(config: Config, window: Window, connection: duckdb.DuckDBPyConnection, due: Snapshots) -> pa.Table:
     """Rows of all snapshots of a view from the initial one on, from a connection that sees the lake."""
-    midnights, created = zip(*due, strict=True)
-    table = pa.table({"m": pa.array(midnights, pa.date32()), "created": pa.array(created, schema.INSTANT)})
+    numbers = [ticks.number(window, tick) for tick, _ in due]
+    table = pa.table({"tick": numbers, "created": pa.array([created for _, created in due], schema.INSTANT)})
     connection.register("snapshot", table)
     contributions = connection.sql(windows.all_contributions(config, window, until=due[-1][1])).to_arrow_table()
     return snapshots(config, window, contributions, due)
 
 
 def _part(rows: pa.Table, part: Due) -> pa.Table:
-    first, last = (pa.scalar(dt.datetime.combine(m, dt.time(), dt.UTC), schema.INSTANT) for m in (part.first, part.last))
+    first, last = (pa.scalar(tick, schema.INSTANT) for tick in (part.first, part.last))
     time = rows["event_timestamp"]
     return rows.filter(pc.and_(pc.greater_equal(time, first), pc.less_equal(time, last)))
 
@@ -133,13 +138,13 @@ def write(rows: pa.Table, due: Due, into: Path) -> Path:
     def parquet(path: Path) -> None:
         pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=repeated)
 
-    return name_by_content(parquet, into, f"{due.first}_{due.last}", ".parquet")
+    return name_by_content(parquet, into, f"{due.text(due.first)}_{due.text(due.last)}", ".parquet")
 
 
 def _told(due: Due) -> dict[str, str]:
     return {
-        "first": due.first.isoformat(),
-        "last": due.last.isoformat(),
+        "first": due.text(due.first),
+        "last": due.text(due.last),
         "created": due.created.isoformat(),
         "initial": str(due.initial),
     }
@@ -159,6 +164,6 @@ def _files(config: Config, window: Window) -> list[Path]:
     return sorted(folder(config, window).glob("*.parquet"))
 
 
-def _read(path: Path) -> Published:
+def _read(window: Window, path: Path) -> Published:
     told = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
-    return Published(**vars(due_of(told)), path=path)
+    return Published(**vars(due_of(window, told)), path=path)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.config import Config, Window
-from ml.features import state
-from ml.features.history import DAY, Due, Published, digest, folder, newest_publication, whole, write
+from ml.features import state, ticks
+from ml.features.history import Due, Published, digest, folder, newest_publication, whole, write
 from ml.features.running import snapshots
 from ml.features.source import Source
 from ml.lake.tables import Lake
@@ -21,10 +21,10 @@ Made = tuple[Due, pa.Table, pa.Table]
 
 @dataclass(frozen=True)
 class Publication:
-    """Rows published by this call, the newest midnight described, and by view a digest of all that is published."""
+    """Rows published by this call, and by view the newest tick that is due and a digest of all that is published."""
 
     rows: int
-    newest: str
+    newest: dict[str, str]
     views: dict[str, str]
 
 
@@ -39,12 +39,13 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     with Lake(config.lake).writing():
         source = Source(config)
         rows = sum(_publish(config, window, as_of, source) for window in config.windows)
-    return Publication(rows, _last_midnight(config, as_of).isoformat(), {w.view: digest(config, w) for w in config.windows})
+    newest = {w.view: ticks.newest(w, as_of - _lag(config)).isoformat() for w in config.windows}
+    return Publication(rows, newest, {w.view: digest(config, w) for w in config.windows})
 
 
-def _last_midnight(config: Config, as_of: dt.datetime) -> dt.date:
-    """The newest midnight whose snapshot is due."""
-    return (as_of - dt.timedelta(hours=config.events.lag.value)).date()
+def _lag(config: Config) -> dt.timedelta:
+    """How long after a tick its snapshot is due."""
+    return dt.timedelta(hours=config.events.lag.value)
 
 
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
@@ -61,25 +62,27 @@ def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source)
 
 
 def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Made | None:
-    last = _last_midnight(config, as_of)
+    last = ticks.newest(window, as_of - _lag(config))
     with source.connect(as_of) as connection:
-        [(day,)] = connection.execute("SELECT min(event_time)::DATE FROM events").fetchall()
-        if day is None or day >= last:
+        [(oldest,)] = connection.execute("SELECT min(event_time) FROM events").fetchall()
+        if oldest is None or oldest >= last:
             return None
-        created = dt.datetime.combine(last, dt.time(), dt.UTC) + dt.timedelta(hours=config.events.lag.value)
-        due = Due(day + DAY, last, created, initial=True)
+        first = ticks.newest(window, oldest) + window.every
+        due = Due(first, last, window.every, created=last + _lag(config), initial=True)
         return due, whole(config, window, connection, due.snapshots), state.load(config, window, due, source)
 
 
 def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Made | None:
-    """The midnights after the newest publication, from its state and from what became known since."""
-    due = Due(newest.last + DAY, _last_midnight(config, as_of), as_of, initial=False)
+    """The ticks after the newest publication, from its state and from what became known since."""
+    last = ticks.newest(window, as_of - _lag(config))
+    due = Due(newest.last + window.every, last, window.every, created=as_of, initial=False)
     if due.last < due.first or due.created <= newest.created:
         return None
     before = state.load(config, window, newest, source)
     since = source.recent(config, window, newest.last, until=due.created, after=newest.created)
     known = pa.concat_tables([before.replace_schema_metadata(None), since])
-    seen = pa.chunked_array([pa.repeat(newest.last, before.num_rows), pa.repeat(due.first, since.num_rows)])
+    known_from = [ticks.number(window, tick) for tick in (newest.last, due.first)]
+    seen = pa.chunked_array([pa.repeat(known_from[0], before.num_rows), pa.repeat(known_from[1], since.num_rows)])
     rows = snapshots(config, window, known.append_column("seen", seen), due.snapshots)
-    needed = pa.scalar(due.last - max(window.days) * DAY, pa.date32())
-    return due, rows, known.filter(pc.greater(known["first"], needed))
+    gone = ticks.number(window, due.last) - ticks.in_days(window, max(window.days))
+    return due, rows, known.filter(pc.greater(known["first"], gone))

@@ -1,4 +1,4 @@
-"""Snapshots as running totals: contributions enter an entity's windows at one midnight and leave each at another."""
+"""Snapshots as running totals: contributions enter an entity's windows at one tick and leave each at another."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.config import Config, Window
-from ml.features import windows
+from ml.features import ticks, windows
 
-Snapshots = list[tuple[dt.date, dt.datetime]]
+Snapshots = list[tuple[dt.datetime, dt.datetime]]
+# Beside the lengths in days: when an entity's last row is over.
+GONE = -1
 
 
 def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snapshots) -> pa.Table:
-    """Rows of a view's snapshots, in the order of midnight and key.
+    """Rows of a view's snapshots, in the order of tick and key.
 
-    An entity has a row for as long as its longest window holds an event, and one of zeros on the day after.
+    An entity has a row for as long as its longest window holds an event, and one of zeros at the tick after.
 
     Args:
         contributions: columns key, first, seen, n, x of `ml.features.windows`; all that are in reach of `due`.
-        due: consecutive midnights, each with its creation.
+        due: consecutive ticks, each with its creation.
     """
     keys, code = _codes(contributions["key"])
     n, x = contributions["n"].to_numpy(), _whole_numbers(contributions["x"])
-    origin = (due[0][0] - dt.date(1970, 1, 1)).days
-    first, seen = (contributions[name].cast(pa.int32()).to_numpy() - origin for name in ("first", "seen"))
-    longest = max(window.days)
-    stay = longest + 1
-    moments = {d: np.maximum(first + d, seen) for d in (0, *window.days)}
-    moments[stay] = np.where(seen < first + longest, first + stay, moments[0])
-    moves = {d: _by_midnight(moment, len(due)) for d, moment in moments.items()}
+    origin = ticks.number(window, due[0][0])
+    first, seen = (contributions[name].to_numpy() - origin for name in ("first", "seen"))
+    lengths = {d: ticks.in_days(window, d) for d in window.days}
+    longest = max(lengths.values())
+    moments = {d: np.maximum(first + length, seen) for d, length in {0: 0, **lengths}.items()}
+    moments[GONE] = np.where(seen < first + longest, first + longest + 1, moments[0])
+    moves = {d: _by_tick(moment, len(due)) for d, moment in moments.items()}
     count, value = ({d: np.zeros(len(keys), column.dtype) for d in moves} for column in (n, x))
     parts: list[np.ndarray] = []
     held: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {d: [] for d in window.days}
@@ -40,14 +42,13 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
             moved = order[ends[number] : ends[number + 1]]
             np.add.at(count[d], code[moved], n[moved])
             np.add.at(value[d], code[moved], x[moved])
-        there = np.flatnonzero(count[0] > count[stay])
+        there = np.flatnonzero(count[0] > count[GONE])
         parts.append(there)
         for d in window.days:
             held[d].append(((count[0] - count[d])[there], (value[0] - value[d])[there]))
     at = np.repeat(np.arange(len(due)), [len(part) for part in parts])
-    midnights = pa.array([dt.datetime.combine(m, dt.time(), dt.UTC) for m, _ in due], pa.timestamp("us", "UTC"))
-    created = pa.array([instant for _, instant in due], pa.timestamp("us", "UTC"))
-    columns = [keys.take(pa.array(np.concatenate(parts))), midnights.take(pa.array(at)), created.take(pa.array(at))]
+    described, created = (pa.array(instants, pa.timestamp("us", "UTC")) for instants in zip(*due, strict=True))
+    columns = [keys.take(pa.array(np.concatenate(parts))), described.take(pa.array(at)), created.take(pa.array(at))]
     for d in window.days:
         counts, sums = (np.concatenate(column) for column in zip(*held[d], strict=True))
         columns += _features(window, counts, sums.astype(np.float64) / windows.SCALE)
@@ -80,8 +81,8 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
     return np.array([int(value) for value in column.to_pylist()], dtype=object)
 
 
-def _by_midnight(moment: np.ndarray, midnights: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in the order of their moment, and where those of each midnight begin and end; the first has all before it."""
-    clipped = np.clip(moment, 0, midnights).astype(np.min_scalar_type(midnights))
-    ends = np.concatenate([[0], np.cumsum(np.bincount(clipped, minlength=midnights + 1))])
+def _by_tick(moment: np.ndarray, due: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of their moment, and where those of each tick begin and end; the first has all before it."""
+    clipped = np.clip(moment, 0, due).astype(np.min_scalar_type(due))
+    ends = np.concatenate([[0], np.cumsum(np.bincount(clipped, minlength=due + 1))])
     return np.argsort(clipped, kind="stable"), ends

@@ -43,7 +43,7 @@ class Source:
         return self.lake.connect(self.tables, until, self.versions)
 
     def recent(
-        self, config: Config, window: Window, newest: dt.date, until: dt.datetime, after: dt.datetime | None = None
+        self, config: Config, window: Window, newest: dt.datetime, until: dt.datetime, after: dt.datetime | None = None
     ) -> pa.Table:
         """Contributions (key, first, n, x) that became known in (after, until] and can change a snapshot after `newest`."""
         since = windows.reach(window, newest)

@@ -1,4 +1,4 @@
-"""What a view's newest snapshot knew and later ones will still need, kept so that a new day costs a day.
+"""What a view's newest snapshot knew and later ones will still need, kept so that a new tick costs a tick.
 
 A state is a cache: it is used only if it is whole, belongs to the newest publication, and was made of exactly the lake's files
 that hold what was known by then. Otherwise it is made again from the lake.
@@ -42,11 +42,11 @@ def forget_others(kept: Path) -> None:
 
 
 def _name(due: Due) -> str:
-    return f".state_{due.last}"
+    return f".state_{due.text(due.last)}"
 
 
 def _told(due: Due, source: Source) -> dict[str, str]:
-    return {"created": due.created.isoformat(), "sources": source.fingerprint(due.created)}
+    return {"every": str(due.every), "created": due.created.isoformat(), "sources": source.fingerprint(due.created)}
 
 
 def _read(path: Path, newest: Due, source: Source) -> pa.Table | None:

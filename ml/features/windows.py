@@ -1,11 +1,12 @@
 """What events and labels contribute to trailing windows, as SQL that follows from one line of the deployment file.
 
-A snapshot describes an instant M, a midnight UTC: a window of w days with a delay of d days covers the events of
+A snapshot describes an instant M, a tick of the view: a window of w days with a delay of d days covers the events of
 [M - d - w, M - d). What was not known when the snapshot was published does not count in it, however early it happened.
 
 Everything is made of *contributions*, rows (key, first, seen, n, x): n events and the sum x of their values belong to the
-windows of `key` from the midnight `first` on, and count from the first snapshot that could know of them, `seen`. A window of
-w days lets go of them at `first + w`. Values are whole numbers of millionths, so a sum does not depend on its order.
+windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that of the tick `seen`;
+both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long. Values are whole
+numbers of millionths, so a sum does not depend on its order.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import datetime as dt
 import pyarrow as pa
 
 from ml.config import Config, Window
+from ml.features import ticks
 from ml.lake import schema
 from ml.lake.tables import instant
 
@@ -34,24 +36,22 @@ def schema_of(config: Config, window: Window) -> pa.Schema:
     )
 
 
-def reach(window: Window, newest: dt.date) -> dt.datetime:
-    """Start of the first day that is still in a window at the midnight after `newest`, or has just left the longest one."""
-    return dt.datetime.combine(newest - dt.timedelta(days=window.delay + max(window.days)), dt.time(), dt.UTC)
+def reach(window: Window, newest: dt.datetime) -> dt.datetime:
+    """Start of the first day of which an event is in a window at the tick after `newest`, or has just left the longest one."""
+    oldest = newest - dt.timedelta(days=window.delay + max(window.days))
+    return dt.datetime.combine(oldest.date(), dt.time(), dt.UTC)
 
 
 def all_contributions(config: Config, window: Window, until: dt.datetime) -> str:
-    """SQL of the contributions to all snapshots of `snapshot(m, created)`, the last of which was created at `until`."""
+    """SQL of the contributions to all snapshots of `snapshot(tick, created)`, the last of which was created at `until`."""
     return f"""
-    WITH known AS ({_known(config, window, until)}),
-    visible AS (
-        SELECT known_at, min(m) AS seen FROM (SELECT DISTINCT known_at FROM known) JOIN snapshot ON created >= known_at
-        GROUP BY known_at
-    )
-    SELECT key, first, seen, {_SUMS} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
+    SELECT key, first, seen, {_SUMS} FROM ({_known(config, window, until)})
+    ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
+    GROUP BY ALL"""
 
 
 def recent_contributions(
-    config: Config, window: Window, newest: dt.date, until: dt.datetime, after: dt.datetime | None = None
+    config: Config, window: Window, newest: dt.datetime, until: dt.datetime, after: dt.datetime | None = None
 ) -> str:
     """SQL of rows (key, first, n, x) of what became known in (after, until] and can change a snapshot after `newest`.
 
@@ -82,7 +82,7 @@ def _known(
     A positive counts from the instant at which it and its event were known; nobody can know of one before its event's day.
     """
     key = config.entities[window.entity]
-    first = f"{_day('event_time')} + {1 + window.delay}"
+    first = f"{ticks.number_sql(window, 'event_time')} + {1 + ticks.in_days(window, window.delay)}"
     happened = f" AND event_time >= {instant(since)}" if since else ""
     fresh = f" AND {{known}} > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"round(coalesce({window.column}, 0) * {SCALE})"

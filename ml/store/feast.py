@@ -28,7 +28,7 @@ class RowsLost(RuntimeError):
 
 @dataclass(frozen=True)
 class Materialization:
-    """The newest midnight in the online store, by view."""
+    """The newest tick in the online store, by view."""
 
     as_of: str
     views: dict[str, str]
@@ -73,12 +73,11 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
         newest = newest_publication(config, window)
         if newest is None:
             continue
-        until = dt.datetime.combine(newest.last, dt.time(), dt.UTC)
         since = store.get_feature_view(window.view).most_recent_end_time or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        if since < until:
+        if since < newest.last:
             with _quiet():
-                store.materialize(start_date=since, end_date=until, feature_views=[window.view])
-        written[window.view] = until.isoformat()
+                store.materialize(start_date=since, end_date=newest.last, feature_views=[window.view])
+        written[window.view] = newest.last.isoformat()
     return Materialization(as_of.isoformat(), written)
 
 

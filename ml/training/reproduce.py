@@ -96,7 +96,7 @@ def _again(config: Config, registered: Path, frozen: dataset.TrainingSet, folder
     checks = []
     for window in config.windows:
         published = frozen.features[window.view]
-        dues = [history.due_of(told) for told in published]
+        dues = [history.due_of(window, told) for told in published]
         files = history.rebuild(config, window, dues, history.folder(config, window), frozen.lake)
         same_files = [file.name for file in files] == [told["file"] for told in published]
         checks.append(Check(f"features {window.view}", same_files, f"{len(files)} files, named by their content"))

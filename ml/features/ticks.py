@@ -1,0 +1,34 @@
+"""The ticks of a view: the instants that its snapshots describe, numbered from the beginning of 1970 UTC.
+
+They are as far apart as the view's `publish` says, and every midnight UTC is one of them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from ml.config import Window
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def newest(window: Window, instant: dt.datetime) -> dt.datetime:
+    """The newest tick that is not after an instant."""
+    return EPOCH + number(window, instant) * window.every
+
+
+def number(window: Window, instant: dt.datetime) -> int:
+    """The number of that tick."""
+    return (instant - EPOCH) // window.every
+
+
+def number_sql(window: Window, instant: str) -> str:
+    """The same as SQL."""
+    return f"floor(epoch_us({instant}) / {window.every // MICROSECOND})::BIGINT"
+
+
+def in_days(window: Window, days: int) -> int:
+    """Number of ticks in so many days."""
+    return days * (DAY // window.every)
