@@ -60,7 +60,7 @@ class Window(Section):
     aggregates: list[Literal["count", "sum", "mean"]]
     days: list[Annotated[int, Field(ge=1, le=366)]]
     delay: Annotated[int, Field(ge=0, le=366)] = 0
-    publish: Cadence = Field(DAILY, exclude_if=lambda cadence: cadence.value == DAILY.value)
+    publish: Annotated[Cadence, Field(exclude_if=lambda cadence: cadence.value == DAILY.value)] = DAILY
 
     @property
     def every(self) -> dt.timedelta:

@@ -23,12 +23,15 @@ DAY = dt.timedelta(days=1)
 Rows = list[dict[str, Any]]
 
 
-def deployment(tmp_path: Path) -> Config:
+def deployment(tmp_path: Path, hours: int = 24) -> Config:
+    """Two views whose snapshots are so many hours apart."""
     told = deployments.raw()
     told["windows"] = [
         {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "days": [1, 3]},
         {"entity": "terminal", "column": "label", "aggregates": ["count", "mean"], "days": [2], "delay": 7},
     ]
+    for window in told["windows"]:
+        window["publish"] = {"value": hours, "unit": "hours", "reason": "as the test asks"}
     told["request"]["ratios"] = []
     return load(deployments.write(tmp_path, told))
 
@@ -50,7 +53,7 @@ def event(number: int, hours: float, customer: str, terminal: str, amount: float
     }
 
 
-def label(event: dict[str, Any], after_days: int, value: int = 1) -> dict[str, Any]:
+def label(event: dict[str, Any], after_days: float, value: int = 1) -> dict[str, Any]:
     known = max(event["event_time"] + after_days * DAY, event["known_at"])
     return {
         "event_id": event["event_id"],
@@ -64,18 +67,21 @@ def label(event: dict[str, Any], after_days: int, value: int = 1) -> dict[str, A
 
 stream = st.lists(
     st.tuples(
-        st.integers(0, 24 * 20),
+        st.integers(0, 4 * 24 * 20).map(lambda quarters: quarters / 4),
         st.sampled_from(["A", "B", "C"]),
         st.sampled_from(["X", "Y"]),
         st.integers(1, 5000).map(lambda cents: cents / 100),
         st.sampled_from([0, 0, 0, 1, 4, 9]),
-        st.lists(st.sampled_from([0, 1, 7, 9, 15]), max_size=2),
+        st.lists(st.sampled_from([0, 1, 7, 7.3, 9, 15]), max_size=2),
     ),
     min_size=1,
     max_size=25,
 )
 
-cuts = st.sets(st.integers(1, 39), max_size=6).map(lambda days: [*sorted(days), 40])
+cadences = st.sampled_from([24, 6, 1])
+
+# Hours from START after which something is published.
+cuts = st.sets(st.integers(24, 40 * 24), max_size=6).map(lambda hours: [*sorted(hours), 40 * 24 + 1])
 
 
 def rows_of(told: list[tuple]) -> tuple[Rows, Rows]:
@@ -123,18 +129,16 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
 
 
 def assert_rows_are_where_events_are(config: Config, window: Window, events: Rows) -> None:
-    """A row for each snapshot whose longest window holds an event, one of zeros on the day after, and no other."""
+    """A row for each snapshot whose longest window holds an event, one of zeros at the tick after, and no other."""
     key, longest = config.entities[window.entity], max(window.days)
     counted = window.feature("count", longest)
-    created = {
-        dt.datetime.combine(m, dt.time(), dt.UTC): instant for part in history(config, window) for m, instant in part.snapshots
-    }
+    created = {tick: instant for part in history(config, window) for tick, instant in part.snapshots}
     found = {(row[key], row["event_timestamp"]): row[counted] for row in published(config, window)}
     expected = set()
     for e in events:
-        first = dt.datetime.combine(e["event_time"].date(), dt.time(), dt.UTC) + (1 + window.delay) * DAY
-        seen = [first + i * DAY for i in range(longest) if e["known_at"] <= created.get(first + i * DAY, START)]
-        expected |= {(e[key], midnight) for midnight in seen}
-    after = {(entity, midnight + DAY) for entity, midnight in expected if midnight + DAY in created}
+        begin = e["event_time"] + window.delay * DAY
+        held = {tick for tick in created if begin < tick <= begin + longest * DAY and e["known_at"] <= created[tick]}
+        expected |= {(e[key], tick) for tick in held}
+    after = {(entity, tick + window.every) for entity, tick in expected if tick + window.every in created}
     assert {place for place, count in found.items() if count > 0} == expected
     assert set(found) == expected | after

@@ -40,13 +40,13 @@ def _assert_rebuilt(config: Config, into: Path) -> None:
         assert contents(into / window.view) == contents(folder(config, window))
 
 
-def _played(told: list[tuple], cuts: list[int], home: Path, meddled: list[str] | None = None) -> Config:
-    """A deployment in which each publication saw only the rows that had become known."""
-    config = streams.deployment(home)
+def _played(told: list[tuple], cuts: list[int], home: Path, meddled: list[str] | None = None, hours: int = 24) -> Config:
+    """A deployment in which each publication, `cuts` hours from START, saw only the rows that had become known."""
+    config = streams.deployment(home, hours)
     events, labels = streams.rows_of(told)
     before = START
     for number, cut in enumerate(cuts):
-        now = START + cut * DAY + HOUR
+        now = START + cut * HOUR
         streams.fill(config, events, labels, now, before)
         publish_features(config, now)
         for path in _states(config):
@@ -56,12 +56,17 @@ def _played(told: list[tuple], cuts: list[int], home: Path, meddled: list[str] |
 
 
 @settings(max_examples=25, deadline=None)
-@given(told=streams.stream, cuts=streams.cuts, meddled=st.lists(st.sampled_from(sorted(MEDDLE)), min_size=1, max_size=4))
+@given(
+    told=streams.stream,
+    cuts=streams.cuts,
+    hours=streams.cadences,
+    meddled=st.lists(st.sampled_from(sorted(MEDDLE)), min_size=1, max_size=4),
+)
 def test_increments_in_any_cut_are_rebuilt_byte_for_byte_whatever_became_of_the_state(
-    told: list[tuple], cuts: list[int], meddled: list[str], tmp_path_factory: pytest.TempPathFactory
+    told: list[tuple], cuts: list[int], hours: int, meddled: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = tmp_path_factory.mktemp("history")
-    _assert_rebuilt(_played(told, cuts, home, meddled), home / "again")
+    _assert_rebuilt(_played(told, cuts, home, meddled, hours), home / "again")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ def told() -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def undisturbed(told: list[tuple], tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return _played(told, [10, 11, 14, 15], tmp_path_factory.mktemp("undisturbed"))
+    return _played(told, [day * 24 + 1 for day in (10, 11, 14, 15)], tmp_path_factory.mktemp("undisturbed"))
 
 
 def test_equal_contents_have_equal_digests(undisturbed: Config, tmp_path: Path) -> None:
@@ -210,4 +215,4 @@ def test_readers_see_complete_files_only(undisturbed: Config) -> None:
 def test_a_folders_name_is_no_pattern(told: list[tuple], tmp_path: Path) -> None:
     odd = tmp_path / "it's *one*?"
     odd.mkdir()
-    _assert_rebuilt(_played(told[:20], [3, 4, 6], odd), tmp_path / "again")
+    _assert_rebuilt(_played(told[:20], [3 * 24 + 1, 4 * 24 + 1, 6 * 24 + 1], odd), tmp_path / "again")

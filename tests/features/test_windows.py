@@ -1,43 +1,65 @@
-"""Windows equal a brute-force reading of what was known, however the days were cut."""
+"""Windows equal a brute-force reading of what was known, however often and in whatever parts they were published."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from ml.config import Config, Window
+from ml.features.history import history
 from ml.features.publish import publish_features
 from tests.features import streams
 from tests.features.streams import DAY, HOUR, START
 
+MINUTE = dt.timedelta(minutes=1)
+
 
 @settings(max_examples=30, deadline=None)
-@given(told=streams.stream, cuts=streams.cuts)
-def test_windows_equal_brute_force(told: list[tuple], cuts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    config = streams.deployment(tmp_path_factory.mktemp("windows"))
+@given(told=streams.stream, cuts=streams.cuts, hours=streams.cadences)
+def test_windows_equal_brute_force(
+    told: list[tuple], cuts: list[int], hours: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = streams.deployment(tmp_path_factory.mktemp("windows"), hours)
     events, labels = streams.rows_of(told)
     streams.fill(config, events, labels, START + 60 * DAY)
     for cut in cuts:
-        publish_features(config, START + cut * DAY + HOUR)
+        publish_features(config, START + cut * HOUR)
     for window in config.windows:
+        assert_every_tick_is_published_once(config, window, START + cuts[-1] * HOUR)
         for row in streams.published(config, window):
             expected = streams.brute_force(config, window, row, events, labels)
             assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
         streams.assert_rows_are_where_events_are(config, window, events)
 
 
+def assert_every_tick_is_published_once(config: Config, window: Window, as_of: dt.datetime) -> None:
+    """From the tick after the oldest event to the newest one whose lag is over, none twice and none left out."""
+    ticks = [tick for part in history(config, window) for tick, _ in part.snapshots]
+    assert ticks == sorted(ticks)
+    assert set(np.diff(ticks)) <= {window.every}
+    for tick in ticks:
+        assert (tick - START) % window.every == dt.timedelta()
+    if ticks:
+        assert ticks[-1] <= as_of - HOUR < ticks[-1] + window.every
+
+
 @settings(max_examples=10, deadline=None)
-@given(told=streams.stream, cuts=streams.cuts)
-def test_increments_equal_the_whole(told: list[tuple], cuts: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Published day by day or at once: the same rows of amounts that came in time, but for the time of their creation."""
+@given(told=streams.stream, cuts=streams.cuts, hours=streams.cadences)
+def test_increments_equal_the_whole(
+    told: list[tuple], cuts: list[int], hours: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Published tick by tick or at once: the same rows of amounts that came in time, but for the time of their creation."""
     events, labels = streams.rows_of([(*drawn[:4], 0, drawn[5]) for drawn in told])
-    whole, parts = (streams.deployment(tmp_path_factory.mktemp(name)) for name in ("whole", "parts"))
+    whole, parts = (streams.deployment(tmp_path_factory.mktemp(name), hours) for name in ("whole", "parts"))
     for config in (whole, parts):
         streams.fill(config, events, labels, START + 60 * DAY)
-    publish_features(whole, START + 40 * DAY + HOUR)
+    publish_features(whole, START + cuts[-1] * HOUR)
     for cut in cuts:
-        publish_features(parts, START + cut * DAY + HOUR)
+        publish_features(parts, START + cut * HOUR)
     window = whole.windows[0]
     expected, found = (
         [{k: v for k, v in row.items() if k != "created_timestamp"} for row in streams.published(config, window)]
@@ -64,6 +86,41 @@ def test_a_positive_counts_once_however_often_it_is_reported(tmp_path: Path) -> 
         publish_features(config, START + day * DAY + HOUR)
     means = [row["terminal_label_mean_2d"] for row in streams.published(config, config.windows[1])]
     assert means == [1.0, 1.0, None]
+
+
+def test_a_label_that_arrives_between_ticks_is_in_the_next_one_and_not_before(tmp_path: Path) -> None:
+    """The lag is an hour: what is known at 6:59 is in the snapshot of 6 o'clock if that is made at 7, and not if at 6:30."""
+    config = streams.deployment(tmp_path, hours=6)
+    event = streams.event(0, 5, "A", "X", 10.0, 0)
+    label = streams.label(event, 7) | {"known_at": START + 8 * DAY + 6 * HOUR + 59 * MINUTE}
+    streams.fill(config, [event], [label], START + 20 * DAY)
+    for hours in (1, 7, 13):
+        publish_features(config, START + 8 * DAY + hours * HOUR)
+    told = {r["event_timestamp"]: r["terminal_label_mean_2d"] for r in streams.published(config, config.windows[1])}
+    begin = START + 7 * DAY
+    assert told == {begin + hours * HOUR: mean for hours, mean in {6: 0, 12: 0, 18: 0, 24: 0, 30: 1, 36: 1}.items()}
+    created = [created for part in history(config, config.windows[1]) for _, created in part.snapshots]
+    assert created[-2:] == [START + 8 * DAY + 7 * HOUR, START + 8 * DAY + 13 * HOUR]
+
+
+def test_a_tick_is_not_published_before_its_lag_is_over(tmp_path: Path) -> None:
+    config = streams.deployment(tmp_path, hours=6)
+    streams.fill(config, [streams.event(0, 5, "A", "X", 10.0, 0)], [], START + 3 * DAY)
+    publish_features(config, START + 2 * DAY + 6 * HOUR + 59 * MINUTE)
+    assert history(config, config.windows[0])[-1].last == START + 2 * DAY
+    publish_features(config, START + 2 * DAY + 7 * HOUR)
+    assert history(config, config.windows[0])[-1].last == START + 2 * DAY + 6 * HOUR
+
+
+def test_a_view_is_published_as_often_as_its_line_says(tmp_path: Path) -> None:
+    config = streams.deployment(tmp_path)
+    amounts, labels = config.windows
+    often = labels.model_copy(update={"publish": labels.publish.model_copy(update={"value": 4})})
+    config = config.model_copy(update={"windows": [amounts, often]})
+    streams.fill(config, [streams.event(0, 5, "A", "X", 10.0, 0)], [], START + 3 * DAY)
+    publish_features(config, START + DAY + 10 * HOUR)
+    names = [history(config, window)[0].path.name[:27] for window in config.windows]
+    assert names == ["2025-03-02_2025-03-02-" + names[0][22:], "2025-03-01T08_2025-03-02T08"]
 
 
 def test_sums_beyond_64_bits_are_exact(tmp_path: Path) -> None:
