@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ml.config import ConfigError, load
+from ml.features.history import folder
 from ml.training.trials import distributions
 from tests import deployments
 
@@ -39,6 +40,46 @@ def test_a_threshold_in_another_unit_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
     told["labels"]["delay"]["unit"] = "hours"
     assert "labels.delay: Value error, unit is 'hours', expected 'days'" in _refusal(tmp_path, told)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "message"),
+    [
+        (5, "hours", "value is 5 hours, expected 1, 2, 3, 4, 6, 8, 12 or 24"),
+        (1.5, "hours", "value is 1.5 hours, expected 1, 2, 3, 4, 6, 8, 12 or 24"),
+        (0.5, "hours", "value is 0.5 hours, expected 1 to 24"),
+        (48, "hours", "value is 48 hours, expected 1 to 24"),
+        (1, "days", "unit is 'days', expected 'hours'"),
+    ],
+)
+def test_a_day_is_a_whole_number_of_snapshots(tmp_path: Path, value: float, unit: str, message: str) -> None:
+    told = deployments.raw()
+    told["windows"][0]["publish"] = {"value": value, "unit": unit, "reason": "as the test asks"}
+    assert f"windows.0.publish: Value error, {message}" in _refusal(tmp_path, told)
+
+
+def test_a_snapshot_a_day_is_what_a_window_without_publish_has(tmp_path: Path) -> None:
+    """Neither what is published nor what is made of it has another address."""
+    told = deployments.raw()
+    silent = load(deployments.write(tmp_path, told))
+    told["windows"][0]["publish"] = {"value": 24, "unit": "hours", "reason": "as the test asks"}
+    (tmp_path / "told").mkdir()
+    outspoken = load(deployments.write(tmp_path / "told", told)).model_copy(update={"home": silent.home})
+    assert silent.windows[0].every == outspoken.windows[0].every == dt.timedelta(days=1)
+    assert silent.fingerprint == outspoken.fingerprint
+    assert folder(silent, silent.windows[0]) == folder(outspoken, outspoken.windows[0])
+    assert "publish" not in silent.described
+
+
+def test_a_cadence_has_a_folder_of_its_own_and_its_reason_has_none(tmp_path: Path) -> None:
+    told, places = deployments.raw(), []
+    for hours, reason in [(6, "labels come at any hour"), (6, "another reason"), (4, "another reason"), (24, "another reason")]:
+        told["windows"][0]["publish"] = {"value": hours, "unit": "hours", "reason": reason}
+        (tmp_path / f"{len(places)}").mkdir()
+        config = load(deployments.write(tmp_path / f"{len(places)}", told))
+        places.append(folder(config, config.windows[0]).name)
+    assert places[0] == places[1]
+    assert len(set(places)) == 3
 
 
 def test_a_threshold_without_a_reason_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def village(folder: Path) -> Config:
     told["feed"] |= {"customers": 40, "terminals": 60, "first_day": FIRST_DAY, "first_as_of": ARCHIVE_UNTIL.isoformat()}
     for window in told["windows"]:
         window["days"] = [1, 7]
+        if window["column"] == "label":
+            window["publish"] = {"value": 6, "unit": "hours", "reason": "a label becomes known at any hour"}
     told["request"]["ratios"] = ["customer_amount_mean_7d"]
     told["training"]["train"]["value"], told["training"]["validation"]["value"] = 7, 2
     told["training"]["holdout"]["value"], told["training"]["tuning"] = 5, None

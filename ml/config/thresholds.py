@@ -53,7 +53,7 @@ def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
 
 
 def _divides_a_day(threshold: Threshold) -> Threshold:
-    if 24 % threshold.value:
+    if threshold.value % 1 or 24 % threshold.value:
         raise ValueError(
             f"value is {threshold.value:g} hours, expected 1, 2, 3, 4, 6, 8, 12 or 24: a day is a whole number of them"
         )

@@ -50,7 +50,7 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
     described, created = (pa.array(instants, pa.timestamp("us", "UTC")) for instants in zip(*due, strict=True))
     columns = [keys.take(pa.array(np.concatenate(parts))), described.take(pa.array(at)), created.take(pa.array(at))]
     for d in window.days:
-        counts, sums = (np.concatenate(column) for column in zip(*held[d], strict=True))
+        counts, sums = (np.concatenate(column) for column in zip(*held.pop(d), strict=True))
         columns += _features(window, counts, sums.astype(np.float64) / windows.SCALE)
     return pa.Table.from_arrays(columns, schema=windows.schema_of(config, window))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,9 +59,42 @@ def test_the_form_documents_every_parameter(dags: dict[str, Any]) -> None:
 def test_a_training_starts_every_night_and_after_new_data(dags: dict[str, Any]) -> None:
     schedule = dags["train"].timetable
     assert "0 2 * * *" in str(schedule.timetable.expression)
-    (lake,) = dags["ingest"].get_task("materialize").outlets
+    (lake,) = dags["ingest"].get_task("announce").outlets
     assert lake.uri == "perennial://card_fraud/lake"
     assert "perennial://card_fraud/lake" in str(schedule.asset_condition)
+
+
+def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data(dags: dict[str, Any]) -> None:
+    """A task that is skipped makes no event, and what waits for all to succeed is skipped with it."""
+    dag = dags["ingest"]
+    rules = {task.task_id: task.trigger_rule for task in dag.tasks}
+    assert dag.get_task("validate_batch").unless == "files"
+    assert rules.pop("publish_features") == "none_failed"
+    assert set(rules.values()) == {"all_success"}
+    assert dag.get_task("publish_features").upstream_task_ids == {"load_batch"}
+    assert dag.get_task("materialize").upstream_task_ids == {"publish_features"}
+    assert dag.get_task("announce").upstream_task_ids == {"materialize", "validate_batch"}
+    assert [task.task_id for task in dag.tasks if task.outlets] == ["announce"]
+
+
+@pytest.mark.parametrize("accepted", [0, 3])
+def test_new_data_are_announced_only_if_rows_were_accepted(
+    dags: dict[str, Any], accepted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    task = dags["ingest"].get_task("announce")
+    (lake,) = task.outlets
+    context = _context("2025-05-02T02:00:00+00:00")
+    context["outlet_events"][lake] = SimpleNamespace(extra={})
+    monkeypatch.setitem(task.python_callable.__globals__, "get_current_context", lambda: context)
+    if accepted:
+        task.python_callable(accepted)
+    else:
+        with pytest.raises(AirflowSkipException, match="no row was accepted"):
+            task.python_callable(accepted)
+    told = {"as_of": "2025-05-02T02:00:00+00:00", "run_id": "r1"} if accepted else {}
+    assert context["outlet_events"][lake].extra == told
 
 
 def test_a_training_that_is_held_back_skips_all_that_follows(dags: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ def test_increments_equal_the_whole(
     told: list[tuple], cuts: list[int], hours: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Published tick by tick or at once: the same rows of amounts that came in time, but for the time of their creation."""
-    events, labels = streams.rows_of([(*drawn[:4], 0, drawn[5]) for drawn in told])
+    events, labels = streams.rows_of(told)
+    events = [event | {"known_at": event["event_time"]} for event in events]
     whole, parts = (streams.deployment(tmp_path_factory.mktemp(name), hours) for name in ("whole", "parts"))
     for config in (whole, parts):
         streams.fill(config, events, labels, START + 60 * DAY)
