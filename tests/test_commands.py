@@ -54,6 +54,26 @@ def test_the_status_of_an_empty_deployment(tmp_path, capsys: pytest.CaptureFixtu
     assert main(["history", "--config", str(path)]) == 0
 
 
+def test_what_is_due_is_published_although_nothing_has_landed(tmp_path) -> None:
+    """Of the labels' view, six hours after the others; and the online store follows."""
+    import datetime as dt
+
+    from ml.features.history import history
+    from ml.store.feast import materialize
+    from tests import villages
+    from tests.conftest import command
+
+    config = villages.village(tmp_path)
+    villages.live_until(config, villages.ARCHIVE_UNTIL)
+    command(tmp_path / "deployment.yaml", villages.ARCHIVE_UNTIL + dt.timedelta(hours=6), "ingest")
+    newest = {window.view: history(config, window)[-1] for window in config.windows}
+    hours = {view: published.last.hour for view, published in newest.items()}
+    assert hours == {"customer_amount": 0, "terminal_amount": 0, "terminal_label": 6}
+    assert newest["terminal_label"].created == villages.ARCHIVE_UNTIL + dt.timedelta(hours=6)
+    online = materialize(config, villages.ARCHIVE_UNTIL + dt.timedelta(hours=6)).views
+    assert online == {view: published.last.isoformat() for view, published in newest.items()}
+
+
 @pytest.mark.parametrize("name", ["../outside.csv", "/etc/passwd", "absent.csv"])
 def test_only_files_of_the_landing_folder_can_be_discarded(tmp_path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.deployments import land_text, small, small_file

@@ -105,7 +105,7 @@ def summary(lineage: Lineage) -> dict[str, Any]:
         "files": files,
         "lake": {table: f"version {number}" for table, number in frozen.lake.items()},
         "features": {
-            view: f"{len(published)} files, midnights up to {published[-1]['last'] if published else 'none'}"
+            view: f"{len(published)} files, snapshots up to {published[-1]['last'] if published else 'none'}"
             for view, published in frozen.features.items()
         },
         "training set": {
