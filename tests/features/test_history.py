@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,10 +17,20 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from ml.config import Config
-from ml.features.history import digest, folder, history, rebuild, write
+from ml.features.history import digest, folder, history, name_by_content, rebuild, write
 from ml.features.publish import publish_features
 from tests.features import streams
 from tests.features.streams import DAY, HOUR, START, contents
+
+
+def _in_another_unit(path: Path) -> None:
+    """Leave a whole state that counts in other ticks and does not say so."""
+    rows = feather.read_table(path, memory_map=False)
+    told = {name: value for name, value in rows.schema.metadata.items() if name != b"every"}
+    coarser = rows.set_column(1, "first", pc.divide(rows["first"], 24)).replace_schema_metadata(told)
+    path.unlink()
+    name_by_content(lambda file: feather.write_feather(coarser, file), path.parent, path.name[:-17])
+
 
 MEDDLE = {
     "nothing": lambda path: None,
@@ -27,6 +38,7 @@ MEDDLE = {
     "torn": lambda path: path.write_bytes(path.read_bytes()[:-40]),
     "changed": lambda path: path.write_bytes(path.read_bytes()[:-9] + b"otherwise"),
     "old": lambda path: path.write_bytes(b""),
+    "in another unit": _in_another_unit,
 }
 
 
