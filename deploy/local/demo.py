@@ -88,7 +88,7 @@ def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
     ingest = api.wait("ingest", run_id, PATIENCE, Progress())
     if ingest.note:
         say(f"  [dim]{ingest.note.splitlines()[0]}[/dim]")
-    announced = any(t.task_id == "materialize" and t.state == "success" for t in api.task_instances("ingest", run_id))
+    announced = any(t.task_id == "announce" and t.state == "success" for t in api.task_instances("ingest", run_id))
     training = _triggered(api, before) if announced else None
     if training is None:
         training = api.trigger("train", {"as_of": as_of.isoformat(), "reason": "demo: no new file had landed"})
