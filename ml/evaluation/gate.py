@@ -21,7 +21,15 @@ from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, Check, not_i
 from ml.evaluation.holdout import MINIMUM_CLUSTERS, CheckedRows, Contender, GateError, Holdout, Rows, check_models, check_rows
 from ml.evaluation.metrics import decision_costs
 from ml.evaluation.slices import Slice, judge_slices
-from ml.evaluation.statistics import AVERAGE_PRECISION, CALIBRATION, EXPECTED_COST, CalibrationError, CostPerDay, Ranking, Statistic
+from ml.evaluation.statistics import (
+    AVERAGE_PRECISION,
+    CALIBRATION,
+    EXPECTED_COST,
+    CalibrationError,
+    CostPerDay,
+    Ranking,
+    Statistic,
+)
 from ml.evaluation.verdict import Outcome, Rules, Verdict
 
 GOLDEN_SET, ANCESTOR = "golden set", "ancestor"
