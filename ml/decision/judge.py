@@ -121,8 +121,12 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
     frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
-    simple = _baselines(config, scored, rows, frozen_rows)
-    champion = _champion(config, champion_version, fitted, simple[BASELINE], holdout, frozen_rows)
+    simple = {} if champion_version else _baselines(config, scored, rows, frozen_rows)
+    champion = (
+        _champion(config, champion_version, holdout, frozen_rows)
+        if champion_version
+        else _baseline(config, fitted, simple[BASELINE], len(holdout), len(frozen_rows))
+    )
     window = Holdout(
         start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
         end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
@@ -223,13 +227,19 @@ def _baselines(config: Config, challenger: Model, rows: pd.DataFrame, frozen: pd
     return {base.name: base for base in baselines(challenger.inputs, train, scored, config.gate.seed)}
 
 
-def _champion(
-    config: Config, version: str | None, fitted: fit.Fit, base: Baseline, holdout: pd.DataFrame, frozen: pd.DataFrame
-) -> _Champion:
-    if version is None:
-        on_holdout, on_frozen, others = np.split(base.scores, [len(holdout), len(holdout) + len(frozen)])
-        threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
-        return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
+def _baseline(config: Config, fitted: fit.Fit, base: Baseline, holdout: int, frozen: int) -> _Champion:
+    """The logistic regression that a first model must beat, from its scores of holdout, golden set and validation rows."""
+    on_holdout, on_frozen, others = np.split(base.scores, [holdout, holdout + frozen])
+    threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
+    return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
+
+
+def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.DataFrame) -> _Champion:
+    """The champion with its scores.
+
+    Raises:
+        GateError: its features no longer exist.
+    """
     registry = fit.registry(config)
     folder = registry.fetch(version)
     contender = _contender(f"champion {version}", registry.model_hash(version), fit.record_of(folder))

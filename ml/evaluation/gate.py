@@ -21,7 +21,15 @@ from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, Check, not_i
 from ml.evaluation.holdout import MINIMUM_CLUSTERS, CheckedRows, Contender, GateError, Holdout, Rows, check_models, check_rows
 from ml.evaluation.metrics import decision_costs
 from ml.evaluation.slices import Slice, judge_slices
-from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST, CalibrationError, CostPerDay, Ranking, Statistic
+from ml.evaluation.statistics import (
+    AVERAGE_PRECISION,
+    CALIBRATION,
+    EXPECTED_COST,
+    CalibrationError,
+    CostPerDay,
+    Ranking,
+    Statistic,
+)
 from ml.evaluation.verdict import Outcome, Rules, Verdict
 
 GOLDEN_SET, ANCESTOR = "golden set", "ancestor"
@@ -222,7 +230,8 @@ def _rates(champion: Contender, challenger: Contender, rows: CheckedRows, groups
 def _disagreements(compared: Iterable[Difference]) -> list[str]:
     notes = []
     for difference in compared:
-        if not difference.errors_agree:
+        # An absolute value has a kink, where a derivative tells little.
+        if difference.name != CALIBRATION.name and not difference.errors_agree:
             notes.append(
                 f"{difference.name}: the bootstrap's standard error is {difference.standard_error:.4g}, the influence "
                 f"function's {difference.standard_error_influence:.4g}; a few clusters may carry the figure"

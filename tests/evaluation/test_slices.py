@@ -116,7 +116,7 @@ def test_a_slice_that_was_declared_and_is_empty_is_never_promoted_over():
     assert verdict.primary.lower_bound > 0
     assert verdict.slices[0].status is SliceStatus.EMPTY
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert "country XX: no rows: widen the holdout, or take it out of gate.slices" in verdict.reason
+    assert "country XX: no rows: widen the holdout, or set `required: false` on this cut" in verdict.reason
 
 
 def test_a_slice_of_few_fraud_cards_is_not_judged_and_bars_nobody():
