@@ -12,8 +12,8 @@ from ml.config import Config, Window
 from ml.features import ticks, windows
 
 Snapshots = list[tuple[dt.datetime, dt.datetime]]
-# Beside the lengths in days: when an entity's last row is over.
-GONE = -1
+# Positions of contributions, tick by tick, and where those of each tick begin and end.
+Moves = tuple[np.ndarray, np.ndarray]
 
 
 def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snapshots) -> pa.Table:
@@ -32,27 +32,38 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
     lengths = {d: ticks.in_days(window, d) for d in window.days}
     longest = max(lengths.values())
     moments = {d: np.maximum(first + length, seen) for d, length in {0: 0, **lengths}.items()}
-    moments[GONE] = np.where(seen < first + longest, first + longest + 1, moments[0])
     moves = {d: _by_tick(moment, len(due)) for d, moment in moments.items()}
+    ending = _by_tick(np.where(seen < first + longest, first + longest + 1, moments[0]), len(due))
+    parts = _present(code, n, len(keys), moves[0], ending)
+    at = np.repeat(np.arange(len(due)), [len(part) for part in parts])
     count, value = ({d: np.zeros(len(keys), column.dtype) for d in moves} for column in (n, x))
-    parts: list[np.ndarray] = []
-    held: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {d: [] for d in window.days}
-    for number in range(len(due)):
+    held = {d: (np.empty(len(at), n.dtype), np.empty(len(at), x.dtype)) for d in window.days}
+    begin = 0
+    for number, there in enumerate(parts):
         for d, (order, ends) in moves.items():
             moved = order[ends[number] : ends[number + 1]]
             np.add.at(count[d], code[moved], n[moved])
             np.add.at(value[d], code[moved], x[moved])
-        there = np.flatnonzero(count[0] > count[GONE])
-        parts.append(there)
-        for d in window.days:
-            held[d].append(((count[0] - count[d])[there], (value[0] - value[d])[there]))
-    at = np.repeat(np.arange(len(due)), [len(part) for part in parts])
+        rows = slice(begin, begin := begin + len(there))
+        for d, (counts, sums) in held.items():
+            counts[rows], sums[rows] = (count[0] - count[d])[there], (value[0] - value[d])[there]
     described, created = (pa.array(instants, pa.timestamp("us", "UTC")) for instants in zip(*due, strict=True))
     columns = [keys.take(pa.array(np.concatenate(parts))), described.take(pa.array(at)), created.take(pa.array(at))]
     for d in window.days:
-        counts, sums = (np.concatenate(column) for column in zip(*held.pop(d), strict=True))
+        counts, sums = held.pop(d)
         columns += _features(window, counts, sums.astype(np.float64) / windows.SCALE)
     return pa.Table.from_arrays(columns, schema=windows.schema_of(config, window))
+
+
+def _present(code: np.ndarray, n: np.ndarray, keys: int, entering: Moves, ending: Moves) -> list[np.ndarray]:
+    """By tick, the positions of the keys that have a row: some event has entered and not ended."""
+    total, parts = np.zeros(keys, n.dtype), []
+    for number in range(len(entering[1]) - 2):
+        for (order, ends), change in ((entering, n), (ending, -n)):
+            moved = order[ends[number] : ends[number + 1]]
+            np.add.at(total, code[moved], change[moved])
+        parts.append(np.flatnonzero(total > 0))
+    return parts
 
 
 def _features(window: Window, count: np.ndarray, total: np.ndarray) -> list[pa.Array]:
@@ -81,7 +92,7 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
     return np.array([int(value) for value in column.to_pylist()], dtype=object)
 
 
-def _by_tick(moment: np.ndarray, due: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_tick(moment: np.ndarray, due: int) -> Moves:
     """Rows in the order of their moment, and where those of each tick begin and end; the first has all before it."""
     clipped = np.clip(moment, 0, due).astype(np.min_scalar_type(due))
     ends = np.concatenate([[0], np.cumsum(np.bincount(clipped, minlength=due + 1))])
