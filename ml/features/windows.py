@@ -45,9 +45,12 @@ def reach(window: Window, newest: dt.datetime) -> dt.datetime:
 def all_contributions(config: Config, window: Window, until: dt.datetime) -> str:
     """SQL of the contributions to all snapshots of `snapshot(tick, created)`, the last of which was created at `until`."""
     return f"""
-    SELECT key, first, seen, {_SUMS} FROM ({_known(config, window, until)})
-    ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
-    GROUP BY ALL"""
+    WITH known AS ({_known(config, window, until)}),
+    visible AS (
+        SELECT known_at, seen FROM (SELECT DISTINCT known_at FROM known)
+        ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
+    )
+    SELECT key, first, seen, {_SUMS} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
 
 
 def recent_contributions(
