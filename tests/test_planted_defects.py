@@ -28,12 +28,12 @@ class Defect:
 
 DEFECTS = {
     "a window includes the label's own day": Defect(
-        "ml/features/windows.py", "+ {1 + window.delay}", "+ {window.delay}", "tests/features/test_windows.py"
+        "ml/features/windows.py", "+ {1 + ticks.in_days(", "+ {ticks.in_days(", "tests/features/test_windows.py"
     ),
     "a window counts what was not known when it was published": Defect(
         "ml/features/windows.py",
-        "JOIN snapshot ON created >= known_at",
-        "JOIN snapshot ON true",
+        "ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at",
+        "CROSS JOIN (SELECT min(tick) AS seen FROM snapshot)",
         "tests/features/test_windows.py",
     ),
     "features are joined on event time only": Defect(
