@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 from typing import Any
 
@@ -14,12 +13,11 @@ from ml.config import Config
 
 def status(config: Config, asked: argparse.Namespace) -> None:
     """Print the champion and its age, the last verdict and when the next can fall, the last batch and the quarantine."""
-    from ml.evaluation.reuse import freshness
+    from ml.decision.budget import fresh_days_at, next_night
     from ml.lake import schema
     from ml.lake.tables import Lake
     from ml.quality import quarantine
     from ml.registry.ledger import Ledger
-    from ml.training.split import split
 
     ledger = Ledger(config.ledger)
     moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
@@ -41,11 +39,9 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"{last.reason}"
         )
     if newest and decisions:
-        window = split(config, newest)
-        used = [(use.start, use.end) for use in ledger.holdout_uses(config.name)]
-        days = freshness(window.holdout_start, window.holdout_end, used, int(config.gate.fresh.value))
-        night = (newest + dt.timedelta(days=days.nights_to_wait)).date()
-        say(f"next decision on the night of {night} at the earliest: {days.fresh} of {days.needed} fresh days are there")
+        days = fresh_days_at(config, newest, ledger.holdout_uses(config.name))
+        night, there = next_night(days, newest), f"{days.fresh} of {days.needed} fresh days are there"
+        say(f"next decision on the night of {night} at the earliest: {there}")
     if batch:
         known, files, rows, accepted, quarantined, rejected = batch
         say(

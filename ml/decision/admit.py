@@ -8,12 +8,11 @@ import json
 from dataclasses import dataclass
 
 from ml.config import Config
-from ml.evaluation.reuse import Freshness, freshness
+from ml.decision.budget import fresh_days_at, spent
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.registry.ledger import Admission, Ledger
 from ml.registry.schema import Trigger
-from ml.training.split import split
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,10 @@ def _held_back(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visibl
     past = [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
     if past and past[-1].watermark == asked.watermark and past[-1].run_id != asked.run_id and not force:
         return f"nothing new: run {past[-1].run_id} trained on the same events and labels as of {past[-1].as_of.isoformat()}"
-    window = split(config, as_of)
-    used = [(use.start, use.end) for use in ledger.holdout_uses(config.name) if use.run_id != asked.run_id]
-    days = freshness(window.holdout_start, window.holdout_end, used, int(config.gate.fresh.value))
+    # A run that has used the holdout already may go on.
+    uses = [use for use in ledger.holdout_uses(config.name) if use.run_id != asked.run_id]
+    days = fresh_days_at(config, as_of, uses)
     return None if days.enough else spent(config, days, as_of)
-
-
-def spent(config: Config, days: Freshness, as_of: dt.datetime) -> str:
-    """Why nothing can be decided on a holdout yet, and on which night the next decision can fall."""
-    night = (as_of + dt.timedelta(days=days.nights_to_wait)).date()
-    return (
-        f"the holdout of {config.training.holdout.value:g} days holds {days.fresh} that no decision has used, {days.needed} "
-        f"are needed ({config.gate.fresh.reason}): the next decision can fall on the night of {night.isoformat()}"
-    )
 
 
 def _visible(config: Config, as_of: dt.datetime) -> _Visible:

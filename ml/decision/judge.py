@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
-from ml.decision.admit import spent
+from ml.decision.budget import fresh_days, spent
 from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows, Rules
 from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE
 from ml.evaluation.metrics import average_precision, card_precision, roc_auc
-from ml.evaluation.reuse import freshness
 from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.evaluation.verdict import Verdict
 from ml.explanation.attributions import attribution_drift
@@ -142,6 +141,16 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     if config.gate.ancestor:
         met, note = _ancestor_meeting(config, champions, holdout, scores)
         meetings, notes = meetings + met, notes + note
+    use = HoldoutUse(
+        model=config.name,
+        challenger_hash=challenger.model_hash,
+        champion_hash=champion.contender.model_hash,
+        start=window.start,
+        end=window.end,
+        alpha=alpha,
+        as_of=as_of,
+        run_id=run_id or f"command line {as_of.isoformat()}",
+    )
     verdict = gate.judge(
         champion=champion.contender,
         challenger=challenger,
@@ -163,7 +172,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         meetings=meetings,
         footprint=footprint(challenger_folder, holdout),
         notes=notes,
-        spend=partial(_use, config, as_of, ledger, champion.contender, challenger, window, alpha, run_id),
+        spend=partial(_use, config, ledger, use),
     )
     told = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
@@ -298,34 +307,14 @@ def _ancestor_meeting(
     return [Meeting(ANCESTOR, told, holdout["label"].to_numpy(), old, scores, _clusters(config, holdout))], []
 
 
-def _use(
-    config: Config,
-    as_of: dt.datetime,
-    ledger: Ledger,
-    champion: Contender,
-    challenger: Contender,
-    window: Holdout,
-    alpha: float,
-    run_id: str,
-) -> None:
+def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
     """Take the window from the budget, or refuse."""
 
     def allowed(past: list[HoldoutUse]) -> None:
-        used = [(use.start, use.end) for use in past]
-        days = freshness(window.start, window.end, used, int(config.gate.fresh.value))
+        days = fresh_days(config, use.start, use.end, past)
         if not days.enough:
-            raise HoldoutSpent(spent(config, days, as_of))
+            raise HoldoutSpent(spent(config, days, use.as_of))
 
-    use = HoldoutUse(
-        model=config.name,
-        challenger_hash=challenger.model_hash,
-        champion_hash=champion.model_hash,
-        start=window.start,
-        end=window.end,
-        alpha=alpha,
-        as_of=as_of,
-        run_id=run_id or f"command line {as_of.isoformat()}",
-    )
     ledger.use_holdout(use, allowed)
 
 

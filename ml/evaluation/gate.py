@@ -112,6 +112,7 @@ def judge(
     for part in slices:
         if part.mask.shape != checked.labels.shape:
             raise GateError(f"slice {part.slice} {part.group} has a mask of shape {part.mask.shape}, expected one value a row")
+    _check_asked(rules, rows, meetings, footprint)
     spend()
     compared = _compare(champion, challenger, holdout, checked, rules, replicates, seed)
     primary = compared[rules.metric]
@@ -157,13 +158,21 @@ def judge(
     )
 
 
+def _check_asked(rules: Rules, rows: Rows, meetings: Sequence[Meeting], footprint: Footprint | None) -> None:
+    """Refuse rules that ask for what is not there."""
+    if EXPECTED_COST.name in (rules.metric, *rules.margins) and rows.missed is None:
+        raise GateError("expected cost is asked for, but what a missed positive costs is not given: name the amount in `costs`")
+    if rules.limits and footprint is None:
+        raise GateError(f"limits on {sorted(rules.limits)} were declared, but what serving takes was not measured")
+    for meeting in meetings:
+        if meeting.name not in rules.margins:
+            raise GateError(f"a comparison with the {meeting.name} needs a margin, the rules have {sorted(rules.margins)}")
+
+
 def _compare(
     champion: Contender, challenger: Contender, holdout: Holdout, rows: CheckedRows, rules: Rules, replicates: int, seed: int
 ) -> dict[str, Difference]:
     """Every measure of both models, from the same replicates."""
-    asked = rules.metric == EXPECTED_COST.name or EXPECTED_COST.name in rules.margins
-    if asked and rows.missed is None:
-        raise GateError("expected cost is asked for, but what a missed positive costs is not given: name the amount in `costs`")
 
     def statistics(contender: Contender, scores: NDArray[np.float64]) -> list[Statistic]:
         told: list[Statistic] = [Ranking(rows.labels, scores, rows.cluster, rows.clusters)]
@@ -188,8 +197,6 @@ def _guardrails(
     if CARD_PRECISION in rules.margins:
         margin = rules.margins[CARD_PRECISION]
         checks.append(guardrails.card_precision_by_day(rows, rules.cards_a_day, margin, rules.alpha))
-    if rules.limits and footprint is None:
-        raise GateError(f"limits on {sorted(rules.limits)} were declared, but what serving takes was not measured")
     if footprint is not None and LATENCY in rules.limits:
         checks.append(guardrails.latency_within(footprint.milliseconds, rules.limits[LATENCY], rules.alpha))
     if footprint is not None and SIZE in rules.limits:
@@ -198,10 +205,7 @@ def _guardrails(
 
 
 def _meet(meeting: Meeting, rules: Rules, replicates: int, seed: int) -> Check:
-    unit = AVERAGE_PRECISION.unit
-    margin = rules.margins.get(meeting.name)
-    if margin is None:
-        raise GateError(f"a comparison with the {meeting.name} needs a margin, the rules have {sorted(rules.margins)}")
+    unit, margin = AVERAGE_PRECISION.unit, rules.margins[meeting.name]
     who = f"{meeting.name} ({meeting.told})"
     labels, clusters = np.asarray(meeting.labels), np.asarray(meeting.clusters)
     holding = len(np.unique(clusters[labels == 1])) if not meeting.impossible else 0

@@ -137,3 +137,8 @@ def brief(value: float | None) -> str:
 def between(pair: tuple[float, float] | list[float] | None, digits: int = 4) -> str:
     """An interval."""
     return "–" if pair is None else f"{number(pair[0], digits)} to {number(pair[1], digits)}"
+
+
+def instant(told: object) -> str:
+    """An instant to the minute."""
+    return str(told)[:16].replace("T", " ")

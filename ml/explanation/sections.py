@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from ml.config import Risk, Threshold
-from ml.evaluation.pictures import GREEN, MUTED
-from ml.explanation import attributions, svg
+from ml.explanation import attributions, gate_sections, svg
 from ml.explanation.document import (
     Block,
     Column,
@@ -22,9 +21,9 @@ from ml.explanation.document import (
     Section,
     Table,
     Text,
-    between,
     brief,
     count,
+    instant,
     number,
     share,
     signed,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 LEVELS = ("low", "medium", "high")
 FEATURES, MOVERS = 20, 8
-RED = "#a4262c"
-STATUS_COLOURS = {"passed": GREEN, "vetoed": RED}
 
 
 def document(evidence: Evidence, pictures: Mapping[str, Path]) -> Document:
@@ -52,10 +49,10 @@ def document(evidence: Evidence, pictures: Mapping[str, Path]) -> Document:
         sections=(
             Section("Purpose", tuple(_purpose(evidence))),
             Section("Approval", tuple(_approval(evidence))),
-            Section("Verdict", tuple(_verdict(evidence))),
-            Section("Guardrails", tuple(_guardrails(evidence.verdict))),
-            Section("Slices", tuple(_slices(evidence.verdict))),
-            Section("Fairness", tuple(_fairness(evidence.verdict))),
+            Section("Verdict", tuple(gate_sections.answer(evidence.verdict))),
+            Section("Guardrails", tuple(gate_sections.guardrails(evidence.verdict))),
+            Section("Slices", tuple(gate_sections.slices(evidence.verdict))),
+            Section("Fairness", tuple(gate_sections.fairness(evidence.verdict))),
             Section("Attributions", tuple(_attributions(evidence, pictures))),
             Section("Data", tuple(_data(evidence))),
             Section("Settings", tuple(_settings(evidence))),
@@ -73,7 +70,7 @@ def missing(told: Document) -> tuple[str, ...]:
 
 def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     primary = evidence.verdict.get("primary")
-    told = [("as of, UTC", _instant(evidence.training_set.as_of))]
+    told = [("as of, UTC", instant(evidence.training_set.as_of))]
     if primary:
         told += [(str(primary["name"]), number(primary["challenger"])), ("gain", signed(primary["gain"]))]
     told.append(("training rows", count(evidence.training_set.train_rows)))
@@ -110,9 +107,9 @@ def _approval(evidence: Evidence) -> Iterator[Block]:
     if promoted:
         last = promoted[-1]
         now = "it is champion" if evidence.champion == evidence.version else f"version {evidence.champion} is champion"
-        yield Text(f"Made champion by {last.actor} as of {_instant(last.as_of)}; as of {_instant(evidence.as_of)} {now}.")
+        yield Text(f"Made champion by {last.actor} as of {instant(last.as_of)}; as of {instant(evidence.as_of)} {now}.")
     else:
-        yield Text(f"Not promoted: as of {_instant(evidence.as_of)} the ledger holds no move to this version.")
+        yield Text(f"Not promoted: as of {instant(evidence.as_of)} the ledger holds no move to this version.")
     if evidence.moves:
         heads = ("move", "what", "from", "to", "as of", "recorded at", "who", "run", "why")
         rows = [
@@ -121,8 +118,8 @@ def _approval(evidence: Evidence) -> Iterator[Block]:
                 move.action,
                 move.from_version or "–",
                 move.to_version,
-                _instant(move.as_of),
-                _instant(move.recorded_at),
+                instant(move.as_of),
+                instant(move.recorded_at),
                 move.actor,
                 move.run_id,
                 move.reason,
@@ -136,7 +133,7 @@ def _approval(evidence: Evidence) -> Iterator[Block]:
             (
                 ("answer of the gate", decision.outcome),
                 ("judged against", _against(evidence)),
-                ("as of", _instant(decision.as_of)),
+                ("as of", instant(decision.as_of)),
                 ("started by", decision.trigger),
                 ("run", decision.run_id),
             )
@@ -149,166 +146,6 @@ def _against(evidence: Evidence) -> str:
     if decision and decision.champion_version is not None:
         return f"champion, version {decision.champion_version}"
     return str(champion) if champion else "no champion"
-
-
-def _verdict(evidence: Evidence) -> Iterator[Block]:
-    verdict = evidence.verdict
-    if not verdict:
-        yield Missing("The ledger holds no verdict on this version: it was registered and not judged, or not yet.")
-        return
-    differences = [d for d in (verdict.get("primary"), *verdict.get("others", [])) if d]
-    if differences:
-        names = ("champion", "interval", "challenger", "interval", "gain", "interval")
-        rows = [
-            (
-                str(d["name"]),
-                number(d["champion"]),
-                between(d.get("champion_interval")),
-                number(d["challenger"]),
-                between(d.get("challenger_interval")),
-                signed(d["gain"]),
-                between(d.get("interval")),
-            )
-            for d in differences
-        ]
-        yield Table((Column("metric"), *(Column(name, True) for name in names)), tuple(rows))
-        yield Text(
-            "The first metric was declared beforehand and decides. A gain above 0 means that the challenger, which is this "
-            "version, is better.",
-            is_note=True,
-        )
-    else:
-        yield Missing("The verdict holds no metrics with intervals.")
-    yield Facts(tuple(_rule(verdict)))
-    if verdict.get("notes"):
-        yield Points(tuple(map(str, verdict["notes"])))
-
-
-def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    primary, rules = verdict.get("primary") or {}, verdict.get("rules") or verdict
-    told = {
-        "lower bound of the gain": signed(primary.get("lower_bound")) if primary else None,
-        "upper bound of the gain": signed(primary.get("upper_bound")) if primary else None,
-        "chance of promoting an equal challenger": _value(rules, "alpha", brief),
-        "gain that is worth waiting for": _value(rules, "worthwhile_gain", brief),
-        "gain that these rows would have shown": _value(verdict, "minimum_detectable_effect", number),
-        "more days of holdout to tell": _value(verdict, "more_days", count),
-        "holdout": _holdout(verdict),
-        "rows": _value(verdict, "rows", count),
-        "positives": _value(verdict, "positives", count),
-        "clusters": _value(verdict, "clusters", count),
-        "replicates": _value(verdict, "replicates", count),
-        "trigger": str(verdict["trigger"]) if verdict.get("trigger") else None,
-    }
-    yield from ((name, value) for name, value in told.items() if value is not None)
-
-
-def _value(verdict: Mapping[str, Any], name: str, shown: Any) -> str | None:
-    return None if verdict.get(name) is None else str(shown(verdict[name]))
-
-
-def _holdout(verdict: Mapping[str, Any]) -> str | None:
-    holdout = verdict.get("holdout")
-    if not holdout:
-        return None
-    until = _instant(holdout["labels_known_until"])
-    return f"{_instant(holdout['start'])} to {_instant(holdout['end'])}, labels known until {until}"
-
-
-def _guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    found = verdict.get("guardrails")
-    if not found:
-        yield Missing("The verdict holds no guardrails.")
-        return
-    rows = [
-        (
-            str(rail["name"]),
-            number(rail.get("champion")),
-            number(rail.get("challenger")),
-            signed(rail.get("gain")),
-            f"{signed(rail.get('lower_bound'))} to {signed(rail.get('upper_bound'))}",
-            number(rail.get("margin")),
-            str(rail.get("unit", "")),
-            str(rail["status"]),
-        )
-        for rail in found
-    ]
-    names = ("champion", "challenger", "gain", "bounds", "margin")
-    yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
-    absent = [name for name in ("golden set", "ancestor") if not any(str(rail["name"]).startswith(name) for rail in found)]
-    if absent:
-        yield Text(f"Not among the guardrails: {', '.join(absent)}.", is_note=True)
-    yield Points(tuple(_about(str(rail["name"]), str(rail["told"])) for rail in found if rail.get("told")))
-
-
-def _about(name: str, told: str) -> str:
-    return told if name in told else f"{name}: {told}"
-
-
-def _slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    found = verdict.get("slices")
-    if not found:
-        yield Missing("The verdict holds no slices.")
-        return
-    judged = [each for each in found if each.get("interval") and each.get("gain") is not None]
-    reach = (min([e["interval"][0] for e in judged], default=0.0), max([e["interval"][1] for e in judged], default=0.0))
-    rows = [
-        (
-            str(each["slice"]),
-            str(each["group"]),
-            count(each.get("rows")),
-            count(each.get("positives")),
-            number(each.get("champion")),
-            number(each.get("challenger")),
-            signed(each.get("gain")),
-            between(each.get("interval")),
-            _bar(each, reach) if each in judged else "",
-            number(each.get("p_harm"), 3),
-            str(each["status"]),
-        )
-        for each in found
-    ]
-    names = ("rows", "positives", "champion", "challenger", "gain", "interval")
-    head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
-    yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
-    told = [_about(f"{e['slice']} {e['group']}", str(e["told"])) for e in found if e.get("told") and e["status"] != "passed"]
-    if told:
-        yield Points(tuple(told))
-
-
-def _bar(each: Mapping[str, Any], reach: tuple[float, float]) -> svg.Drawing:
-    low, high = each["interval"]
-    colour = STATUS_COLOURS.get(each["status"], MUTED)
-    return svg.interval_bar(each["gain"], low, high, reach, colour, f"gain in {each['slice']} {each['group']}", width=120)
-
-
-def _fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    found = verdict.get("fairness")
-    if not found:
-        yield Missing("The verdict holds no figures by group of people.")
-        return
-    rates = ("selection_rate", "false_positive_rate", "recall")
-    rows = [
-        (
-            str(each["attribute"]),
-            str(each["group"]),
-            str(each["model"]),
-            count(each.get("rows")),
-            count(each.get("positives")),
-            *(_rate(each.get(rate)) for rate in rates),
-        )
-        for each in found
-    ]
-    heads = (Column("attribute"), Column("group"), Column("model"), Column("rows", True), Column("positives", True))
-    yield Table((*heads, *(Column(rate.replace("_", " "), True) for rate in rates)), tuple(rows))
-
-
-def _rate(rate: Mapping[str, float] | None) -> str:
-    return (
-        "–"
-        if not rate or rate.get("value") is None
-        else f"{share(rate.get('value'))} [{share(rate.get('low'))}, {share(rate.get('high'))}]"
-    )
 
 
 def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[Block]:
@@ -363,13 +200,13 @@ def _data(evidence: Evidence) -> Iterator[Block]:
         ("holdout", "holdout_start", "holdout_end"),
     ):
         size, positives = int(getattr(frozen, f"{part}_rows")), frozen.positives.get(part, 0)
-        span = (_instant(windows[start]), _instant(windows[end]))
+        span = (instant(windows[start]), instant(windows[end]))
         rows.append((part, *span, count(size), count(positives), share(positives / max(size, 1), 3)))
     heads = (Column("window"), Column("from"), Column("until"), *(Column(n, True) for n in ("rows", "positives", "label rate")))
     yield Table(heads, tuple(rows))
     yield Facts(
         (
-            ("labels known until", _instant(frozen.labels_known_until)),
+            ("labels known until", instant(frozen.labels_known_until)),
             ("label delay", f"{brief(delay.value)} {delay.unit}: {delay.reason}"),
             *((f"lake table {table}", f"version {version}") for table, version in frozen.lake.items()),
             *((f"features {view}", _published(published)) for view, published in frozen.features.items()),
@@ -479,7 +316,3 @@ def _environment(evidence: Evidence) -> Iterator[Block]:
     gone = [name for name, value in told.items() if not value]
     if gone:
         yield Missing(f"The record does not say: {', '.join(gone)}.")
-
-
-def _instant(told: object) -> str:
-    return str(told)[:16].replace("T", " ")

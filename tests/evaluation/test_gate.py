@@ -176,9 +176,12 @@ def test_a_holdout_that_is_used_up_is_not_looked_at():
         ({"limits": {"latency": 5.0}}, r"limits on \['latency'\] were declared, but what serving takes was not measured"),
     ],
 )
-def test_rules_that_decide_nothing_are_refused(rules, message):
+def test_rules_that_decide_nothing_are_refused_before_the_holdout_is_used(rules, message):
+    def spend():
+        raise AssertionError("the holdout was used")
+
     with pytest.raises(GateError, match=message):
-        judge(**meeting(scored(gain=1.0), rules))
+        judge(**meeting(scored(gain=1.0), rules, spend=spend))
 
 
 def test_a_seed_must_not_decide():
