@@ -104,7 +104,7 @@ with DAG(
         promote = StepOperator(
             step="promote",
             references={
-                **who,
+                "run_id": "{{ run_id }}",
                 "judgement": judge.output["judgement"],
                 "version": register.output["version"],
                 "actor": person,
