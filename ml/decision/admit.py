@@ -101,6 +101,34 @@ def admit(
     return told[-1]
 
 
+def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | None:
+    """Let a run that trains already serve the alarms that were raised since, and say what it is judged for.
+
+    Monitoring looks at the very data that start a training, so its alarms often come while one is on its way.
+
+    Returns:
+        The strongest trigger that the run serves, None for a run that nobody admitted.
+    """
+    ledger, requests = Ledger(config.ledger), Requests(config.ledger)
+    situation = Situation(
+        as_of=as_of,
+        run_id=run_id,
+        champion=ledger.champion(config.name),
+        obstacle=None,
+        alarmed=arbiter.alarmed([r for r in requests.all(config.name) if not r.is_served_by(run_id)]),
+    )
+    if not requests.served_by(config.name, run_id):
+        return None
+
+    def decide(turn: Turn) -> list[Answer]:
+        raised = [r for r in turn.all() if r.is_open and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
+        free = [r for r in raised if arbiter.held_back(config.retraining, situation, r) is None]
+        return [situation.answer(r, "joined", "raised while this run was on its way") for r in free]
+
+    requests.take_turn(config.name, decide)
+    return arbiter.leading(requests.served_by(config.name, run_id)).trigger
+
+
 def _own_request(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str, requested_by: str, reason: str) -> Request:
     return Request(
         model=config.name,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.decision import arbiter
+from ml.decision.admit import join_alarms
 from ml.decision.budget import fresh_days, spent
 from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
@@ -26,7 +27,6 @@ from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.evaluation.verdict import Verdict
 from ml.explanation.attributions import attribution_drift
 from ml.registry.ledger import HoldoutUse, Ledger, champions_of
-from ml.registry.requests import Requests
 from ml.registry.schema import Trigger
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
@@ -109,7 +109,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     champions = champions_of(history)
     champion_version = champions[-1] if champions else None
     run_id = run_id or f"command line {as_of.isoformat()}"
-    trigger = _trigger_of(config, trigger, run_id)
+    trigger = _trigger_of(config, as_of, trigger, run_id)
     alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
@@ -207,11 +207,11 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     return describe(config, key)
 
 
-def _trigger_of(config: Config, trigger: Trigger, run_id: str) -> Trigger:
+def _trigger_of(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str) -> Trigger:
     """The strongest reason for which a run trains; nobody has an alpha relaxed by saying so."""
-    served = Requests(config.ledger).served_by(config.name, run_id)
+    served = join_alarms(config, as_of, run_id)
     if served:
-        return arbiter.leading(served).trigger
+        return served
     if trigger in arbiter.ALARMS:
         raise ValueError(
             f"run {run_id} serves no request by {trigger}, so it cannot be judged as one: see `python -m ml requests`, "

@@ -16,6 +16,7 @@ from ml.__main__ import main
 from ml.config import Config
 from ml.config.monitoring import Retraining
 from ml.decision import arbiter, judge
+from ml.decision.admit import join_alarms
 from ml.decision.arbiter import Situation
 from ml.registry.ledger import Ledger, Move
 from ml.registry.requests import Answer, Recorded, Requests
@@ -219,6 +220,25 @@ def test_who_comes_while_the_same_data_are_in_hand_joins_that_run(config: Config
     assert "run nightly was admitted" in second["reason"]
     assert [(answer, run) for _, answer, run in answers(config)] == [("started", "nightly")] + [("joined", "nightly")] * 2
     assert arbiter.leading(Requests(config.ledger).served_by(config.name, "nightly")).trigger == "drift"
+
+
+def test_an_alarm_that_is_raised_while_a_run_is_on_its_way_joins_it_before_it_is_judged(config: Config) -> None:
+    assert admit(config, "nightly", "schedule")["admitted"]
+    alarm(config, AS_OF.date())
+    assert join_alarms(config, AS_OF, "nightly") == "drift"
+    assert answers(config) == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
+    assert "no request is open" in admit(config, "rung", "")["reason"]
+    assert join_alarms(config, AS_OF, "nightly") == "drift"
+
+
+def test_an_alarm_joins_no_run_within_its_cooldown_and_none_that_nobody_admitted(config: Config) -> None:
+    alarm(config, AS_OF.date() - DAY)
+    assert admit(config, "first", "")["trigger"] == "drift"
+    assert admit(config, "second", "on_demand", force=True)["trigger"] == "on_demand"
+    alarm(config, AS_OF.date(), "performance")
+    assert join_alarms(config, AS_OF, "second") == "on_demand"
+    assert join_alarms(config, AS_OF, "a stranger") is None
+    assert answers(config)[-1][1] == "open"
 
 
 def test_an_alarm_that_waits_is_served_by_the_next_training_after_its_cooldown(config: Config) -> None:
