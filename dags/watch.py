@@ -31,6 +31,8 @@ with DAG(
     description="Confirmed alarms ask for a training, messages go out",
     doc_md=__doc__,
     schedule="@continuous",
+    # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
+    start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,
     tags=["perennial", "monitoring", config.name],
