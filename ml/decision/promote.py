@@ -11,7 +11,6 @@ from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry import promotion
 from ml.registry.ledger import Decision, Ledger
-from ml.registry.schema import Trigger
 from ml.training import dataset, export, fit
 
 
@@ -30,7 +29,6 @@ def promote(
     as_of: dt.datetime,
     judgement: str,
     version: str,
-    trigger: Trigger = "on_demand",
     run_id: str = "",
     actor: str = "command line",
 ) -> Decided:
@@ -44,7 +42,7 @@ def promote(
     verdict = judge.verdict_of(config, judgement)
     run_id = run_id or f"command line {as_of.isoformat()}"
     ledger, registry = Ledger(config.ledger), fit.registry(config)
-    ledger.record(_decision(config, as_of, judged, verdict, version, trigger, run_id))
+    ledger.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(
             ledger,
@@ -67,14 +65,14 @@ def promote(
 
 
 def _decision(
-    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, trigger: Trigger, run_id: str
+    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, run_id: str
 ) -> Decision:
     primary = verdict["primary"]
     frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)
     return Decision(
         model=config.name,
         as_of=as_of,
-        trigger=trigger,
+        trigger=verdict["trigger"],
         run_id=run_id,
         champion_version=judged.champion_version,
         challenger_version=version,

@@ -23,6 +23,7 @@ from ml.decision import judge
 from ml.evaluation.gate import GateError
 from ml.registry.ledger import Ledger, Move
 from ml.registry.promotion import PromotionRefused, sync
+from ml.registry.requests import Requests
 from ml.registry.versions import BrokenModel
 from ml.simulate.feed import write_until
 from ml.training import check, dataset, export, fit
@@ -295,8 +296,8 @@ def test_nothing_new_is_not_trained_on_again(ingested: Path, tmp_path: Path) -> 
     told = steps.run("admit", config, FIRST_AS_OF + dt.timedelta(hours=1), nightly)
     assert not told["admitted"]
     assert "nothing new: run command line" in told["reason"]
-    refused = [t for t in Ledger(config.ledger).trainings(config.name) if not t.admitted]
-    assert [t.run_id for t in refused] == ["another run"]
+    refused = [request for request in Requests(config.ledger).all(config.name) if request.last.answer == "refused"]
+    assert [(request.trigger, request.last.run_id) for request in refused] == [("schedule", "another run")]
     assert steps.run("admit", config, FIRST_AS_OF, nightly | {"force": "True"})["admitted"]
 
 
