@@ -46,11 +46,10 @@ with DAG(
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(step="validate_batch", unless="files")
+    validate = StepOperator(step="validate_batch", unless="files", because="note")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")
-
     request = StepOperator(
         step="request_for_new_data",
         references={"run_id": "{{ run_id }}", "accepted": validate.output["accepted"]},

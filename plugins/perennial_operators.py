@@ -75,7 +75,7 @@ def _asset(config: Config, what: str) -> Asset:
 
 
 def ring(context: Context, asset: Asset, instant: str = "") -> None:
-    """Let the event that this task makes say what instant the runs that it starts see the world at: this run's own if none is given."""
+    """Tell the runs that this task's event on an asset starts at what instant to see the world; by default, as this run does."""
     told = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
     context["outlet_events"][asset].extra = told
 
@@ -104,7 +104,7 @@ def as_of_param() -> Param:
 
 
 def trigger_of(dag_run: Any) -> str:
-    """Which of the triggers a run is itself, in the ledger's words; empty for a run that was rung for, and answers what is open."""
+    """Which of the triggers a run is, in the ledger's words; empty for one that asset events started: what rang has asked."""
     return TRIGGERS.get(str(getattr(dag_run.run_type, "value", dag_run.run_type)), "on_demand")
 
 
@@ -156,7 +156,7 @@ class StepOperator(BaseOperator):
     :param references: what the step takes besides configuration and instant.
     :param each: what this one of several mapped tasks takes besides `references`.
     :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
-    :param because: name of the field that says why.
+    :param because: name of the field that says why, for the note on the run; without it only the task's log tells.
     """
 
     template_fields = ("references",)
@@ -192,7 +192,7 @@ class StepOperator(BaseOperator):
             raise
         why = record.get(self.because or "note", "")
         if self.unless and not record[self.unless]:
-            if why:
+            if self.because:
                 write_note(context, why)
             raise AirflowSkipException(why)
         if record.get("note"):

@@ -1,4 +1,4 @@
-"""What waits for the ledger without holding a worker: a sensor that goes on once there is a training to ask for, or something to tell.
+"""What waits for the ledger without holding a worker: a sensor that goes on once there is something to ask for, or to tell.
 
 Its watermark, the newest confirmed alarm whose request is recorded, lies in the state store of the asset `requests`. Who moves
 it does so last, after the ledger has the request and the bell has rung: whatever dies before that leaves the alarm to the next
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseSensorOperator
@@ -18,10 +18,6 @@ from perennial_operators import deployment
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from ml.config import Config
-    from ml.registry.messages import Messages
-    from ml.registry.signals import Signals
 
 WATERMARK, FOUND = "watermark", "found"
 Found = Mapping[str, Any]
@@ -41,16 +37,30 @@ def move_watermark(store: Any, newest: int) -> None:
     store.set(WATERMARK, max(watermark(store), newest))
 
 
-def look(config: Config, signals: Signals, messages: Messages, after: int) -> Found:
-    """What the ledger holds: ids of the alarms after the watermark, and of the messages that a channel wants and lacks."""
-    confirmed = signals.confirmations(config.name, after)
-    lacking = {
-        message.id
-        for channel in config.notifications
-        for message in messages.unsent(config.name, channel.channel)
-        if channel.events is None or message.event in channel.events
-    }
-    return {"confirmations": [alarm.id for alarm in confirmed], "messages": sorted(lacking)}
+class Outlook:
+    """What the ledger of this deployment holds for the watch. Its tables are made sure of once, so that a look only reads."""
+
+    def __init__(self) -> None:
+        from ml.registry.messages import Messages
+        from ml.registry.signals import Signals
+
+        ledger = deployment().ledger
+        self.signals, self.messages = Signals(ledger), Messages(ledger)
+
+    def look(self, after: int) -> Found:
+        """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
+
+        The deployment file is asked each time: it may name another channel while the watch waits.
+        """
+        config = deployment()
+        confirmed = self.signals.confirmations(config.name, after)
+        lacking = {
+            message.id
+            for channel in config.notifications
+            for message in self.messages.unsent(config.name, channel.channel)
+            if channel.events is None or message.event in channel.events
+        }
+        return {"confirmations": [alarm.id for alarm in confirmed], "messages": sorted(lacking)}
 
 
 class LedgerTrigger(BaseTrigger):
@@ -86,24 +96,14 @@ class LedgerTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something, in a thread: all triggers of a deployment share one loop."""
-        poke = await asyncio.to_thread(_poke, self.after)
+        ledger = await asyncio.to_thread(Outlook)
         while True:
-            found = await asyncio.to_thread(poke)
-            if any(found.values()) and (found != self.known or _now() >= dt.datetime.fromisoformat(self.known_until)):
+            found = await asyncio.to_thread(ledger.look, self.after)
+            again = found == self.known and _now() < dt.datetime.fromisoformat(self.known_until)
+            if any(found.values()) and not again:
                 yield TriggerEvent(found)
                 return
             await asyncio.sleep(self.poke_interval)
-
-
-def _poke(after: int) -> Callable[[], Found]:
-    """One look at the ledger; its tables are made sure of here, so that a look only reads."""
-    from ml.registry.messages import Messages
-    from ml.registry.signals import Signals
-
-    ledger = deployment().ledger
-    signals, messages = Signals(ledger), Messages(ledger)
-    # The deployment file may name another channel while the watch waits.
-    return lambda: look(deployment(), signals, messages, after)
 
 
 def _now() -> dt.datetime:

@@ -19,7 +19,7 @@ from rich.table import Table
 from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
 from deploy.local.preflight import StackError
-from deploy.local.stack import Stack
+from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, load
 from ml.registry.ledger import Decision, Ledger
 from ml.simulate.feed import present, write_until
@@ -152,7 +152,7 @@ def demo(config_path: Path, port: int, data: Path | None) -> None:
     feed(config, planned[0], data)
     stack.wait_ready()
     with stack.api() as api:
-        for dag in ("ingest", "train"):
+        for dag in DAG_IDS:
             api.unpause(dag)
         for number, as_of in enumerate(planned, start=2):
             say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}")
