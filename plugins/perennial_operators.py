@@ -75,7 +75,7 @@ def _asset(config: Config, what: str) -> Asset:
 
 
 def ring(context: Context, asset: Asset, instant: str = "") -> None:
-    """Tell the runs that this task's event on an asset starts at what instant to see the world; by default, as this run does."""
+    """Tell the runs that this task starts through an asset at what instant to see the world; by default, as this run does."""
     told = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
     context["outlet_events"][asset].extra = told
 
