@@ -21,7 +21,7 @@ from rich.table import Table
 from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
 from deploy.local.preflight import StackError
-from deploy.local.stack import Stack
+from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, load
 from ml.decision.request import key_of
 from ml.registry.ledger import Decision, Ledger
@@ -33,7 +33,6 @@ DAY = dt.timedelta(days=1)
 PATIENCE = 3600
 TRIGGERED_WITHIN = 60
 TRIGGERS = {"on_demand": "on demand", "schedule": "nightly", "new_data": "new data"}
-DAGS = ("watch", "monitor", "train", "ingest")
 
 say = Console(highlight=False).print
 
@@ -227,7 +226,7 @@ def demo(config_path: Path, port: int, data: Path | None) -> None:
     feed(config, planned[0], data)
     stack.wait_ready()
     with stack.api() as api:
-        for dag in DAGS:
+        for dag in DAG_IDS:
             api.unpause(dag)
         for number, as_of in enumerate(planned, start=2):
             say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}")
