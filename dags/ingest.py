@@ -42,7 +42,7 @@ with DAG(
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(step="validate_batch", unless="files")
+    validate = StepOperator(step="validate_batch", references={"run_id": "{{ run_id }}"}, unless="files")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")
