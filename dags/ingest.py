@@ -9,7 +9,7 @@ file or no file, so features are published in every run in which a snapshot is d
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `validate_batch` | runs the expectation suites; sets bad rows aside with their reasons | a check itself is broken: the message names it |
-| `load_batch` | commits the rows to the lake, each file once | retried; nothing can be loaded twice |
+| `load_batch` | commits the rows to the lake, each file once; answers that waited in quarantine come in with their events | retried; nothing can be loaded twice |
 | `publish_features` | computes the windows of every entity that are due, whether files have landed or not | retried |
 | `materialize` | fills the online store | retried |
 | `announce` | tells trainings that new data are in; skipped when no row was accepted | retried |
