@@ -98,6 +98,8 @@ def _known(
         return events
     ids = " AND (event_id BETWEEN $event_min AND $event_max OR event_id BETWEEN $label_min AND $label_max)" if after else ""
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
+    # An event whose answer is a column of its own has no other one; of the rest only those that somebody said yes to matter.
+    said_yes = "label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
     return f"""{events}
         UNION ALL
         SELECT key, first, 0, {SCALE} * change, known_at FROM (
@@ -112,7 +114,7 @@ def _known(
                     FROM events JOIN labels USING (event_id)
                     WHERE {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
                         AND events.known_at <= {instant(until)}{happened}{ids}
-                        AND event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})
+                        AND {said_yes}
                 )
             )
         ) WHERE change != 0{fresh}"""
