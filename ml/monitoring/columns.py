@@ -1,0 +1,101 @@
+"""One column's reference days, and what a day or a week is compared with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ml.monitoring.lookup import Integers
+from ml.monitoring.profile import Counts
+from ml.monitoring.readings import Kind
+from ml.monitoring.shift import Floats, angle, groups, mid_ranks, stability_index
+
+WEEK = 7
+ROW_VARIANCE = {Kind.LOCATION: 1 / 12, Kind.MISSING: 1 / 4, Kind.UNSEEN: 1 / 4}
+"""Variance of a value that one row contributes, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """Rows of the reference days of one column.
+
+    Attributes:
+        present: by bin, shape (n_bins,).
+        by_weekday: by weekday and group of bins, shape (7, n_groups); Monday is 0.
+        text: whether the bins are categories, which have no order.
+    """
+
+    present: Integers
+    by_weekday: Integers
+    text: bool
+
+    @classmethod
+    def of(cls, days: Mapping[dt.date, Counts]) -> Column:
+        """From the reference days."""
+        present = np.sum([counts.present for counts in days.values()], axis=0)
+        text = any(counts.unseen is not None for counts in days.values())
+        group = groups(present, ordered=not text)
+        by_weekday = np.zeros((WEEK, int(group.max()) + 1 if len(group) else 1), dtype=np.int64)
+        for day, counts in days.items():
+            by_weekday[day.weekday()] += _gathered(counts.present, group, by_weekday.shape[1])
+        return cls(present, by_weekday, text)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What is watched of the column."""
+        return (Kind.SHAPE, Kind.MISSING, Kind.UNSEEN) if self.text else (Kind.LOCATION, Kind.SHAPE, Kind.MISSING)
+
+    def daily(self, kind: Kind, counts: Counts) -> tuple[float, float]:
+        """Value of a day and the rows that it rests on; NaN without rows.
+
+        A share comes as its angle, so that the spread of days does not depend on it.
+        """
+        seen = int(counts.present.sum())
+        if kind is Kind.LOCATION:
+            return (float(counts.present @ self._ranks / seen), seen) if seen else (float("nan"), 0)
+        part = counts.missing if kind is Kind.MISSING else counts.unseen or 0
+        rows = seen + part + (counts.unseen or 0 if kind is Kind.MISSING else 0)
+        return (angle(part / rows), rows) if rows else (float("nan"), 0)
+
+    def stability(self, days: Mapping[dt.date, Counts]) -> tuple[float, float]:
+        """Stability index of some days against the same weekdays of the reference, and their rows; NaN without rows.
+
+        Weekdays count by the live rows, so that a week that lacks its Sunday is not taken for a change.
+        """
+        groups_of = self.by_weekday.shape[1]
+        live, expected = np.zeros(groups_of, dtype=np.int64), np.zeros(groups_of)
+        for day, counts in days.items():
+            here = _gathered(counts.present, self._group, groups_of)
+            usual = self.by_weekday[day.weekday()]
+            usual = usual if usual.sum() else self.by_weekday.sum(axis=0)
+            live += here
+            expected += usual * (here.sum() / max(usual.sum(), 1))
+        if not live.sum() or not self.present.sum():
+            return float("nan"), 0
+        return stability_index(live, expected * (self.present.sum() / expected.sum())), float(live.sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"present": self.present.tolist(), "by_weekday": self.by_weekday.tolist(), "text": self.text}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Column:
+        """From what `to_dict` gave."""
+        return cls(np.array(told["present"], dtype=np.int64), np.array(told["by_weekday"], dtype=np.int64), told["text"])
+
+    @cached_property
+    def _ranks(self) -> Floats:
+        return mid_ranks(self.present)
+
+    @cached_property
+    def _group(self) -> Integers:
+        return groups(self.present, ordered=not self.text)
+
+
+def _gathered(present: Integers, group: Integers, count: int) -> Integers:
+    return np.bincount(group, weights=present, minlength=count).astype(np.int64)
