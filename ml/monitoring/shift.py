@@ -6,12 +6,14 @@ index over a week sees shape. Shares are compared as angles, whose sampling erro
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ml.monitoring.lookup import Integers
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 GROUPS = 20
 """Groups into which the bins are gathered for the stability index: 256 bins would mostly measure their own sampling noise."""
