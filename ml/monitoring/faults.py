@@ -4,7 +4,7 @@ A day on which a fault was found is not compared with anything. What it left beh
 long as it stays there, by the window's column, aggregate and length:
 
 - rows that did not come, or that came too often, are in counts and sums of every window; rows that were quarantined were not
-  lost by chance, and are in means as well; a delivery of which rows were only rejected, because they were in already, is in none;
+  lost by chance, and are in means as well; where rows were only rejected, because they were in already, nothing is lost;
 - values that are missing or in another unit are in sums and means of windows over their column;
 - categories that were never seen are in no window.
 
@@ -34,7 +34,7 @@ from ml.registry.signals import Incident
 NOTHING, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
 MISSING, UNSEEN, UNIT = "missing values", "unseen categories", "unit"
 
-FACTORS = tuple(float(f) for power in range(1, 7) for f in (10.0**power, 10.0**-power)) + (60.0, 1 / 60, 3600.0, 1 / 3600)
+FACTORS = (*[10.0**power for power in range(-6, 7) if power], 60.0, 1 / 60, 3600.0, 1 / 3600)
 """Of cents, thousands, minutes and the like."""
 APART, FITS = 0.3, 1 / 3
 """The unit has changed if the distribution of a day lies at least `APART` from the reference (largest difference of the two
@@ -143,9 +143,14 @@ def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Incident | N
     return Incident(
         day=day,
         fault=SET_ASIDE,
-        subject=", ".join(delivery.files[:3]),
+        subject="events",
         reason=f"{share:.0%} of the rows of {day} were set aside, at most {most:.0%} is usual: {told}",
-        evidence={"rows": delivery.rows, "quarantined": delivery.quarantined, "rejected": delivery.rejected},
+        evidence={
+            "rows": delivery.rows,
+            "quarantined": delivery.quarantined,
+            "rejected": delivery.rejected,
+            "files": list(delivery.files),
+        },
     )
 
 

@@ -41,7 +41,7 @@ def metrics(config: Config) -> list[str]:
     return [name for name in HIGHER_IS_BETTER if name != EXPECTED_COST.name or config.costs is not None]
 
 
-def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> "pd.Series[int]":
+def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> pd.Series[int]:
     """Label by event id, of those events of the days of which anything was reported in time."""
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     wanted = ", ".join(f"DATE '{day}'" for day in days)
@@ -62,7 +62,7 @@ def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> "pd.
     return found.set_index("event_id")["label"].astype("int64")
 
 
-def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: "pd.Series[int]") -> dict[str, float | None]:
+def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, float | None]:
     """Each metric on the rows of one matured day; None where it is undefined, as on a day without a positive.
 
     Args:

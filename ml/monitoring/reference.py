@@ -28,7 +28,7 @@ from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.detector import FEWEST_DAYS, Days, Detector
 from ml.monitoring.faults import Usual
 from ml.monitoring.profile import Binning, Counts, Profile, cut
-from ml.monitoring.traffic import DAY, SCORE, midnight, raw_columns
+from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.registry.signals import Signals
 from ml.training import dataset
 
@@ -115,8 +115,10 @@ def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profil
     """
     champion = champion_of(config, version)
     if dt.datetime.fromisoformat(champion.frozen.as_of) > as_of:
-        raise ValueError(f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}")
-    return _told(reference_of(config, champion))
+        raise ValueError(
+            f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}"
+        )
+    return _told(folder_of(config, champion).name, reference_of(config, champion))
 
 
 def reference_of(config: Config, champion: Champion) -> Reference:
@@ -143,13 +145,12 @@ def alert_rate(scores: np.ndarray, threshold: float) -> float:
     return float(np.log((np.count_nonzero(scores >= threshold) + 0.5) / (len(scores) + 1)))
 
 
-def _told(reference: Reference) -> Profiled:
+def _told(name: str, reference: Reference) -> Profiled:
     days, scored, signals = len(reference.days.features), len(reference.days.outputs), len(reference.detector.baselines)
     first, last = min(reference.days.features), max(reference.days.features)
     note = f"version {reference.version} is compared with {days} days from {first} to {last}, by {signals} signals"
     if not scored:
         note += f"; its scores are not, for fewer than {FEWEST_DAYS} days were kept from its fit"
-    name = f"{reference.version}-{reference.model_hash[:16]}"
     return Profiled(reference.version, name, str(first), str(last), days, scored, signals, note)
 
 
@@ -169,9 +170,7 @@ def _made(config: Config, champion: Champion) -> Reference:
     if scored["day"].nunique() >= FEWEST_DAYS:
         of_day = dict(list(scored.groupby("day")))
         alerts = {day: alert_rate(part[SCORE].to_numpy(), champion.fitted.threshold) for day, part in of_day.items()}
-        days = Days(
-            days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts}
-        )
+        days = Days(days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts})
     detector = Detector.fit(
         days,
         champion.fitted.importance,

@@ -69,9 +69,7 @@ def raw_columns(config: Config) -> list[str]:
     return [*config.measures, *config.categories, *config.attributes]
 
 
-def _known(
-    config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.date]
-) -> tuple[pd.DataFrame, "pd.Series[float]"]:
+def _known(config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.date]) -> tuple[pd.DataFrame, pd.Series[float]]:
     """Events of the days, and the scores that a version gave to them, by event id; the first where it gave several."""
     tables = {schema.EVENTS: schema.events(config), schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}
     columns = ["event_id", "event_time", *config.entities.values(), *raw_columns(config)]
