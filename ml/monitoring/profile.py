@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,6 @@ class Binning:
     """How all columns are cut, in the order in which they were asked for."""
 
     columns: Mapping[str, Bins]
-    _lookups: dict[tuple[str, str], Lookup] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def count(self, frame: pd.DataFrame) -> Profile:
         """Profile of a frame's rows.
@@ -126,9 +126,7 @@ class Binning:
             bins = self.columns[name]
             if bins.edges is None:
                 return _count_text(frame[name], bins.categories or ())
-            numbers = numbers_of(frame[name])
-            present, missing = self._lookup(name, bins.edges, numbers.dtype).count(numbers)
-            return Counts(present, missing)
+            return Counts(*self._lookups[name].count(numbers_of(frame[name])))
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return Profile(len(frame), dict(zip(self.columns, pool.map(of, self.columns), strict=True)))
@@ -142,11 +140,9 @@ class Binning:
         """From what `to_dict` gave."""
         return cls({name: Bins.from_dict(bins) for name, bins in told.items()})
 
-    def _lookup(self, name: str, edges: Sequence[float], dtype: np.dtype[Any]) -> Lookup:
-        key = name, dtype.str
-        if key not in self._lookups:
-            self._lookups[key] = Lookup(np.array(edges, dtype=np.float64), dtype)
-        return self._lookups[key]
+    @cached_property
+    def _lookups(self) -> dict[str, Lookup]:
+        return {name: Lookup(np.array(bins.edges)) for name, bins in self.columns.items() if bins.edges is not None}
 
 
 def cut(frame: pd.DataFrame, numbers: Sequence[str], categories: Sequence[str] = (), bins: int = BINS) -> Binning:
