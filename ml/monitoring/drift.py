@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ml.config import Config
@@ -37,15 +37,16 @@ def drift_of(
     day: dt.date,
     days: Mapping[dt.date, Day],
     before: Mapping[str, Reading],
-    muted: Collection[str],
+    cooled: bool,
 ) -> Drift:
     """Compare a day with the reference.
 
     Args:
         days: what was kept of the last week, and of the day itself.
         before: the readings of the day before, by signal; none for the first day.
-        muted: columns in which an earlier fault still shows.
+        cooled: whether an alarm may be raised, long enough after the last one.
     """
+    muted = days[day].muted
     unjudged = too_few(days, day)
     assessment = detector.assess(day, comparable(days))
     assessment = replace(
@@ -61,7 +62,7 @@ def drift_of(
     if days[day].faulty and SEVERITY in before:
         told, alarm = replace(before[SEVERITY], value=None), None
     else:
-        told, alarm = _severity(config, version, assessment, _confirmed(assessment, states), before.get(SEVERITY))
+        told, alarm = _severity(config, version, assessment, _confirmed(assessment, states), before.get(SEVERITY), cooled)
     return Drift((told, *[_reading(r, detector, states[str(r.signal)]) for r in assessment.readings]), alarm)
 
 
@@ -85,14 +86,12 @@ def _confirmed(assessment: Assessment, states: Mapping[str, State]) -> Assessmen
 
 
 def _severity(
-    config: Config, version: str, assessment: Assessment, confirmed: Assessment, before: Reading | None
+    config: Config, version: str, assessment: Assessment, confirmed: Assessment, before: Reading | None, cooled: bool
 ) -> tuple[Reading, Alarm | None]:
     """The state of the whole: confirmed as long as there is a reason to train; an alarm when that begins, once a cooldown."""
-    least, cooldown = config.monitoring.severity.value, config.monitoring.cooldown.value
+    least = config.monitoring.severity.value
     outputs = [r for r in confirmed.readings if r.signal.role is Role.OUTPUT]
     asks = bool(outputs) or confirmed.severity >= least
-    last = before.told["alarm"] if before else None
-    cooled = last is None or (assessment.day - dt.date.fromisoformat(last)).days >= cooldown
     goes_on = before is not None and before.state == "CONFIRMED"
     stands = asks and (goes_on or cooled)
     begins = stands and not goes_on
@@ -103,11 +102,7 @@ def _severity(
         value=assessment.severity,
         threshold=least,
         state="CONFIRMED" if stands else "WARN" if over else "OK",
-        told={
-            "alarm": assessment.day.isoformat() if begins else last,
-            "confirmed": confirmed.severity,
-            "signals": [name_of(r) for r in confirmed.readings],
-        },
+        told={"confirmed": confirmed.severity, "signals": [name_of(r) for r in confirmed.readings]},
     )
     if not begins:
         return reading, None

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+import pandas as pd
 
 from ml.config import Config
 from ml.monitoring import faults, performance
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.day import WEEK, Day
+from ml.monitoring.decay import Decay, decay_of
 from ml.monitoring.drift import SEVERITY, drift_of
 from ml.monitoring.estimate import estimated
 from ml.monitoring.faults import Delivery, Usual
@@ -22,6 +25,7 @@ from ml.monitoring.reference import ALERTS, Reference, reference_of
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.registry.ledger import Ledger
 from ml.registry.messages import Message, Messages
+from ml.registry.schema import Trigger
 from ml.registry.signals import Incident, Reading, Signals
 
 TRAFFIC = "traffic"
@@ -99,16 +103,20 @@ class _Watch:
         matured = {day: performance.matured_by(config, day) for day in days}
         needed = sorted({*days, *[day for day in matured.values() if day >= self._reference.until]})
         seen = traffic(config, self._as_of, self._champion, needed)
+        answered = performance.answers(config, self._as_of, needed)
         delivered = faults.deliveries(config, self._as_of, days)
-        since = min(min(days) - WEEK * DAY, min(matured.values()))
-        kept, before = self._recorded(since)
+        kept, before = self._recorded(min(min(days) - WEEK * DAY, min(matured.values())))
         incidents = self._signals.incidents(config.name, days[0] - faults.reach(config))
         for day in days:
             broken, kept[day] = self._kept(seen[day], delivered[day], incidents)
             incidents += broken
-            drift = drift_of(config, self._reference.detector, version, day, kept, before, kept[day].muted)
+            drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
             told = [self._traffic(seen[day], kept[day], broken), *drift.readings, *self._estimates(seen[day])]
             alarms = [drift.alarm] if drift.alarm else []
+            if matured[day] in kept:
+                decay = self._decay(matured[day], seen, answered, kept, before, self._cooled("performance", day))
+                told += decay.readings
+                alarms += [decay.alarm] if decay.alarm else []
             self._signals.record_day(config.name, version, day, self._as_of, told, alarms, broken)
             _tell(config, self._as_of, run_id, version, day)
             before = {reading.signal: reading for reading in told}
@@ -127,6 +135,25 @@ class _Watch:
         if muted & self._inputs:
             muted |= {SCORE, ALERTS}
         return broken, Day(features, outputs, alerts, bool(broken), frozenset(muted))
+
+    def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
+        """Whether the last alarm of this champion is long enough ago."""
+        alarms = self._signals.confirmations(self._config.name)
+        days = [alarm.day for alarm in alarms if (alarm.version, alarm.trigger) == (self._champion.version, trigger)]
+        return not days or (day - max(days)).days >= self._config.monitoring.cooldown.value
+
+    def _decay(
+        self,
+        matured: dt.date,
+        seen: Mapping[dt.date, Traffic],
+        answered: pd.Series,
+        kept: Mapping[dt.date, Day],
+        before: Mapping[str, Reading],
+        cooled: bool,
+    ) -> Decay:
+        values = performance.measured(self._config, self._reference.threshold, seen[matured].rows, answered)
+        charts, version, sound = self._reference.charts, self._champion.version, kept[matured].sound
+        return decay_of(charts, version, matured, values, sound, before, cooled)
 
     def _traffic(self, seen: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
         return Reading(

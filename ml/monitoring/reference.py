@@ -25,6 +25,8 @@ from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.monitoring import performance
 from ml.monitoring.champion import Champion, champion_of
+from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
+from ml.monitoring.cusum import Performance
 from ml.monitoring.detector import FEWEST_DAYS, Days, Detector
 from ml.monitoring.faults import Usual
 from ml.monitoring.profile import Binning, Counts, Profile, cut
@@ -64,8 +66,8 @@ class Reference:
         binning: of the model's inputs and the raw columns; outputs: of the score.
         days: what was counted, by day.
         volumes: rows in the lake, by day.
-        performance: by day of the holdout, each metric, None where it was undefined.
-        detector: fitted on `days`.
+        performance: by day, each metric, None where it was undefined.
+        detector: fitted on `days`; charts: on `performance`, of the metrics that have enough days.
     """
 
     version: str
@@ -78,6 +80,7 @@ class Reference:
     volumes: Mapping[dt.date, int]
     performance: Mapping[dt.date, Mapping[str, float | None]]
     detector: Detector
+    charts: Performance
 
     def count(self, rows: pd.DataFrame) -> tuple[Profile, Profile, float]:
         """Profiles of a day's features and scores, and its alerts as `ml.monitoring.detector` takes them."""
@@ -136,7 +139,7 @@ def reference_of(config: Config, champion: Champion) -> Reference:
 def folder_of(config: Config, champion: Champion) -> Path:
     """Folder of a champion's reference; what else is a false alarm is another reference."""
     monitoring = config.monitoring
-    told = f"{monitoring.drift_alarms.value:g}-{monitoring.cooldown.value:g}"
+    told = f"{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
     return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{told}"
 
 
@@ -149,8 +152,9 @@ def _told(name: str, reference: Reference) -> Profiled:
     days, scored, signals = len(reference.days.features), len(reference.days.outputs), len(reference.detector.baselines)
     first, last = min(reference.days.features), max(reference.days.features)
     note = f"version {reference.version} is compared with {days} days from {first} to {last}, by {signals} signals"
+    note += f", and charts of {', '.join(reference.charts.charts) or 'nothing, for too few days have answers'}"
     if not scored:
-        note += f"; its scores are not, for fewer than {FEWEST_DAYS} days were kept from its fit"
+        note += f"; its scores are not compared, for fewer than {FEWEST_DAYS} days were kept from its fit"
     return Profiled(reference.version, name, str(first), str(last), days, scored, signals, note)
 
 
@@ -177,6 +181,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         cooldown=int(config.monitoring.cooldown.value),
         false_alarms_per_year=config.monitoring.drift_alarms.value,
     )
+    measured = _performance(config, champion, scored)
     return Reference(
         version=champion.version,
         model_hash=champion.model_hash,
@@ -186,8 +191,9 @@ def _made(config: Config, champion: Champion) -> Reference:
         outputs=outputs,
         days=days,
         volumes=volumes,
-        performance=_performance(config, champion, scored[scored["split"] == dataset.HOLDOUT]),
+        performance=measured,
         detector=detector,
+        charts=_charts(config, measured),
     )
 
 
@@ -208,12 +214,25 @@ def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[d
     return {day: int(count) for day, count in found if day not in broken}
 
 
-def _performance(config: Config, champion: Champion, holdout: pd.DataFrame) -> dict[dt.date, dict[str, float | None]]:
-    days = sorted(holdout["day"].unique())
-    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), days)
-    return {
-        day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in holdout.groupby("day")
+def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, float | None]]:
+    """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
+    holdout = scored[scored["split"] == dataset.HOLDOUT]
+    rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
+    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
+    return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby("day")}
+
+
+def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, float | None]]) -> Performance:
+    """Of the metrics that were defined on enough days and are not always the same."""
+    found = {
+        name: [value for told in measured.values() if (value := told[name]) is not None] for name in performance.metrics(config)
     }
+    charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
+    return Performance.fit(
+        charted,
+        [name for name in charted if not performance.HIGHER_IS_BETTER[name]],
+        false_alarms_per_year=config.monitoring.performance_alarms.value,
+    )
 
 
 def _write(folder: Path, reference: Reference) -> None:
@@ -239,6 +258,7 @@ def _write(folder: Path, reference: Reference) -> None:
         "volumes": _by_text(reference.volumes),
         "performance": _by_text(reference.performance),
         "detector": reference.detector.to_dict(),
+        "charts": reference.charts.to_dict(),
     }
     (partial / RECORD).write_text(json.dumps(told, allow_nan=False))
     try:
@@ -272,6 +292,7 @@ def read(folder: Path) -> Reference:
         volumes=_by_day(told["volumes"]),
         performance=_by_day(told["performance"]),
         detector=Detector.from_dict(told["detector"]),
+        charts=Performance.from_dict(told["charts"]),
     )
 
 

@@ -1,0 +1,87 @@
+"""Whether the champion does its work worse than on its reference days, on the day whose answers have just matured."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml.monitoring.cusum import Chart, Performance, Standing
+from ml.monitoring.performance import UNITS
+from ml.registry.signals import Alarm, Reading
+
+WARN = 0.5
+"""Share of its threshold from which a sum is worth a look."""
+PERFORMANCE = "performance: "
+
+
+@dataclass(frozen=True)
+class Decay:
+    """What the matured day says.
+
+    Attributes:
+        readings: of all charts.
+        alarm: the reason to train, on the day on which it was confirmed.
+    """
+
+    readings: tuple[Reading, ...]
+    alarm: Alarm | None
+
+
+def decay_of(
+    charts: Performance,
+    version: str,
+    matured: dt.date,
+    values: Mapping[str, float | None],
+    sound: bool,
+    before: Mapping[str, Reading],
+    cooled: bool,
+) -> Decay:
+    """Advance the charts by a matured day.
+
+    Args:
+        values: of the metrics on that day.
+        sound: whether the champion scored what really happened; if not, the charts stay where they are.
+        before: the readings of the day before, by signal; none for the first day.
+        cooled: whether an alarm may be raised, long enough after the last one.
+    """
+    standings = {
+        name: Standing.from_dict(before[PERFORMANCE + name].told["standing"])
+        if PERFORMANCE + name in before
+        else chart.reference
+        for name, chart in charts.charts.items()
+    }
+    after = charts.advance(standings, matured, values if sound else {})
+    readings = tuple(
+        _reading(
+            name, chart, standings[name], after[name], matured, values.get(name) if sound else None, values.get(name), cooled
+        )
+        for name, chart in charts.charts.items()
+    )
+    fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
+    if not fallen:
+        return Decay(tuple(readings), None)
+    told = "; ".join(in_words(reading) for reading in fallen)
+    evidence = {
+        "version": version,
+        "day": matured.isoformat(),
+        "figure": in_words(fallen[0]),
+        "signals": {
+            r.signal: {"measured": r.told["measured"], "usual": r.told["usual"], "sum": r.value, "threshold": r.threshold}
+            for r in fallen
+        },
+    }
+    return Decay(
+        tuple(readings), Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {told}", evidence=evidence)
+    )
+
+
+def in_words(reading: Reading) -> str:
+    """A chart with its figures."""
+    name = reading.signal.removeprefix(PERFORMANCE)
+    told = f"{name} {reading.told['measured']:.4g} ({UNITS[name]}), usually {reading.told['usual']:.4g}"
+    return f"{told}; sum of shortfalls {reading.value:.1f} of {reading.threshold:.1f} standard deviations"
+
+
+def _standing(before: Reading | None, chart: Chart) -> Standing:
+    return chart.reference if before is None else Standing.from_dict(before.told["standing"])
