@@ -45,23 +45,29 @@ def decay_of(
         before: the readings of the day before, by signal; none for the first day.
         cooled: whether an alarm may be raised, long enough after the last one.
     """
-    standings = {
-        name: Standing.from_dict(before[PERFORMANCE + name].told["standing"])
-        if PERFORMANCE + name in before
-        else chart.reference
-        for name, chart in charts.charts.items()
-    }
+    standings = {name: _standing(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
     after = charts.advance(standings, matured, values if sound else {})
-    readings = tuple(
-        _reading(
-            name, chart, standings[name], after[name], matured, values.get(name) if sound else None, values.get(name), cooled
+    readings = []
+    for name, chart in charts.charts.items():
+        # After an alarm the sum is 0 again; what it came to is told by a chart that never alarms.
+        endless = replace(chart, threshold=math.inf)
+        total = endless.advance(standings[name], matured, values[name] if sound else None).total
+        fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
+        told = {"day": matured.isoformat(), "measured": values[name], "usual": standings[name].mean}
+        readings.append(
+            Reading(
+                signal=PERFORMANCE + name,
+                kind="performance",
+                value=total,
+                threshold=chart.threshold,
+                state="CONFIRMED" if fell else "WARN" if warns else "OK",
+                told=told | {"standing": after[name].to_dict()},
+            )
         )
-        for name, chart in charts.charts.items()
-    )
     fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
     if not fallen:
         return Decay(tuple(readings), None)
-    told = "; ".join(in_words(reading) for reading in fallen)
+    words = "; ".join(in_words(reading) for reading in fallen)
     evidence = {
         "version": version,
         "day": matured.isoformat(),
