@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml.monitoring.cusum import Chart, Performance, Standing
 from ml.monitoring.performance import UNITS
@@ -77,9 +78,8 @@ def decay_of(
             for r in fallen
         },
     }
-    return Decay(
-        tuple(readings), Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {told}", evidence=evidence)
-    )
+    alarm = Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {words}", evidence=evidence)
+    return Decay(tuple(readings), alarm)
 
 
 def in_words(reading: Reading) -> str:
