@@ -20,6 +20,7 @@ WEEK = 7
 YEAR = 365
 SIGNALS = 20_000
 """Simulated signals, each a year long: a rate of .005 alarms a year is told with an error of a tenth."""
+STEP = 0.05
 LARGEST = 0.9
 """Autocorrelation that is never exceeded: above it days are no replicates."""
 
@@ -102,7 +103,8 @@ def confirmations(ratios: Floats, cooldown: int) -> int:
 def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
     """Autocorrelation from one day to the next, pooled over series, corrected for the weekday means that were removed.
 
-    The estimate is compared with that of simulated series of the same lengths, and is kept within 0 and `LARGEST`.
+    The estimate is compared with that of simulated series of the same lengths. It is kept within 0 and `LARGEST` and rounded up
+    to a multiple of `STEP`, more than its own error, so that like references share their thresholds.
 
     Args:
         residuals: by series, array of shape (n_days,) of successive calendar days, without the weekday's mean, NaN where there
@@ -113,7 +115,7 @@ def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
     lengths = tuple(sorted({len(series) for series in residuals}))
     weights = [sum(len(series) == length for series in residuals) * length for length in lengths]
     told = [np.average([_expected(float(rho), length, seed) for length in lengths], weights=weights) for rho in tried]
-    return float(np.interp(found, told, tried))
+    return round(float(np.ceil(np.interp(found, told, tried) / STEP - 1e-9) * STEP), 2)
 
 
 def _pooled(residuals: list[Floats]) -> float:

@@ -40,9 +40,9 @@ class Column:
         present = np.sum([counts.present for counts in days.values()], axis=0)
         text = any(counts.unseen is not None for counts in days.values())
         group = groups(present, ordered=not text)
-        by_weekday = np.zeros((WEEK, int(group.max()) + 1 if len(group) else 1), dtype=np.int64)
+        by_weekday = np.zeros((WEEK, int(group.max(initial=0)) + 1), dtype=np.int64)
         for day, counts in days.items():
-            by_weekday[day.weekday()] += _gathered(counts.present, group, by_weekday.shape[1])
+            by_weekday[day.weekday()] += _gathered(counts.present, group)
         return cls(present, by_weekday, text)
 
     @property
@@ -67,17 +67,12 @@ class Column:
 
         Weekdays count by the live rows, so that a week that lacks its Sunday is not taken for a change.
         """
-        groups_of = self.by_weekday.shape[1]
-        live, expected = np.zeros(groups_of, dtype=np.int64), np.zeros(groups_of)
-        for day, counts in days.items():
-            here = _gathered(counts.present, self._group, groups_of)
-            usual = self.by_weekday[day.weekday()]
-            usual = usual if usual.sum() else self.by_weekday.sum(axis=0)
-            live += here
-            expected += usual * (here.sum() / max(usual.sum(), 1))
-        if not live.sum() or not self.present.sum():
+        live = np.stack([_gathered(counts.present, self._group) for counts in days.values()])
+        rows = float(live.sum())
+        if not rows or not self.present.sum():
             return float("nan"), 0
-        return stability_index(live, expected * (self.present.sum() / expected.sum())), float(live.sum())
+        expected = live.sum(axis=1) @ self._shares[[day.weekday() for day in days]]
+        return stability_index(live.sum(axis=0), expected * (self.present.sum() / expected.sum())), rows
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -96,6 +91,12 @@ class Column:
     def _group(self) -> Integers:
         return groups(self.present, ordered=not self.text)
 
+    @cached_property
+    def _shares(self) -> Floats:
+        """Shares of the groups by weekday, shape (7, n_groups); a weekday that the reference lacks is like all of it."""
+        told = np.where(self.by_weekday.sum(axis=1, keepdims=True) > 0, self.by_weekday, self.by_weekday.sum(axis=0))
+        return told / told.sum(axis=1, keepdims=True)
 
-def _gathered(present: Integers, group: Integers, count: int) -> Integers:
-    return np.bincount(group, weights=present, minlength=count).astype(np.int64)
+
+def _gathered(present: Integers, group: Integers) -> Integers:
+    return np.bincount(group, weights=present, minlength=1).astype(np.int64)

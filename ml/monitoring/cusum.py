@@ -134,8 +134,8 @@ class Performance:
             values = np.asarray(told, dtype=np.float64)
             if len(values) < FEWEST_DAYS or not np.isfinite(values).all() or not np.ptp(values) > 0:
                 raise ValueError(
-                    f"measure '{name}' has {len(values)} reference days {values.tolist()}: expected at least {FEWEST_DAYS} finite "
-                    "numbers that are not all the same; wait for more labels"
+                    f"measure '{name}' has {len(values)} reference days {values.tolist()}: expected at least {FEWEST_DAYS} "
+                    "finite numbers that are not all the same; wait for more labels"
                 )
             learnt = Standing(len(values), float(values.mean()), float(np.sum((values - values.mean()) ** 2)))
             over = threshold(len(values), false_alarms_per_year / len(reference), seed=seed)

@@ -31,6 +31,8 @@ FLOORS = {Kind.LOCATION: 0.002, Kind.SHAPE: 0.01, Kind.MISSING: 0.01, Kind.UNSEE
 stability index of .0001, an angle of .01 (from none, .2 % of the rows missing), 2 % of a volume."""
 DESIGN_EFFECT = 10
 """Rows of one card or shop are alike; sampling noise is taken to be at most that of rows in bundles of ten."""
+WANDERING = (Kind.LOCATION, Kind.VOLUME)
+"""Kinds that tell the autocorrelation of days; shares of missing and unseen values often are noise, and would dilute it."""
 ROWS = "rows"
 PARTS = {"features": 0.4, "shape": 0.2, "outputs": 0.2, "feed": 0.2}
 """How the false alarms of the family are shared among its parts; within a part, evenly among the signals."""
@@ -91,7 +93,7 @@ class Detector:
     Attributes:
         columns: by name, reference of each column of the features and the outputs.
         importance: of each feature to the model, sum 1.
-        autocorrelation: of reference days, pooled over all signals.
+        autocorrelation: of reference days, pooled over locations and volumes.
         cooldown: days from one confirmation of a signal to the earliest next one.
     """
 
@@ -126,7 +128,7 @@ class Detector:
         _check(reference, importance)
         columns = {name: Column.of(days) for _, name, days in _counts(reference)}
         told = list(_histories(reference, columns))
-        rho = round(autocorrelation([h.residuals for h in told if h.signal.kind is not Kind.SHAPE], seed=seed), 2)
+        rho = autocorrelation([h.residuals for h in told if h.signal.kind in WANDERING], seed=seed)
         parts = [_part(history.signal) for history in told]
         shares = {part: share for part, share in PARTS.items() if part in parts}
         baselines = []
