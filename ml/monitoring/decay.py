@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ml.monitoring.cusum import Chart, Performance, Standing
-from ml.monitoring.performance import UNITS
+from ml.monitoring.performance import UNITS, Figure
 from ml.registry.signals import Alarm, Reading
 
 WARN = 0.5
@@ -31,9 +31,10 @@ class Decay:
 
 def decay_of(
     charts: Performance,
+    usual: Mapping[str, float],
     version: str,
     matured: dt.date,
-    values: Mapping[str, float | None],
+    values: Mapping[str, Figure | None],
     sound: bool,
     before: Mapping[str, Reading],
     cooled: bool,
@@ -41,20 +42,23 @@ def decay_of(
     """Advance the charts by a matured day.
 
     Args:
+        usual: by metric, its mean on the reference days.
         values: of the metrics on that day.
         sound: whether the champion scored what really happened; if not, the charts stay where they are.
         before: the readings of the day before, by signal; none for the first day.
         cooled: whether an alarm may be raised, long enough after the last one.
     """
     standings = {name: _standing(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
-    after = charts.advance(standings, matured, values if sound else {})
+    charted = {name: figure.charted if sound and (figure := values[name]) else None for name in charts.charts}
+    after = charts.advance(standings, matured, charted)
     readings = []
     for name, chart in charts.charts.items():
         # After an alarm the sum is 0 again; what it came to is told by a chart that never alarms.
         endless = replace(chart, threshold=math.inf)
-        total = endless.advance(standings[name], matured, values[name] if sound else None).total
+        total = endless.advance(standings[name], matured, charted[name]).total
         fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
-        told = {"day": matured.isoformat(), "measured": values[name], "usual": standings[name].mean}
+        figure = values[name]
+        told = {"day": matured.isoformat(), "measured": figure.value if figure else None, "usual": usual[name]}
         readings.append(
             Reading(
                 signal=PERFORMANCE + name,

@@ -152,8 +152,10 @@ class _Watch:
         cooled: bool,
     ) -> Decay:
         values = performance.measured(self._config, self._reference.threshold, seen[matured].rows, answered)
-        charts, version, sound = self._reference.charts, self._champion.version, kept[matured].sound
-        return decay_of(charts, version, matured, values, sound, before, cooled)
+        charts = self._reference.charts
+        usual = {name: self._reference.usual_performance(name) for name in charts.charts}
+        sound = kept[matured].sound
+        return decay_of(charts, usual, self._champion.version, matured, values, sound, before, cooled)
 
     def _traffic(self, seen: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
         return Reading(

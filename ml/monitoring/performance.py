@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,17 @@ UNITS = {
     EXPECTED_COST.name: "money per event",
     CALIBRATION.name: CALIBRATION.unit,
 }
+
+
+class Figure(NamedTuple):
+    """A metric of one day, and the number by which days are charted: one whose spread does not depend on the day.
+
+    The calibration error is charted as positives miscounted over the square root of those expected, for on a day with half as
+    many positives chance alone makes it larger; cost by its logarithm, for a few large amounts make most of it.
+    """
+
+    value: float
+    charted: float
 
 
 def matured_by(config: Config, day: dt.date) -> dt.date:
@@ -62,7 +74,7 @@ def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> pd.S
     return found.set_index("event_id")["label"].astype("int64")
 
 
-def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, float | None]:
+def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, Figure | None]:
     """Each metric on the rows of one matured day; None where it is undefined, as on a day without a positive.
 
     Args:
@@ -74,15 +86,18 @@ def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.
     if not 0 < labels.sum() < len(labels):
         return dict.fromkeys(metrics(config))
     scores, clusters = rows[SCORE].to_numpy(), rows[config.entities[config.gate.cluster]].to_numpy()
+    precision = float(average_precision(labels, scores))
     alerts = int(config.training.alerts.value)
-    told: dict[str, float | None] = {
-        AVERAGE_PRECISION.name: float(average_precision(labels, scores)),
-        CARD_PRECISION: float(daily_card_precision(np.zeros(len(rows)), clusters, labels, scores, alerts)[0]),
-        CALIBRATION.name: calibration_error(labels, scores),
+    card = float(daily_card_precision(np.zeros(len(rows)), clusters, labels, scores, alerts)[0])
+    error = calibration_error(labels, scores)
+    told: dict[str, Figure | None] = {
+        AVERAGE_PRECISION.name: Figure(precision, precision),
+        CARD_PRECISION: Figure(card, card),
+        CALIBRATION.name: Figure(error, error * float(labels.sum()) / math.sqrt(scores.sum())),
     }
     if config.costs is not None:
         missed = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64) + config.costs.missed.value
         looked_at, false_alert = config.costs.alert.value, config.costs.false_alert.value
-        costs = decision_costs(labels, scores >= threshold, missed, looked_at, false_alert)
-        told[EXPECTED_COST.name] = float(costs.mean())
+        cost = float(decision_costs(labels, scores >= threshold, missed, looked_at, false_alert).mean())
+        told[EXPECTED_COST.name] = Figure(cost, math.log(cost)) if cost > 0 else None
     return {name: told[name] for name in metrics(config)}

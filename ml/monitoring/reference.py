@@ -29,6 +29,7 @@ from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
 from ml.monitoring.cusum import Performance
 from ml.monitoring.detector import FEWEST_DAYS, Days, Detector
 from ml.monitoring.faults import Usual
+from ml.monitoring.performance import Figure
 from ml.monitoring.profile import Binning, Counts, Profile, cut
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.registry.signals import Signals
@@ -78,13 +79,17 @@ class Reference:
     outputs: Binning
     days: Days
     volumes: Mapping[dt.date, int]
-    performance: Mapping[dt.date, Mapping[str, float | None]]
+    performance: Mapping[dt.date, Mapping[str, Figure | None]]
     detector: Detector
     charts: Performance
 
     def count(self, rows: pd.DataFrame) -> tuple[Profile, Profile, float]:
         """Profiles of a day's features and scores, and its alerts as `ml.monitoring.detector` takes them."""
         return self.binning.count(rows), self.outputs.count(rows), alert_rate(rows[SCORE].to_numpy(), self.threshold)
+
+    def usual_performance(self, name: str) -> float:
+        """Mean of a metric over the days on which it was defined."""
+        return float(np.mean([figure.value for told in self.performance.values() if (figure := told[name])]))
 
     def usual(self, config: Config) -> Usual:
         """What faults of the feed are compared with."""
@@ -214,7 +219,7 @@ def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[d
     return {day: int(count) for day, count in found if day not in broken}
 
 
-def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, float | None]]:
+def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, Figure | None]]:
     """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
     holdout = scored[scored["split"] == dataset.HOLDOUT]
     rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
@@ -222,10 +227,10 @@ def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> di
     return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby("day")}
 
 
-def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, float | None]]) -> Performance:
+def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
     """Of the metrics that were defined on enough days and are not always the same."""
     found = {
-        name: [value for told in measured.values() if (value := told[name]) is not None] for name in performance.metrics(config)
+        name: [figure.charted for told in measured.values() if (figure := told[name])] for name in performance.metrics(config)
     }
     charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
     return Performance.fit(
@@ -290,7 +295,10 @@ def read(folder: Path) -> Reference:
         outputs=Binning.from_dict(told["outputs"]),
         days=Days(days[FEATURES], days[OUTPUTS], series),
         volumes=_by_day(told["volumes"]),
-        performance=_by_day(told["performance"]),
+        performance={
+            day: {name: figure and Figure(*figure) for name, figure in measured.items()}
+            for day, measured in _by_day(told["performance"]).items()
+        },
         detector=Detector.from_dict(told["detector"]),
         charts=Performance.from_dict(told["charts"]),
     )
