@@ -16,8 +16,9 @@
    first ninety days and must be found by day 5, the first day of the fall being day 0.
 
 Keys of the last line: `false_alarms_per_year`, `found_015`, `delay_015_days`, `found_04`, `delay_04_days`, the same under
-`ks`, `psi` and `three_sd`; `cusum_false_alarms_per_year`, `cusum_found_5_days`, `cusum_delay_days`. A key with `_se` is the Monte
-Carlo standard error of another. `--sensitivity` runs the years in worlds with wilder, more lasting or heavy-tailed day effects.
+`ks`, `psi` and `three_sd`; `cusum_false_alarms_per_year`, `cusum_found_5_days`, `cusum_delay_days`. A key with `_se` is the
+Monte Carlo standard error of another. `--sensitivity` runs the years in worlds with wilder, more lasting or heavy-tailed day
+effects.
 """
 
 from __future__ import annotations
@@ -32,14 +33,13 @@ from functools import partial
 from multiprocessing import Pool
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kstwobign
 
 from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, stream
 from ml.monitoring.cusum import Performance, Standing
 from ml.monitoring.detector import Days, Detector
 from ml.monitoring.profile import Profile
-from ml.monitoring.shift import stability_index
 from ml.monitoring.state import State
 
 YEAR = 365
@@ -56,7 +56,8 @@ WORLDS = [
     World(autocorrelation=0.6),
     World(freedom=4.0),
 ]
-Rule = Callable[[Profile], set[str]]
+Booleans = NDArray[np.bool_]
+Rule = Callable[[Profile], Booleans]
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def run(number: int, world: World) -> dict[str, Year]:
         profiles = [days.days.features[days.date(REFERENCE_DAYS + late)] for late in range(YEAR)]
         delays: dict[str, list[float]] = {key: [] for key in PLANTED}
         for (key, _), week in moved.items():
-            found = [late for late, profile in enumerate(week) if rule(profile) & set(MOVED)]
+            found = [late for late, profile in enumerate(week) if rule(profile)[: len(MOVED)].any()]
             delays[key].append(found[0] if found else np.inf)
-        told[name] = Year(sum(bool(rule(profile)) for profile in profiles), delays)
+        told[name] = Year(sum(bool(rule(profile).any()) for profile in profiles), delays)
     return told
 
 
@@ -114,37 +115,35 @@ def delay(detector: Detector, days: Stream, start: int, week: Sequence[Profile],
 
 
 def rules(days: Stream) -> dict[str, Rule]:
-    """Rules in common use, each as the numbers over it on a day."""
-    reference = [days.days.features[days.date(number)] for number in range(REFERENCE_DAYS)]
-    total = {name: np.sum([day.counts[name].present for day in reference], axis=0) for name in NUMBERS}
+    """Rules in common use: each says of a day's profile which of the numbers are over it."""
+    reference = np.stack([present(days.days.features[days.date(number)]) for number in range(REFERENCE_DAYS)])
+    total = reference.sum(axis=0)
     middle = np.concatenate([[EDGES[0] - 0.35], (EDGES[1:] + EDGES[:-1]) / 2, [EDGES[-1] + 0.35]])
-    tenths = np.arange(len(middle)) * 10 // len(middle)
+    tenths = np.arange(10) * total.shape[1] // 10
+    means = reference @ middle / reference.sum(axis=2)
+    usual, spread = means.mean(axis=0), means.std(axis=0, ddof=1)
 
-    def mean(profile: Profile, name: str) -> float:
-        present = profile.counts[name].present
-        return float(present @ middle / present.sum())
+    def ks(profile: Profile) -> Booleans:
+        live = present(profile)
+        n, m = live.sum(axis=1), total.sum(axis=1)
+        apart = np.abs(live.cumsum(axis=1) / n[:, None] - total.cumsum(axis=1) / m[:, None]).max(axis=1)
+        return kstwobign.sf(apart * np.sqrt(n * m / (n + m))) < 0.05
 
-    usual = {name: [mean(day, name) for day in reference] for name in NUMBERS}
+    def psi(profile: Profile) -> Booleans:
+        p, q = (np.add.reduceat(counts, tenths, axis=1) for counts in (present(profile), total))
+        p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+        return np.sum((p - q) * np.log(p / q), axis=1) > 0.2
 
-    def ks(profile: Profile) -> set[str]:
-        live = np.stack([profile.counts[name].present for name in NUMBERS]).astype(np.float64)
-        past = np.stack([total[name] for name in NUMBERS]).astype(np.float64)
-        n, m = live.sum(axis=1), past.sum(axis=1)
-        apart = np.abs(live.cumsum(axis=1) / n[:, None] - past.cumsum(axis=1) / m[:, None]).max(axis=1)
-        return {name for name, p in zip(NUMBERS, kstwobign.sf(apart * np.sqrt(n * m / (n + m))), strict=True) if p < 0.05}
-
-    def psi(profile: Profile) -> set[str]:
-        def gathered(counts: Floats) -> Floats:
-            return np.bincount(tenths, weights=counts)
-
-        return {
-            name for name in NUMBERS if stability_index(gathered(profile.counts[name].present), gathered(total[name])) > 0.2
-        }
-
-    def three_sd(profile: Profile) -> set[str]:
-        return {name for name in NUMBERS if abs(mean(profile, name) - np.mean(usual[name])) > 3 * np.std(usual[name], ddof=1)}
+    def three_sd(profile: Profile) -> Booleans:
+        live = present(profile)
+        return np.abs(live @ middle / live.sum(axis=1) - usual) > 3 * spread
 
     return {"ks": ks, "psi": psi, "three_sd": three_sd}
+
+
+def present(profile: Profile) -> Floats:
+    """Rows of the numbers by bin, shape (n_numbers, n_bins)."""
+    return np.stack([profile.counts[name].present for name in NUMBERS]).astype(np.float64)
 
 
 def charts(number: int) -> tuple[int, float]:
@@ -193,7 +192,7 @@ def main() -> None:
         prog="python -m benchmarks.drift_errors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--years", type=int, default=40, help="simulated years of the detector")
-    parser.add_argument("--chart-years", type=int, default=400, help="simulated years of the charts")
+    parser.add_argument("--chart-years", type=int, default=1000, help="simulated years of the charts")
     parser.add_argument("--sensitivity", action="store_true", help="simulate the years in other worlds too")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()

@@ -58,8 +58,8 @@ class Column:
         seen = int(counts.present.sum())
         if kind is Kind.LOCATION:
             return (float(counts.present @ self._ranks / seen), seen) if seen else (float("nan"), 0)
-        part = counts.missing if kind is Kind.MISSING else counts.unseen or 0
-        rows = seen + part + (counts.unseen or 0 if kind is Kind.MISSING else 0)
+        unseen = counts.unseen or 0
+        part, rows = (counts.missing, seen + unseen + counts.missing) if kind is Kind.MISSING else (unseen, seen + unseen)
         return (angle(part / rows), rows) if rows else (float("nan"), 0)
 
     def stability(self, days: Mapping[dt.date, Counts]) -> tuple[float, float]:

@@ -178,8 +178,9 @@ class Detector:
         if signal.kind is Kind.SHAPE:
             profiles = _profiles(live, signal)
             here = {d: profiles[d].counts[signal.name] for d in days if d in profiles and profiles[d].rows}
-            index, rows = self.columns[signal.name].stability(here)
-            if day not in here or len(here) < FEWEST_OF_WEEK or np.isnan(index):
+            enough = day in here and len(here) >= FEWEST_OF_WEEK
+            index, rows = self.columns[signal.name].stability(here) if enough else (float("nan"), 0.0)
+            if np.isnan(index):
                 return Reading(signal, None, usual, None, baseline.threshold)
             scale = baseline.scale_on([rows / len(here)] * len(here))
             return Reading(signal, index, usual, float(np.sqrt(index)) / scale, baseline.threshold)
