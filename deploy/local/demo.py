@@ -105,7 +105,9 @@ def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
     _follow(api, "train", training)
     for alarm in raised:
         request = _answered(config, alarm)
-        say(f"  request {request.id} ({request.trigger}) {request.last and request.last.answer}: {request.last and request.last.reason}")
+        say(
+            f"  request {request.id} ({request.trigger}) {request.last and request.last.answer}: {request.last and request.last.reason}"
+        )
         if request.last and request.last.run_id != training:
             _follow(api, "train", request.last.run_id)
 
@@ -139,7 +141,9 @@ def _answered(config: Config, alarm: Confirmation) -> Recorded:
             if request.key == key_of(alarm) and request.last is not None:
                 return request
         time.sleep(0.5)
-    raise DemoError(f"alarm {alarm.id} has no answer after {TRIGGERED_WITHIN} s; look at `python -m ml requests`, and at DAG watch")
+    raise DemoError(
+        f"alarm {alarm.id} has no answer after {TRIGGERED_WITHIN} s; look at `python -m ml requests`, and at DAG watch"
+    )
 
 
 def table(config: Config, api: Api) -> Table:
