@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import logging
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
@@ -52,16 +52,15 @@ def send_messages(config: Config) -> dict[str, int]:
     Raises:
         NotSent: a channel did not take a message; all others have theirs.
     """
-    from ml.config.monitoring import Event
     from ml.registry.messages import Messages
 
     messages = Messages(config.ledger)
     sent: dict[str, int] = {}
     lacking = []
     for notification in config.notifications:
-        channel, events = notification.channel, notification.events or get_args(Event)
-        messages.subscribe(config.name, channel, events)
-        unsent = messages.unsent(config.name, channel, events)
+        channel = notification.channel
+        messages.subscribe(config.name, channel, notification.wanted)
+        unsent = messages.unsent(config.name, channel, notification.wanted)
         sent[channel] = _send(messages, notification, unsent)
         if sent[channel] < len(unsent):
             lacking.append(f"{channel} lacks {len(unsent) - sent[channel]} of {len(unsent)}")
