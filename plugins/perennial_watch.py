@@ -44,21 +44,22 @@ class Outlook:
         from ml.registry.messages import Messages
         from ml.registry.signals import Signals
 
-        ledger = deployment().ledger
-        self.signals, self.messages = Signals(ledger), Messages(ledger)
+        config = deployment()
+        self.signals, self.messages = Signals(config.ledger), Messages(config.ledger)
+        for channel in config.notifications:
+            self.messages.subscribe(config.name, channel.channel, channel.wanted)
 
     def look(self, after: int) -> Found:
         """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
 
-        The deployment file is asked each time: it may name another channel while the watch waits.
+        A channel that the deployment file names while the watch waits is told from the next run on.
         """
         config = deployment()
         confirmed = self.signals.confirmations(config.name, after)
         lacking = {
             message.id
             for channel in config.notifications
-            for message in self.messages.unsent(config.name, channel.channel)
-            if channel.events is None or message.event in channel.events
+            for message in self.messages.unsent(config.name, channel.channel, channel.wanted)
         }
         return {"confirmations": [alarm.id for alarm in confirmed], "messages": sorted(lacking)}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -22,10 +23,13 @@ from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
-from ml.config import Config, ConfigError, load
+from ml.config import Config, ConfigError, Simulation, load
 from ml.decision.request import key_of
+from ml.evaluation.statistics import AVERAGE_PRECISION
+from ml.monitoring.decay import PERFORMANCE
+from ml.monitoring.monitor import ESTIMATE
 from ml.registry.ledger import Decision, Ledger
-from ml.registry.requests import Recorded, Requests
+from ml.registry.requests import Answer, Recorded, Requests
 from ml.registry.signals import Confirmation, Signals
 from ml.simulate.feed import present, write_until
 
@@ -104,12 +108,10 @@ def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
     training = _triggered(api, "train", before)
     _follow(api, "train", training)
     for alarm in raised:
-        request = _answered(config, alarm)
-        say(
-            f"  request {request.id} ({request.trigger}) {request.last and request.last.answer}: {request.last and request.last.reason}"
-        )
-        if request.last and request.last.run_id != training:
-            _follow(api, "train", request.last.run_id)
+        request, answer = _answered(config, alarm)
+        say(f"  [bold]request {request.id}[/bold] ({request.trigger}) {answer.answer}: {escape(answer.reason)}")
+        if answer.run_id != training:
+            _follow(api, "train", answer.run_id)
 
 
 def _run_ids(api: Api, dag_id: str) -> set[str]:
@@ -133,16 +135,16 @@ def _triggered(api: Api, dag_id: str, before: set[str]) -> str:
     raise DemoError(f"no run of {dag_id} started within {TRIGGERED_WITHIN} s after the ingest; look at the scheduler's log")
 
 
-def _answered(config: Config, alarm: Confirmation) -> Recorded:
+def _answered(config: Config, alarm: Confirmation) -> tuple[Recorded, Answer]:
     """The request that an alarm made, once the arbiter has answered it."""
     deadline = time.monotonic() + TRIGGERED_WITHIN
     while time.monotonic() < deadline:
         for request in Requests(config.ledger).all(config.name):
             if request.key == key_of(alarm) and request.last is not None:
-                return request
+                return request, request.last
         time.sleep(0.5)
     raise DemoError(
-        f"alarm {alarm.id} has no answer after {TRIGGERED_WITHIN} s; look at `python -m ml requests`, and at DAG watch"
+        f"alarm {alarm.id} is not answered after {TRIGGERED_WITHIN} s; look at DAG watch and `python -m ml requests`"
     )
 
 
@@ -180,7 +182,7 @@ def table(config: Config, api: Api) -> Table:
 
 
 def alarm_table(config: Config) -> Table:
-    """All alarms so far: what was planted, when it was confirmed, how the request was answered, and what it did to the model."""
+    """All alarms so far: what was planted, when it was confirmed, how the request was answered, what became of the model."""
     shown = Table(title="alarms")
     for head in ("planted", "confirmed on", "because", "request", "average precision before → since"):
         shown.add_column(head)
@@ -207,11 +209,11 @@ def _planted(config: Config, day: dt.date) -> str:
 def _before_and_since(config: Config, alarm: Confirmation) -> str:
     """Mean average precision on days before the alarm, from their answers, and since: an estimate until the answers are in."""
     seen = Signals(config.ledger).readings(config.name, alarm.version)
-    begun = alarm.day - WARNED * DAY
-    measured = {r.told["day"]: r.value for r in seen if r.signal == MEASURED and r.value is not None}
-    estimated = {str(r.day): r.value for r in seen if r.signal == ESTIMATED and r.value is not None}
-    before = [value for day, value in measured.items() if day < str(begun)]
-    since = {day: measured.get(day, estimated.get(day)) for day in estimated if day >= str(begun)}
+    begun = str(alarm.day - DAY)  # an alarm takes two days over the threshold
+    measured = {r.told["day"]: r.told["measured"] for r in seen if r.signal == PERFORMANCE + AVERAGE_PRECISION.name}
+    estimated = {str(r.day): r.value for r in seen if r.signal == ESTIMATE + AVERAGE_PRECISION.name}
+    before = [value for day, value in measured.items() if day < begun and value is not None]
+    since = {day: measured.get(day, estimated.get(day)) for day in estimated if day >= begun}
     told = [f"{statistics.mean(before):.3f}" if before else "-"]
     known = [value for value in since.values() if value is not None]
     if known:
