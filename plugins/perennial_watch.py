@@ -44,17 +44,20 @@ class Outlook:
         from ml.registry.messages import Messages
         from ml.registry.signals import Signals
 
-        config = deployment()
-        self.signals, self.messages = Signals(config.ledger), Messages(config.ledger)
-        for channel in config.notifications:
-            self.messages.subscribe(config.name, channel.channel, channel.wanted)
+        ledger = deployment().ledger
+        self.signals, self.messages = Signals(ledger), Messages(ledger)
+        self.subscribed: set[str] = set()
 
     def look(self, after: int) -> Found:
         """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
 
-        A channel that the deployment file names while the watch waits is told from the next run on.
+        The deployment file is asked each time: it may name another channel while the watch waits.
         """
         config = deployment()
+        for channel in config.notifications:
+            if channel.model_dump_json() not in self.subscribed:
+                self.messages.subscribe(config.name, channel.channel, channel.wanted)
+                self.subscribed.add(channel.model_dump_json())
         confirmed = self.signals.confirmations(config.name, after)
         lacking = {
             message.id
