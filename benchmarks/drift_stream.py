@@ -105,7 +105,7 @@ def _promote(config: Config, version: str) -> None:
 def planted(stock: Config, home: Path, data: Path, plant: Callable[[pd.DataFrame], pd.DataFrame]) -> Config:
     """The deployment on a stream with drift, with the same champion."""
     home.mkdir(parents=True, exist_ok=True)
-    changed = home / "payments.parquet"
+    changed = home / data.name
     plant(pd.read_parquet(data)).to_parquet(changed, index=False)
     config = ingest(home, changed, END).model_copy(update={"mlflow_uri": stock.tracking})
     (home / "training_sets").symlink_to(stock.home / "training_sets")

@@ -28,7 +28,7 @@ from ml.features import request
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.monitoring.profile import Binning, Profile
-from ml.monitoring.traffic import DAY, midnight, raw_columns
+from ml.monitoring.traffic import DAY, raw_columns
 from ml.registry.signals import Incident
 
 NOTHING, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
@@ -73,18 +73,18 @@ class Usual:
     measures: Mapping[str, NDArray[np.int64]]
 
 
-def deliveries(config: Config, as_of: dt.datetime, days: Iterable[dt.date]) -> dict[dt.date, Delivery]:
+def deliveries(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> dict[dt.date, Delivery]:
     """The batches of events by the days that their good rows are of; one without a good row is of the day before it came."""
-    told = {}
     with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}, as_of) as connection:
-        for day in days:
-            found = connection.execute(
-                "SELECT rows, quarantined, rejected, file FROM batches WHERE kind = 'events' AND ((first_event < $end "
-                "AND last_event >= $begin) OR (first_event IS NULL AND known_at >= $end AND known_at < $late))",
-                {"begin": midnight(day), "end": midnight(day) + DAY, "late": midnight(day) + 2 * DAY},
-            ).fetchall()
-            rows, quarantined, rejected = (sum(batch[i] for batch in found) for i in range(3))
-            told[day] = Delivery(rows, quarantined, rejected, tuple(sorted(batch[3] for batch in found)))
+        batches = connection.execute(
+            "SELECT coalesce(first_event, came)::DATE, coalesce(last_event, came)::DATE, rows, quarantined, rejected, file "
+            "FROM (SELECT *, known_at - INTERVAL 1 DAY AS came FROM batches WHERE kind = 'events')"
+        ).fetchall()
+    told = {}
+    for day in days:
+        found = [counts for first, last, *counts in batches if first <= day <= last]
+        rows, quarantined, rejected = (sum(counts[i] for counts in found) for i in range(3))
+        told[day] = Delivery(rows, quarantined, rejected, tuple(sorted(counts[3] for counts in found)))
     return told
 
 

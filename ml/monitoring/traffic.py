@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ml.config import Config
@@ -60,8 +61,9 @@ def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequen
     if unknown.any():
         score[unknown] = champion.model.score(rows[unknown])
     rows[SCORE] = score
-    of_day = rows["event_time"].dt.date
-    return {day: Traffic(day, rows[of_day == day], int((~unknown[of_day == day]).sum())) for day in days}
+    place = {day.date(): where for day, where in rows.groupby(rows["event_time"].dt.floor("D")).indices.items()}
+    none = np.empty(0, dtype=np.int64)
+    return {d: Traffic(d, rows.iloc[place.get(d, none)], int((~unknown[place.get(d, none)]).sum())) for d in days}
 
 
 def raw_columns(config: Config) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from ml.config import Config
 from tests.monitoring import living
 
-NIGHTS = 14
+NIGHTS = 6
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 @pytest.fixture(scope="session")
 def lived(trained: Config, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """The same two weeks later; nothing was monitored yet."""
+    """The same a week later; nothing was monitored yet."""
     config = living.copy(trained, tmp_path_factory.mktemp("lived"))
     living.let_pass(config, 1, NIGHTS)
     return config
