@@ -209,16 +209,17 @@ def test_a_readmission_that_was_cut_off_is_finished_by_the_next_load(
     _assert_accounted_for(config)
 
 
-def test_a_label_comes_in_once_its_event_is_known(tmp_path: Path) -> None:
-    config = _deployment(tmp_path)
+def test_a_label_can_be_readmitted_once_its_event_was(config: Config, tmp_path: Path) -> None:
+    """It was set aside itself, so no load brings it; the next load would bring the label, and nobody has to wait for that."""
+    payments_batch = _batch(config)
     report = "payment_id,is_fraud,reported_at,source\nP0000001,1,2025-03-10T20:00:00,customer\n"
     land_text(config, "fraud_reports_2025-03-10.csv", report)
     _ingest(config)
-    assert quarantine.readmit(config, AS_OF, _batch(config), **WHO).quarantined == 1
-    land(config, "payments_2025-03-10.parquet", payments(50))
-    _ingest(config)
-    told = quarantine.readmit(config, LATER, _batch(config), **WHO)
-    assert told.accepted == 1
+    (labels_batch,) = {told.batch_id for told in quarantine.summary(config)} - {payments_batch}
+    assert quarantine.readmit(config, AS_OF, labels_batch, **WHO).quarantined == 1
+    _deployment(tmp_path)
+    assert quarantine.readmit(config, LATER, payments_batch, **WHO).accepted == 5
+    assert quarantine.readmit(config, LATER, labels_batch, **WHO).accepted == 1
     (label,) = _rows(config, schema.LABELS)
     assert (label["event_id"], label["known_at"]) == ("P0000001", LATER)
 
