@@ -313,4 +313,13 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
     monkeypatch.setattr(steps, "run", lambda *_: {"requests": 0, "note": "no row was accepted"})
     with pytest.raises(AirflowSkipException, match="no row was accepted"):
         perennial_operators.StepOperator(step="request_for_new_data", unless="requests").execute(context)
+    monkeypatch.setattr(steps, "run", lambda *_: {"note": "compared with 42 days"})
+    perennial_operators.StepOperator(step="profile_champion", noted=False).execute(context)
     assert notes == ["admit: a model is not compared with itself", "nothing new", "**go**"]
+
+
+def test_a_training_is_noted_with_its_verdict(dags: dict[str, Any]) -> None:
+    """What runs after the verdict would overwrite it."""
+    dag = dags["train"]
+    after = dag.get_task("decision.promote").get_flat_relatives(upstream=False)
+    assert {task.task_id for task in after if task.noted} == {"decision.write_card"}
