@@ -9,7 +9,7 @@ file or no file, so features are published in every run in which a snapshot is d
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `validate_batch` | runs the expectation suites; sets bad rows aside with their reasons | a check itself is broken: the message names it |
-| `load_batch` | commits the rows to the lake, each file once | retried; nothing can be loaded twice |
+| `load_batch` | commits the rows to the lake, each file once; answers that waited in quarantine come in with their events | retried; nothing can be loaded twice |
 | `publish_features` | computes the windows of every entity that are due, whether files have landed or not | retried |
 | `materialize` | fills the online store | retried |
 | `request_for_new_data` | records a request for a training; skipped when no row was accepted | retried; the same request is recorded once |
@@ -46,7 +46,7 @@ with DAG(
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(step="validate_batch", unless="files", because="note")
+    validate = StepOperator(step="validate_batch", references={"run_id": "{{ run_id }}"}, unless="files", because="note")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")

@@ -10,6 +10,7 @@ performance that nobody has asked a training for, or a message that a channel ha
 | `request` | records a request for a training for each alarm; skipped when there is none | retried; the same request is recorded once |
 | `ring` | starts `train`, which answers the request | retried |
 | `remember` | moves the watermark: these alarms are dealt with | the next run asks and rings again, which changes nothing |
+| `send` | sends each channel the messages that it lacks | retried; what a channel has it does not get again |
 
 **At 3 a.m.** A red run loses nothing: the next one finds what is not done and tries it again, the same after ten minutes.
 A `wait` that is *deferred* for weeks is well. When the triggerer is down, nothing is missed: it goes on when that is back.
@@ -53,4 +54,12 @@ with DAG(
         """Moves the watermark, after all else: what dies before is done again."""
         move_watermark(get_current_context()["asset_state_store"][requests], newest)
 
+    @task
+    def send() -> None:
+        """Sends each channel of the deployment file the messages that it lacks."""
+        from perennial_notifiers import send_messages
+
+        send_messages(deployment())
+
+    wait >> send()
     ring_for_alarms(request.output["as_of"]) >> remember(request.output["newest"])

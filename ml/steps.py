@@ -35,6 +35,8 @@ STEPS = {
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
     "write_card": "ml.explanation.card",
+    "profile_champion": "ml.monitoring.reference",
+    "monitor": "ml.monitoring.monitor",
     "maintain": "ml.quality.maintain",
 }
 

@@ -19,6 +19,8 @@ from perennial_operators import deployment
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from ml.config.monitoring import Notification
+
 WATERMARK, FOUND = "watermark", "found"
 Found = Mapping[str, Any]
 
@@ -46,19 +48,23 @@ class Outlook:
 
         ledger = deployment().ledger
         self.signals, self.messages = Signals(ledger), Messages(ledger)
+        self.subscribed: list[Notification] = []
 
     def look(self, after: int) -> Found:
         """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
 
-        The deployment file is asked each time: it may name another channel while the watch waits.
+        The deployment file is asked each time: a channel that it names while the watch waits must not wait for the next run.
         """
         config = deployment()
+        if config.notifications != self.subscribed:
+            for channel in config.notifications:
+                self.messages.subscribe(config.name, channel.channel, channel.wanted)
+            self.subscribed = config.notifications
         confirmed = self.signals.confirmations(config.name, after)
         lacking = {
             message.id
             for channel in config.notifications
-            for message in self.messages.unsent(config.name, channel.channel)
-            if channel.events is None or message.event in channel.events
+            for message in self.messages.unsent(config.name, channel.channel, channel.wanted)
         }
         return {"confirmations": [alarm.id for alarm in confirmed], "messages": sorted(lacking)}
 

@@ -22,6 +22,7 @@ ROOMS = [
     "ml.training",
     "ml.explanation",
     "ml.lineage",
+    "ml.monitoring",
     "ml.decision",
     "ml.steps",
     "ml.commands",

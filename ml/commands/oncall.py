@@ -113,6 +113,7 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
     """Make the version before the current champion the champion again; what it replaced stays registered."""
     from ml.registry import promotion
     from ml.registry.ledger import Ledger
+    from ml.registry.messages import Message, Messages
     from ml.training import export, fit
 
     ledger = Ledger(config.ledger)
@@ -126,7 +127,18 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
         run_id=run_id,
         check=export.check_copy,
     )
-    say(f"champion is version {moved.to_version} again, in place of version {moved.from_version}")
+    told = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
+    message = Message(
+        model=config.name,
+        key=f"rollback {moved.sequence}",
+        event="rollback",
+        text=f"{told}: {moved.reason} ({moved.actor})",
+        figure=f"move {moved.sequence} of the champion",
+        as_of=moved.as_of,
+        version=moved.to_version,
+    )
+    Messages(config.ledger).post(message)
+    say(told)
 
 
 def discard(config: Config, asked: argparse.Namespace) -> None:

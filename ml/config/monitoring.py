@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -76,7 +76,12 @@ class Notification(Section):
     @property
     def channel(self) -> str:
         """Name of the channel, by which deliveries are recorded."""
-        return f"{self.to} {self.connection}" if self.connection else self.to
+        return " ".join(filter(None, [self.to, self.connection, *sorted(self.recipients)]))
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The events that the channel is told of."""
+        return tuple(self.events) if self.events else get_args(Event)
 
     @model_validator(mode="after")
     def _complete(self) -> Notification:

@@ -11,6 +11,7 @@ from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry import promotion
 from ml.registry.ledger import Decision, Ledger
+from ml.registry.messages import Event, Message, Messages
 from ml.training import dataset, export, fit
 
 
@@ -32,7 +33,7 @@ def promote(
     run_id: str = "",
     actor: str = "command line",
 ) -> Decided:
-    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap.
+    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
 
     Raises:
         ChampionMoved: another champion than the judged one is in place; judge again.
@@ -40,7 +41,7 @@ def promote(
     """
     judged = judge.describe(config, judgement)
     verdict = judge.verdict_of(config, judgement)
-    run_id = run_id or f"command line {as_of.isoformat()}"
+    dag_id, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
     ledger, registry = Ledger(config.ledger), fit.registry(config)
     ledger.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
@@ -60,8 +61,35 @@ def promote(
     if events.configured():
         events.send(config, trace(config, version))
     against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
+    Messages(config.ledger).post(_message(config, as_of, judged, verdict, version, against, dag_id, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
+
+
+def _message(
+    config: Config,
+    as_of: dt.datetime,
+    judged: judge.Judgement,
+    verdict: dict,
+    version: str,
+    against: str,
+    dag_id: str,
+    run_id: str,
+) -> Message:
+    event: Event = "promotion" if judged.outcome == "PROMOTE" else "verdict"
+    became = "is champion now" if event == "promotion" else f"stays out, {judged.outcome}"
+    primary = verdict["primary"]
+    return Message(
+        model=config.name,
+        key=f"{event} {version} against {against}",
+        event=event,
+        text=f"Version {version} {became}; trained for {verdict['trigger']}, judged against {against}. {judged.reason}",
+        figure=f"{primary['name']} {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}",
+        as_of=as_of,
+        dag_id=dag_id,
+        run_id=run_id,
+        version=version,
+    )
 
 
 def _decision(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ml.config import Config
 from ml.registry.requests import Request, Requests
-from ml.registry.signals import Signals
+from ml.registry.signals import Confirmation, Signals
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def request_for_alarms(config: Config, as_of: dt.datetime, after: int = 0) -> Re
     for confirmed in found:
         asked = Request(
             model=config.name,
-            key=f"confirmation {confirmed.id}",
+            key=key_of(confirmed),
             trigger=confirmed.trigger,
             as_of=confirmed.as_of,
             requested_by="monitor",
@@ -73,3 +73,8 @@ def request_for_alarms(config: Config, as_of: dt.datetime, after: int = 0) -> Re
         return Requested(0, as_of.isoformat(), "", int(after))
     told = "; ".join(confirmed.reason for confirmed in found)
     return Requested(len(found), max(confirmed.as_of for confirmed in found).isoformat(), told, found[-1].id)
+
+
+def key_of(alarm: Confirmation) -> str:
+    """Key of the request that an alarm makes."""
+    return f"confirmation {alarm.id}"

@@ -157,6 +157,11 @@ def test_the_bell_says_at_which_instant_to_see_the_world(
     }
 
 
+def test_what_tells_people_knows_the_run_that_its_link_leads_to(dags: dict[str, Any]) -> None:
+    for dag_id, task_id in (("ingest", "validate_batch"), ("train", "decision.promote")):
+        assert dags[dag_id].get_task(task_id).references["run_id"] == "{{ run_id }}"
+
+
 def test_a_training_that_is_held_back_skips_all_that_follows(dags: dict[str, Any]) -> None:
     dag = dags["train"]
     followers = dag.get_task("admit").get_flat_relatives(upstream=False)

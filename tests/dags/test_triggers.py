@@ -201,6 +201,8 @@ def test_a_run_that_has_not_ended_in_time_is_reported(api: Api, config: Config, 
     told = {m.run_id: m for m in until(lambda: Messages(config.ledger).all(config.name), "a deadline was missed")}
     assert (told[late].event, told[late].dag_id) == ("missed deadline", "ingest")
     assert api.run("ingest", late).state == "queued"
+    sent = {"model": config.name, "channel": "log", "events": ["missed deadline"]}
+    until(lambda: not Messages(config.ledger).unsent(**sent), "the channel has the message")
 
 
 def test_new_data_start_a_training_which_serves_what_had_to_wait(api: Api, config: Config, late: str) -> None:

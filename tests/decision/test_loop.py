@@ -22,6 +22,7 @@ from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
 from ml.registry.ledger import Ledger, Move
+from ml.registry.messages import Messages
 from ml.registry.promotion import PromotionRefused, sync
 from ml.registry.requests import Requests
 from ml.registry.versions import BrokenModel
@@ -267,6 +268,10 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(weak: Path, caps
     capsys.readouterr()
     assert main(["history", *command, "--json"]) == 0
     assert [move["action"] for move in json.loads(capsys.readouterr().out)] == ["promote", "promote", "rollback"]
+    config = _load(weak)
+    told = Messages(config.ledger).all(config.name)[-1]
+    assert (told.event, told.version, told.run_id) == ("rollback", before, "")
+    assert told.text == f"champion is version {before} again, in place of version {promoted}: to see it go back (test)"
 
 
 def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,220 @@
+"""Does the model do its work as well as on its reference days? One-sided CUSUM charts of daily performance.
+
+A chart adds up how far each day falls short of the days before, in standard deviations, less an allowance of half of one;
+what is below zero is forgotten. A sum over the threshold is an alarm, and the chart begins anew. It finds a lasting change of
+two standard deviations in a few days, and a single bad day is forgotten. Days come when their labels have matured.
+
+Two or three weeks of reference days do not tell a mean well enough: if it is too high by a quarter of a standard deviation,
+alarm follows alarm. The chart therefore starts itself: it learns on from every day that did not end in an excursion. Those of
+an excursion are learnt when the sum is back at zero, and never when it ends in an alarm, so that a slow fall does not teach
+the chart. Sources: Page 1954; Hawkins 1987, Self-Starting Cusum Charts; Wallace 1959 for Student's t as a normal number.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALLOWANCE = 0.5
+"""In standard deviations: half of the change that is to be found soonest."""
+FEWEST_DAYS = 14
+CHARTS = 4_000
+"""Simulated charts, each a year long: a rate of .2 alarms a year is told with an error of a thirtieth."""
+YEAR = 365
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a chart stands after a day.
+
+    Attributes:
+        days, mean, squares: learnt so far; squares is the sum of squared deviations from the mean.
+        day: the last day that was seen; None at the beginning.
+        total: the sum, in standard deviations; 0 again after an alarm.
+        pending: values of the present excursion, not learnt yet.
+        alarm: whether the last day brought the sum over the threshold.
+    """
+
+    days: int
+    mean: float
+    squares: float
+    day: dt.date | None = None
+    total: float = 0.0
+    pending: tuple[float, ...] = ()
+    alarm: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"day": None if self.day is None else self.day.isoformat(), "pending": list(self.pending)}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Standing:
+        """From what `to_dict` gave."""
+        day = None if told["day"] is None else dt.date.fromisoformat(told["day"])
+        return cls(**{**told, "day": day, "pending": tuple(told["pending"])})
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One measure: its reference days, which way is better, and the sum that is an alarm."""
+
+    reference: Standing
+    higher_is_better: bool
+    threshold: float
+
+    def advance(self, standing: Standing, day: dt.date, value: float | None) -> Standing:
+        """The chart after one more day.
+
+        Args:
+            standing: after the days before; `reference` at the beginning.
+            day: later than the last one.
+            value: the measure of that day; None where it cannot be told, which leaves the sum as it is.
+
+        Raises:
+            ValueError: the day is not later than the last one, or the value is not finite.
+        """
+        if standing.day is not None and day <= standing.day:
+            raise ValueError(f"{day} was to follow {standing.day}: replay the days in their order, each once")
+        if value is None:
+            return replace(standing, day=day, alarm=False)
+        if not np.isfinite(value):
+            raise ValueError(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
+        short = standing.mean - value if self.higher_is_better else value - standing.mean
+        total = max(0.0, standing.total + float(_normal(short, standing.days, standing.squares)) - ALLOWANCE)
+        if total > self.threshold:
+            return replace(standing, day=day, total=0.0, pending=(), alarm=True)
+        pending = (*standing.pending, value)
+        if total > 0:
+            return replace(standing, day=day, total=total, pending=pending, alarm=False)
+        added = np.array(pending)
+        days = standing.days + len(added)
+        mean = (standing.days * standing.mean + added.sum()) / days
+        squares = standing.squares + standing.days * (standing.mean - mean) ** 2 + np.sum((added - mean) ** 2)
+        return Standing(days, float(mean), float(squares), day)
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The charts of a champion, by measure."""
+
+    charts: Mapping[str, Chart]
+
+    @classmethod
+    def fit(
+        cls,
+        reference: Mapping[str, Sequence[float]],
+        lower_is_better: Iterable[str] = (),
+        *,
+        false_alarms_per_year: float = 0.75,
+        seed: int = 0,
+    ) -> Performance:
+        """Charts whose false alarms come to so many a year in all, however few the reference days.
+
+        Each chart has an even part of them. Days are taken to be independent and normal.
+
+        Args:
+            reference: by measure, its values on the reference days, at least 14.
+            lower_is_better: the measures that are worse when they rise, such as cost.
+            seed: of the simulation; the same days and seed give the same thresholds.
+
+        Raises:
+            ValueError: too few or constant reference days, not finite values, or an unknown name in `lower_is_better`.
+        """
+        lower = set(lower_is_better)
+        if lower - set(reference):
+            raise ValueError(f"lower_is_better names {sorted(lower - set(reference))}; the measures are {sorted(reference)}")
+        charts = {}
+        for name, told in reference.items():
+            values = np.asarray(told, dtype=np.float64)
+            if len(values) < FEWEST_DAYS or not np.isfinite(values).all() or not np.ptp(values) > 0:
+                raise ValueError(
+                    f"measure '{name}' has {len(values)} reference days {values.tolist()}: expected at least {FEWEST_DAYS} "
+                    "finite numbers that are not all the same; wait for more labels"
+                )
+            learnt = Standing(len(values), float(values.mean()), float(np.sum((values - values.mean()) ** 2)))
+            over = threshold(len(values), false_alarms_per_year / len(reference), seed=seed)
+            charts[name] = Chart(learnt, name not in lower, over)
+        return cls(charts)
+
+    def advance(
+        self, standings: Mapping[str, Standing], day: dt.date, values: Mapping[str, float | None]
+    ) -> dict[str, Standing]:
+        """Each chart after one more day, by measure.
+
+        Args:
+            standings: after the days before; empty at the beginning.
+            values: of the day; a measure that is not among them is unknown that day.
+        """
+        return {
+            name: chart.advance(standings.get(name, chart.reference), day, values.get(name))
+            for name, chart in self.charts.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            name: {
+                "reference": chart.reference.to_dict(),
+                "higher_is_better": chart.higher_is_better,
+                "threshold": chart.threshold,
+            }
+            for name, chart in self.charts.items()
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Performance:
+        """From what `to_dict` gave."""
+        return cls(
+            {
+                name: Chart(Standing.from_dict(chart["reference"]), chart["higher_is_better"], chart["threshold"])
+                for name, chart in told.items()
+            }
+        )
+
+
+@cache
+def threshold(reference_days: int, alarms: float, *, seed: int) -> float:
+    """The sum that a chart exceeds so many times a year when nothing changes."""
+    rng = np.random.default_rng([seed, reference_days])
+    reference = rng.standard_normal((reference_days, CHARTS))
+    days = rng.standard_normal((YEAR, CHARTS))
+    low, high = 1.0, 50.0
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _alarms(reference, days, middle) / CHARTS > alarms else (low, middle)
+    return high
+
+
+def _alarms(reference: NDArray[np.float64], live: NDArray[np.float64], over: float) -> int:
+    """Alarms of many charts in all, arrays of shape (n_days, n_charts); as `Chart.advance` does it for one."""
+    days = np.full(reference.shape[1], float(len(reference)))
+    mean = reference.mean(axis=0)
+    squares = np.sum((reference - mean) ** 2, axis=0)
+    total, number = np.zeros_like(mean), 0
+    pending = np.zeros((3, len(mean)))
+    for values in live:
+        total = np.maximum(0.0, total + _normal(mean - values, days, squares) - ALLOWANCE)
+        alarm = total > over
+        number += int(np.count_nonzero(alarm))
+        pending += np.stack([np.ones_like(values), values, values**2])
+        learnt = pending * (total == 0)
+        more = days + learnt[0]
+        new = (days * mean + learnt[1]) / more
+        squares += days * mean**2 + learnt[2] - more * new**2
+        days, mean = more, new
+        pending *= (total > 0) & ~alarm
+        total[alarm] = 0.0
+    return number
+
+
+def _normal(short: Any, days: Any, squares: Any) -> Any:
+    """A new day's deviation from the mean of so many days as a standard normal number, by way of Student's t."""
+    free = days - 1
+    t = short / np.sqrt(squares / free * (1 + 1 / days))
+    return np.sign(t) * (8 * free + 1) / (8 * free + 3) * np.sqrt(free * np.log1p(t**2 / free))

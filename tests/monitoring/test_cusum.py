@@ -1,0 +1,136 @@
+"""Charts of daily performance: what a day does to them, and how often they err."""
+
+import datetime as dt
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.drift_errors import charts
+from ml.monitoring.cusum import CHARTS, Performance, Standing, _alarms, threshold
+
+FIRST = dt.date(2025, 1, 6)
+REFERENCE = [0.48, 0.52, 0.5, 0.46, 0.54, 0.5, 0.5] * 3
+
+
+def family(**asked):
+    return Performance.fit({"precision": REFERENCE, "cost": REFERENCE}, ["cost"], **asked)
+
+
+def replay(chart, values):
+    standing, told = chart.reference, []
+    for number, value in enumerate(values):
+        standing = chart.advance(standing, FIRST + dt.timedelta(number), value)
+        told.append(standing)
+    return told
+
+
+def test_a_fall_of_precision_and_a_rise_of_cost_are_alarms_and_their_opposites_are_not():
+    charts = family().charts
+    for name, worse in (("precision", 0.4), ("cost", 0.6)):
+        assert any(standing.alarm for standing in replay(charts[name], [worse] * 6))
+        assert not any(standing.alarm for standing in replay(charts[name], [1 - worse] * 40))
+
+
+def test_a_single_bad_day_is_no_alarm():
+    assert not any(standing.alarm for standing in replay(family().charts["precision"], [0.5, 0.35, 0.5, 0.5, 0.5]))
+
+
+def test_after_an_alarm_the_sum_begins_anew_and_a_fall_that_lasts_alarms_again():
+    told = replay(family().charts["precision"], [0.4] * 30)
+    alarms = [number for number, standing in enumerate(told) if standing.alarm]
+    assert len(alarms) >= 3
+    assert all(told[number].total == 0 for number in alarms)
+    assert told[-1].mean == pytest.approx(0.5)
+
+
+def test_days_without_an_excursion_are_learnt():
+    chart = family().charts["precision"]
+    last = replay(chart, [0.51, 0.55, 0.52])[-1]
+    values = np.array([*REFERENCE, 0.51, 0.55, 0.52])
+    assert last.days == len(values)
+    assert last.mean == pytest.approx(values.mean())
+    assert last.squares == pytest.approx(np.sum((values - values.mean()) ** 2))
+
+
+def test_a_day_without_the_measure_leaves_the_sum_as_it_is():
+    one, two = replay(family().charts["precision"], [0.45, None])
+    assert (two.total, two.pending, two.alarm) == (one.total, one.pending, False)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0.3, 0.7)), max_size=40), st.integers(0, 40))
+def test_charts_that_are_stored_and_taken_up_again_stand_where_they_would(values, stop):
+    performance = family()
+    again = Performance.from_dict(json.loads(json.dumps(performance.to_dict())))
+    assert again == performance
+    whole, parts = {}, {}
+    for number, value in enumerate(values):
+        if number == stop:
+            parts = {name: Standing.from_dict(json.loads(json.dumps(told.to_dict()))) for name, told in parts.items()}
+        day = FIRST + dt.timedelta(number)
+        whole = performance.advance(whole, day, {"precision": value})
+        parts = again.advance(parts, day, {"precision": value})
+    assert whole == parts
+
+
+def test_the_simulation_alarms_exactly_when_the_charts_do():
+    rng = np.random.default_rng(20250708)
+    reference, live = rng.normal(size=(14, 20)), rng.normal(size=(300, 20))
+    over, alarms = 3.0, 0
+    for mine, days in zip(reference.T, live.T, strict=True):
+        chart = Performance.fit({"x": mine.tolist()}).charts["x"]
+        chart = type(chart)(chart.reference, True, over)
+        alarms += sum(standing.alarm for standing in replay(chart, days.tolist()))
+    assert alarms > 20
+    assert _alarms(reference, live, over) == alarms
+
+
+@pytest.mark.parametrize("days", [14, 21, 60])
+def test_the_threshold_holds_its_rate_on_days_that_it_was_not_made_from(days):
+    """Asked for .75; Poisson error of 4,000 charts below .02 on each side, that of the search (1 % of h) below .04."""
+    rng = np.random.default_rng([20250709, days])
+    over = threshold(days, 0.75, seed=0)
+    alarms = _alarms(rng.normal(size=(days, CHARTS)), rng.normal(size=(365, CHARTS)), over)
+    assert 0.66 <= alarms / CHARTS <= 0.84
+
+
+def test_fewer_reference_days_ask_for_more_evidence():
+    assert threshold(14, 0.2, seed=0) > threshold(21, 0.2, seed=0) > threshold(60, 0.2, seed=0)
+
+
+@pytest.fixture(scope="module")
+def years():
+    """150 years of four charts, in each of which one measure falls from .50 to .40, day SD .04."""
+    return np.array([charts(number) for number in range(10_000, 10_150)])
+
+
+def test_four_charts_raise_at_most_one_false_alarm_a_year(years):
+    """Asked for .75; standard deviation of the mean of 150 years .07: between .5 and 1."""
+    assert 0.5 <= years[:, 0].mean() <= 1.0
+
+
+def test_a_fall_from_50_to_40_is_found_by_the_fifth_day_after_its_first(years):
+    """Found in about 97 %; standard deviation of a share of 150 is 1.4 %: at least 92 %."""
+    assert np.mean(years[:, 1] <= 5) >= 0.92
+
+
+def test_reference_days_that_tell_no_spread_and_unknown_measures_are_refused():
+    with pytest.raises(ValueError, match="at least 14"):
+        Performance.fit({"x": [0.1, 0.2] * 6})
+    with pytest.raises(ValueError, match="not all the same"):
+        Performance.fit({"x": [0.5] * 20})
+    with pytest.raises(ValueError, match="finite"):
+        Performance.fit({"x": [float("nan"), *REFERENCE]})
+    with pytest.raises(ValueError, match="'y'"):
+        Performance.fit({"x": REFERENCE}, ["y"])
+
+
+def test_days_come_in_order_and_are_finite():
+    chart = family().charts["cost"]
+    standing = chart.advance(chart.reference, FIRST, 0.5)
+    with pytest.raises(ValueError, match="each once"):
+        chart.advance(standing, FIRST, 0.5)
+    with pytest.raises(ValueError, match="finite"):
+        chart.advance(standing, FIRST + dt.timedelta(1), float("inf"))
