@@ -19,8 +19,6 @@ from perennial_operators import deployment
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ml.config.monitoring import Notification
-
 WATERMARK, FOUND = "watermark", "found"
 Found = Mapping[str, Any]
 
@@ -48,18 +46,18 @@ class Outlook:
 
         ledger = deployment().ledger
         self.signals, self.messages = Signals(ledger), Messages(ledger)
-        self.subscribed: list[Notification] = []
+        self.subscribed: set[str] = set()
 
     def look(self, after: int) -> Found:
         """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
 
-        The deployment file is asked each time: a channel that it names while the watch waits must not wait for the next run.
+        The deployment file is asked each time: it may name another channel while the watch waits.
         """
         config = deployment()
-        if config.notifications != self.subscribed:
-            for channel in config.notifications:
+        for channel in config.notifications:
+            if channel.model_dump_json() not in self.subscribed:
                 self.messages.subscribe(config.name, channel.channel, channel.wanted)
-            self.subscribed = config.notifications
+                self.subscribed.add(channel.model_dump_json())
         confirmed = self.signals.confirmations(config.name, after)
         lacking = {
             message.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
 from ml.config import PROJECT
@@ -19,3 +20,5 @@ os.environ.update(
         "PERENNIAL_CONFIG": str(PROJECT / "config" / "demo.yaml"),
     }
 )
+# As Airflow does when it starts.
+sys.path.append(str(PROJECT / "plugins"))

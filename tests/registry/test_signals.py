@@ -102,9 +102,11 @@ def test_an_event_is_posted_once_and_waits_for_each_channel(url: str) -> None:
     for _ in range(2):
         messages.post(message())
     messages.post(message("decision 2"))
-    assert [m.key for m in messages.unsent("fraud", "log")] == ["decision 1", "decision 2"]
+    for channel in ("log", "slack alerts"):
+        messages.subscribe("fraud", channel, ["verdict"])
+    assert [m.key for m in messages.unsent("fraud", "log", ["verdict"])] == ["decision 1", "decision 2"]
     for _ in range(2):
         messages.delivered(messages.all("fraud")[0], "log")
-    assert [m.key for m in messages.unsent("fraud", "log")] == ["decision 2"]
-    assert len(messages.unsent("fraud", "slack alerts")) == 2
-    assert messages.unsent("churn", "log") == []
+    assert [m.key for m in messages.unsent("fraud", "log", ["verdict"])] == ["decision 2"]
+    assert len(messages.unsent("fraud", "slack alerts", ["verdict"])) == 2
+    assert messages.unsent("churn", "log", ["verdict"]) == []
