@@ -131,7 +131,8 @@ with DAG(
                 "actor": person,
             },
         )
-        StepOperator(task_id="profile", step="profile_champion", references={"version": promote.output["version"]})
+        # Whoever looks at the run reads its verdict there.
+        StepOperator(task_id="profile", step="profile_champion", references={"version": promote.output["version"]}, noted=False)
         card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
     admit >> data
     # The card shows the attributions, so it waits for them; the promotion does not.

@@ -32,8 +32,8 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
     """Post that a run missed its deadline.
 
     Parameters:
-        run: `dag_id`, `dag_run_id`, `queued_at` and `end_date` of the run, instants in ISO 8601.
-        missed: `deadline_time`, by when it should have ended.
+        run: `dag_id`, `dag_run_id` and `end_date` of the run, in ISO 8601 or None.
+        missed: `deadline_time`, the instant by which it should have ended.
     """
     from ml.registry.messages import Message, Messages
 

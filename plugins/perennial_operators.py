@@ -157,6 +157,7 @@ class StepOperator(BaseOperator):
     :param each: what this one of several mapped tasks takes besides `references`.
     :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
     :param because: name of the field that says why, for the note on the run; without it only the task's log tells.
+    :param noted: whether the record's `note` becomes the note on the run.
     """
 
     template_fields = ("references",)
@@ -170,6 +171,7 @@ class StepOperator(BaseOperator):
         each: Mapping[str, Any] | None = None,
         unless: str | None = None,
         because: str | None = None,
+        noted: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(task_id=kwargs.pop("task_id", step), multiple_outputs=True, **kwargs)
@@ -178,6 +180,7 @@ class StepOperator(BaseOperator):
         self.each = dict(each or {})
         self.unless = unless
         self.because = because
+        self.noted = noted
 
     def execute(self, context: Context) -> dict[str, Any]:
         from ml import steps
@@ -195,7 +198,7 @@ class StepOperator(BaseOperator):
             if self.because:
                 write_note(context, why)
             raise AirflowSkipException(why)
-        if record.get("note"):
+        if self.noted and record.get("note"):
             write_note(context, record["note"])
         if record.get("mlflow_run"):
             base = os.environ.get("PERENNIAL_MLFLOW_URL", "")

@@ -318,4 +318,12 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
     monkeypatch.setattr(steps, "run", lambda *_: {"requests": 0, "note": "no row was accepted"})
     with pytest.raises(AirflowSkipException, match="no row was accepted"):
         perennial_operators.StepOperator(step="request_for_new_data", unless="requests").execute(context)
+    monkeypatch.setattr(steps, "run", lambda *_: {"note": "compared with 42 days"})
+    perennial_operators.StepOperator(step="profile_champion", noted=False).execute(context)
     assert notes == ["admit: a model is not compared with itself", "nothing new", "**go**"]
+
+
+def test_the_note_of_a_training_is_its_verdict(dags: dict[str, Any]) -> None:
+    """`write_card` notes nothing; what `profile` tells would take the verdict's place."""
+    train = dags["train"]
+    assert [task.task_id for task in train.tasks if not getattr(task, "noted", True)] == ["decision.profile"]

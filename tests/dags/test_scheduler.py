@@ -15,6 +15,7 @@ from deploy.local.stack import Stack
 from ml.config import PROJECT, Config, load
 from ml.registry.ledger import Ledger
 from ml.registry.messages import Messages
+from ml.registry.requests import Requests
 from ml.training.fit import registry
 from tests.deployments import FIRST_AS_OF, land_text, small_file
 
@@ -93,7 +94,8 @@ def test_a_training_on_demand_with_nothing_new_is_held_back_with_its_reason(stac
         states = {task.task_id: task.state for task in api.task_instances("train", run.run_id)}
     assert set(states.values()) == {"skipped"}
     assert "nothing new" in run.note
-    assert Ledger(config.ledger).trainings(config.name)[-1].requested_by == "admin"
+    asked = Requests(config.ledger).all(config.name)[-1]
+    assert (asked.requested_by, asked.reason, asked.answers[-1].answer) == ("admin", "I wonder", "refused")
 
 
 @pytest.mark.usefixtures("first")
