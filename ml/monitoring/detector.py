@@ -91,10 +91,11 @@ class Detector:
         Raises:
             ValueError: a profile lacks a column of the reference.
         """
-        for role, name, since in ((Role.FEATURE, "features", live.features), (Role.OUTPUT, "outputs", live.outputs)):
+        for role, name, profiles in ((Role.FEATURE, "features", live.features), (Role.OUTPUT, "outputs", live.outputs)):
             watched = {b.signal.name for b in self.baselines if b.signal.role is role and b.signal.name in self.columns}
-            for date, profile in since.items():
-                if lacking := sorted(watched - profile.counts.keys()):
+            for date in (day - dt.timedelta(back) for back in range(WEEK)):
+                if date in profiles and not watched <= (counted := profiles[date].counts.keys()):
+                    lacking = sorted(watched - counted)
                     raise ValueError(f"the {name} of {date} lack {lacking}; count them with the binning of the reference")
         readings = tuple(self._reading(baseline, day, live) for baseline in self.baselines)
         return Assessment(day, readings, self.importance, self.cooldown)
