@@ -10,7 +10,7 @@ import numpy as np
 
 from ml.monitoring.calibration import WEEK, means_of, scale_of
 from ml.monitoring.columns import ROW_VARIANCE, Column
-from ml.monitoring.days import ROWS, Days
+from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.profile import Counts
 from ml.monitoring.readings import Kind, Role, Signal
 from ml.monitoring.shift import Floats

@@ -16,7 +16,7 @@ from typing import Any
 from ml.monitoring.baseline import FEWEST_DAYS, Baseline, histories
 from ml.monitoring.calibration import WEEK, Null, autocorrelation, evidence, threshold
 from ml.monitoring.columns import Column
-from ml.monitoring.days import ROWS, Days
+from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.readings import Assessment, Kind, Reading, Role, Signal
 
 FEWEST_OF_WEEK = 5
