@@ -19,6 +19,8 @@ STEPS = {
     "load_batch": "ml.quality.load",
     "publish_features": "ml.features.publish",
     "materialize": "ml.store.feast",
+    "request_for_new_data": "ml.decision.request",
+    "request_for_alarms": "ml.decision.request",
     "admit": "ml.decision.admit",
     "build_training_set": "ml.training.dataset",
     "validate_training_set": "ml.training.check",
@@ -33,6 +35,8 @@ STEPS = {
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
     "write_card": "ml.explanation.card",
+    "profile_champion": "ml.monitoring.reference",
+    "monitor": "ml.monitoring.monitor",
     "maintain": "ml.quality.maintain",
 }
 

@@ -1,5 +1,13 @@
 """What a person types besides single steps."""
 
-from ml.commands import explanation, golden, loop, oncall, provenance, quarantine
+from ml.commands import explanation, golden, loop, monitoring, oncall, provenance, quarantine
 
-COMMANDS = loop.COMMANDS | oncall.COMMANDS | quarantine.COMMANDS | provenance.COMMANDS | golden.COMMANDS | explanation.COMMANDS
+COMMANDS = (
+    loop.COMMANDS
+    | oncall.COMMANDS
+    | quarantine.COMMANDS
+    | provenance.COMMANDS
+    | golden.COMMANDS
+    | explanation.COMMANDS
+    | monitoring.COMMANDS
+)

@@ -15,7 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
 from ml.config.gate import Costs, Gate
-from ml.config.thresholds import Identifier, Instant, Section
+from ml.config.monitoring import Monitoring, Notification, Retraining
+from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold
 from ml.config.training import Training
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -48,10 +49,19 @@ class Card(Section):
 
 
 class Schedule(Section):
-    """Cron expressions in UTC; null where nothing runs by the clock."""
+    """Cron expressions in UTC; null where nothing runs by the clock.
+
+    Attributes:
+        monitor: days are also looked at after each ingest; this finds the day of which nothing came.
+        deadline: a run that has not ended so long after it was queued is reported.
+    """
 
     ingest: str | None
     train: str
+    monitor: str | None = None
+    deadline: Hours = Threshold(
+        value=4, unit="hours", reason="a night's training takes one to two hours, with its retries three"
+    )
 
 
 class Config(Section):
@@ -76,6 +86,9 @@ class Config(Section):
     request: RequestFeatures = RequestFeatures()
     training: Training
     gate: Gate
+    monitoring: Monitoring = Monitoring()
+    retraining: Retraining = Retraining()
+    notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
     card: Card = Card()
     feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
@@ -117,6 +130,8 @@ class Config(Section):
                 )
         views = [window.view for window in self.windows]
         wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
+        channels = [notification.channel for notification in self.notifications]
+        wrong += [f"notifications: {c!r} is told twice; list its events in one" for c in set(channels) if channels.count(c) > 1]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
         for name in self.request.ratios:
             if name not in means or means[name].column == "label":
@@ -196,6 +211,7 @@ class Config(Section):
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes what a step computes; where things are stored does not."""
         elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
+        elsewhere |= {"monitoring", "retraining", "notifications"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -9,6 +9,7 @@ from ml.config import Config
 INSTANT = pa.timestamp("us", tz="UTC")
 
 EVENTS, LABELS, QUARANTINE, READMISSIONS, BATCHES = "events", "labels", "quarantine", "readmissions", "batches"
+PREDICTIONS = "predictions"
 
 # What can become of a row; in the quarantine it is open until it was accepted or rejected.
 ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
@@ -84,6 +85,18 @@ BATCHES_SCHEMA = pa.schema(
     ]
 )
 
+# One row a score that was given; `known_at` is when it was, `version` who gave it.
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("event_time", INSTANT, nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("known_at", INSTANT, nullable=False),
+        pa.field("batch_id", pa.string(), nullable=False),
+    ]
+)
+
 
 def of(table: str, config: Config) -> pa.Schema:
     """Schema of a table of the lake by its name."""
@@ -93,4 +106,5 @@ def of(table: str, config: Config) -> pa.Schema:
         QUARANTINE: QUARANTINE_SCHEMA,
         READMISSIONS: READMISSIONS_SCHEMA,
         BATCHES: BATCHES_SCHEMA,
+        PREDICTIONS: PREDICTIONS_SCHEMA,
     }[table]

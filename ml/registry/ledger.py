@@ -10,15 +10,16 @@ names the version that it expects to replace, and fails if another one is champi
 from __future__ import annotations
 
 import datetime as dt
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
 from ml.registry import schema
+from ml.registry.database import Database
+from ml.registry.records import aware, is_json, one_of, read
 from ml.registry.schema import Action, Outcome, Trigger
 
 
@@ -63,8 +64,8 @@ class Admission:
     watermark: str
 
     def __post_init__(self) -> None:
-        _one_of("trigger", self.trigger, Trigger)
-        _aware(self.as_of)
+        one_of("trigger", self.trigger, Trigger)
+        aware(self.as_of)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +80,12 @@ class Training(Admission):
 
 @dataclass(frozen=True)
 class AdmissionAnswer:
-    """Whether to train, and why or why not; `training` is the row that records it."""
+    """Whether to train, and why or why not; `training` is the row that records it, `holder` the run that has the key."""
 
     admitted: bool
     reason: str
     training: Training
+    holder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +124,10 @@ class Decision:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        _one_of("trigger", self.trigger, Trigger)
-        _one_of("outcome", self.outcome, Outcome)
-        _aware(self.as_of)
-        _json("evidence", self.evidence)
+        one_of("trigger", self.trigger, Trigger)
+        one_of("outcome", self.outcome, Outcome)
+        aware(self.as_of)
+        is_json("evidence", self.evidence)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -153,7 +155,7 @@ class HoldoutUse:
 
     def __post_init__(self) -> None:
         for instant in (self.start, self.end, self.as_of):
-            _aware(instant)
+            aware(instant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +181,9 @@ class Move:
     hashes: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        _one_of("action", self.action, Action)
-        _aware(self.as_of)
-        _json("verdict", self.verdict)
+        one_of("action", self.action, Action)
+        aware(self.as_of)
+        is_json("verdict", self.verdict)
         if self.expected_from == self.to_version:
             raise ValueError(f"{self.model} version {self.to_version} cannot replace itself")
 
@@ -204,33 +206,9 @@ class Promotion:
     recorded_at: dt.datetime
 
 
-def _one_of(name: str, value: str, literal: Any) -> None:
-    if value not in get_args(literal):
-        raise ValueError(f"{name} is {value!r}, expected one of {list(get_args(literal))}")
-
-
-def _aware(as_of: dt.datetime) -> None:
-    if as_of.tzinfo is None:
-        raise ValueError(f"as_of {as_of.isoformat()} has no time zone: give an aware instant, for example in UTC")
-
-
-def _json(name: str, value: Mapping[str, Any]) -> None:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not JSON: {error}; give plain numbers, strings, lists and None for NaN") from error
-
-
-Record = TypeVar("Record", Training, Decision, Promotion, HoldoutUse)
-
-
-def _read(record: type[Record], row: sa.RowMapping) -> Record:
-    return record(**{field.name: row[field.name] for field in fields(record)})
-
-
 def _moves_of(connection: sa.Connection, model: str) -> list[Promotion]:
     query = sa.select(schema.promotions).where(schema.promotions.c.model == model).order_by(schema.promotions.c.sequence)
-    return [_read(Promotion, row) for row in connection.execute(query).mappings()]
+    return [read(Promotion, row) for row in connection.execute(query).mappings()]
 
 
 class Ledger:
@@ -248,51 +226,18 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = schema.Database(url)
+        self._database = Database(url)
 
     def admit(self, admission: Admission) -> AdmissionAnswer:
-        """Admit a training unless another run holds its key; whatever the answer, it is recorded.
-
-        The run that holds the key is admitted again: it is a retry.
-        """
+        """Admit a training by itself; see `admit`."""
         with self._database.writing() as connection:
-            held = sa.select(schema.trainings).where(
-                schema.trainings.c.model == admission.model,
-                schema.trainings.c.idempotency_key == admission.idempotency_key,
-                schema.trainings.c.admitted,
-            )
-            row = connection.execute(held).mappings().one_or_none()
-            if row is None:
-                return self._answer(connection, admission, True, "first request with this key")
-            first = _read(Training, row)
-            if first.run_id == admission.run_id:
-                return AdmissionAnswer(True, "retry of the run that was admitted", first)
-            refusal = (
-                f"run {first.run_id} was admitted with this key ({first.trigger}, as of {first.as_of.isoformat()}): "
-                "look at that run, or train on other data"
-            )
-            return self._answer(connection, admission, False, refusal)
-
-    def refuse(self, admission: Admission, why: str) -> AdmissionAnswer:
-        """Record a request that somebody else held back, for example for a cooldown or a spent budget."""
-        with self._database.writing() as connection:
-            return self._answer(connection, admission, False, why)
-
-    def _answer(self, connection: sa.Connection, admission: Admission, admitted: bool, why: str) -> AdmissionAnswer:
-        told = {**asdict(admission), "admitted": admitted, "outcome_reason": why}
-        key = ("model", "idempotency_key", "run_id", "admitted", "outcome_reason")
-        same = [schema.trainings.c[name] == told[name] for name in key]
-        row = connection.execute(sa.select(schema.trainings).where(*same)).mappings().first()
-        if row is None:
-            insert = sa.insert(schema.trainings).values(told).returning(*schema.trainings.c)
-            row = connection.execute(insert).mappings().one()
-        return AdmissionAnswer(admitted, why, _read(Training, row))
+            return admit(connection, admission)
 
     def trainings(self, model: str) -> list[Training]:
         """All requests to train a model, admitted and refused, in the order in which they were recorded."""
         query = sa.select(schema.trainings).where(schema.trainings.c.model == model).order_by(schema.trainings.c.id)
         with self._database.reading() as connection:
-            return [_read(Training, row) for row in connection.execute(query).mappings()]
+            return [read(Training, row) for row in connection.execute(query).mappings()]
 
     def last_training(self, model: str) -> Training | None:
         """The admitted training that saw the newest data, None if none was admitted."""
@@ -312,13 +257,13 @@ class Ledger:
                 told = {field.name: getattr(decision, field.name) for field in fields(decision)}
                 connection.execute(sa.insert(schema.decisions).values(told))
                 row = connection.execute(same).mappings().one()
-            return _read(Decision, row)
+            return read(Decision, row)
 
     def decisions(self, model: str) -> list[Decision]:
         """All answers of the gate on a model, in the order in which they were recorded."""
         query = sa.select(schema.decisions).where(schema.decisions.c.model == model).order_by(schema.decisions.c.id)
         with self._database.reading() as connection:
-            return [_read(Decision, row) for row in connection.execute(query).mappings()]
+            return [read(Decision, row) for row in connection.execute(query).mappings()]
 
     def use_holdout(self, use: HoldoutUse, allowed: Callable[[list[HoldoutUse]], None]) -> None:
         """Record that two models are compared on a holdout, before anybody has seen how they compare.
@@ -344,7 +289,7 @@ class Ledger:
 
     def _uses(self, connection: sa.Connection, model: str) -> list[HoldoutUse]:
         query = sa.select(schema.holdout_uses).where(schema.holdout_uses.c.model == model).order_by(schema.holdout_uses.c.id)
-        return [_read(HoldoutUse, row) for row in connection.execute(query).mappings()]
+        return [read(HoldoutUse, row) for row in connection.execute(query).mappings()]
 
     def champion(self, model: str) -> str | None:
         """The version that is champion, None before the first promotion."""
@@ -394,6 +339,43 @@ class Ledger:
             told["from_version"] = told.pop("expected_from")
             connection.execute(sa.insert(schema.promotions).values(**told, sequence=len(history) + 1))
             return _moves_of(connection, move.model)[-1]
+
+
+def admit(connection: sa.Connection, admission: Admission) -> AdmissionAnswer:
+    """Admit a training unless another run holds its key; whatever the answer, it is recorded.
+
+    The run that holds the key is admitted again: it is a retry.
+
+    Parameters:
+        connection: one that is writing, see `ml.registry.database.Database.writing`.
+    """
+    held = sa.select(schema.trainings).where(
+        schema.trainings.c.model == admission.model,
+        schema.trainings.c.idempotency_key == admission.idempotency_key,
+        schema.trainings.c.admitted,
+    )
+    row = connection.execute(held).mappings().one_or_none()
+    if row is None:
+        return _answer(connection, admission, True, "first request with this key", admission.run_id)
+    first = read(Training, row)
+    if first.run_id == admission.run_id:
+        return AdmissionAnswer(True, "retry of the run that was admitted", first, first.run_id)
+    refusal = (
+        f"run {first.run_id} was admitted with this key ({first.trigger}, as of {first.as_of.isoformat()}): "
+        "look at that run, or train on other data"
+    )
+    return _answer(connection, admission, False, refusal, first.run_id)
+
+
+def _answer(connection: sa.Connection, admission: Admission, admitted: bool, why: str, holder: str) -> AdmissionAnswer:
+    told = {**asdict(admission), "admitted": admitted, "outcome_reason": why}
+    key = ("model", "idempotency_key", "run_id", "admitted", "outcome_reason")
+    same = [schema.trainings.c[name] == told[name] for name in key]
+    row = connection.execute(sa.select(schema.trainings).where(*same)).mappings().first()
+    if row is None:
+        insert = sa.insert(schema.trainings).values(told).returning(*schema.trainings.c)
+        row = connection.execute(insert).mappings().one()
+    return AdmissionAnswer(admitted, why, read(Training, row), holder)
 
 
 def _same(past: Promotion, move: Move) -> bool:

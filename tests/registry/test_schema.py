@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from ml.registry import schema
+from ml.registry.database import Database, metadata
 
 PROMOTION = {
     "model": "fraud",
@@ -43,7 +44,7 @@ DECISION = {
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    database = schema.Database(f"sqlite:///{tmp_path}/ledger.db")
+    database = Database(f"sqlite:///{tmp_path}/ledger.db")
     with database.writing() as connection:
         connection.execute(sa.insert(schema.promotions).values(PROMOTION))
         connection.execute(sa.insert(schema.decisions).values(DECISION))
@@ -89,13 +90,13 @@ def test_a_stranger_with_the_file_cannot_change_or_delete_a_row(file: Path, stat
     ],
 )
 def test_the_database_refuses_a_row_that_means_nothing(file: Path, table: sa.Table, row: dict[str, object]) -> None:
-    database = schema.Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}")
     with pytest.raises(sa.exc.IntegrityError), database.writing() as connection:
         connection.execute(sa.insert(table).values(row))
 
 
 def test_a_key_is_admitted_once_even_if_somebody_writes_past_the_ledger(file: Path) -> None:
-    database = schema.Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}")
     row = {
         "model": "fraud",
         "idempotency_key": "key",
@@ -122,7 +123,7 @@ def test_postgresql_refuses_update_delete_and_truncate_too() -> None:
         told.append(str(statement.compile(dialect=postgresql.dialect())))
 
     engine = sa.create_mock_engine("postgresql+psycopg://", tell)
-    schema.metadata.create_all(engine, checkfirst=False)
+    metadata.create_all(engine, checkfirst=False)
     ddl = "\n".join(told)
     for table in ("decisions", "promotions"):
         assert f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT" in ddl
@@ -130,7 +131,7 @@ def test_postgresql_refuses_update_delete_and_truncate_too() -> None:
 
 
 def test_a_reader_does_not_wait_for_the_writer_and_sees_what_was_committed(file: Path) -> None:
-    database = schema.Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}")
     with database.writing() as writer:
         writer.execute(sa.insert(schema.promotions).values({**PROMOTION, "sequence": 2, "to_version": "2"}))
         with database.reading() as reader:
@@ -144,4 +145,4 @@ def test_a_reader_does_not_wait_for_the_writer_and_sees_what_was_committed(file:
 )
 def test_a_database_that_cannot_keep_a_ledger_is_refused(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        schema.Database(url)
+        Database(url)

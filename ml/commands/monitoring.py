@@ -1,0 +1,114 @@
+"""What monitoring saw, for the person who asks whether the champion still fits the data."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from ml.commands.command import Command
+from ml.commands.terminal import line, say, table
+from ml.config import Config
+
+if TYPE_CHECKING:
+    from ml.registry.signals import ReadingOfDay
+
+NEAREST = 10
+
+
+def signals(config: Config, asked: argparse.Namespace) -> None:
+    """Print the newest monitored day's signals, alarms and incidents of the last days, and measured and estimated performance.
+
+    Signals that warn or are confirmed come first, then those that are nearest to their thresholds. An estimate is made from the
+    champion's own scores before the answers are in, and never raises an alarm.
+    """
+    from ml.monitoring.monitor import SEVERITY
+    from ml.registry.ledger import Ledger
+    from ml.registry.signals import Signals
+
+    version = Ledger(config.ledger).champion(config.name)
+    if version is None:
+        say("champion      none yet, so there is nothing to compare with")
+        return
+    recorded = Signals(config.ledger)
+    newest = recorded.newest_day(config.name, version)
+    if newest is None:
+        say(f"champion      version {version}, not monitored yet: `python -m ml monitor --as-of …`")
+        return
+    since = newest - dt.timedelta(days=asked.days - 1)
+    readings = recorded.readings(config.name, version, since)
+    today = [reading for reading in readings if reading.day == newest]
+    severity = next(reading for reading in today if reading.signal == SEVERITY)
+    shown = "not judged" if severity.value is None else f"{severity.value:.3f} of {severity.threshold:g}"
+    say(f"champion      version {version}, monitored up to {newest}")
+    say(f"drift         {severity.state}, severity {shown}")
+    _table_of_signals(today)
+    for alarm in [a for a in recorded.confirmations(config.name) if a.version == version and a.day >= since]:
+        line(f"alarm         {alarm.day} {alarm.trigger}: {alarm.reason}")
+    for incident in recorded.incidents(config.name, since):
+        line(f"incident      {incident.day} {incident.fault}: {incident.reason}")
+    _table_of_performance(readings)
+
+
+def _table_of_signals(today: list[ReadingOfDay]) -> None:
+    from ml.monitoring.monitor import SEVERITY, ratio
+
+    judged = [r for r in today if r.threshold and r.value is not None and r.signal != SEVERITY]
+    order = ["CONFIRMED", "WARN", "OK"]
+    judged.sort(key=lambda r: (order.index(r.state), -ratio(r)))
+    shown = max(NEAREST, sum(r.state != "OK" for r in judged))
+    table(
+        ["signal", "kind", "state", "of threshold", "measured", "usual", "importance"],
+        [
+            [
+                r.signal,
+                r.kind,
+                r.state,
+                f"{ratio(r):.2f}",
+                _number(r.told.get("measured")),
+                _number(r.told.get("usual")),
+                f"{importance:.1%}" if (importance := r.told.get("importance")) else "",
+            ]
+            for r in judged[:shown]
+        ],
+    )
+    muted = [r for r in today if r.threshold and r.value is None]
+    say(f"{len(judged) - len(judged[:shown])} more are within their thresholds; {len(muted)} are not judged on this day")
+
+
+def _table_of_performance(readings: list[ReadingOfDay]) -> None:
+    """One row a day: what was measured once the answers were in, and before that what was estimated."""
+    from ml.monitoring.decay import PERFORMANCE
+    from ml.monitoring.monitor import ESTIMATE
+
+    measured = {(r.told["day"], r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"}
+    estimated = {(r.day.isoformat(), r.signal.removeprefix(ESTIMATE)): r for r in readings if r.kind == "estimate"}
+    days = sorted({day for day, _ in (*measured, *estimated)})
+    names = list(dict.fromkeys(name for _, name in (*measured, *estimated)))
+    head = ["day", *[f"{name}{how}" for name in names for how in _columns(name, estimated)]]
+    rows = []
+    for day in days:
+        row = [day]
+        for name in names:
+            found = measured.get((day, name))
+            row.append(_number(found.told["measured"]) if found else "")
+            if len(_columns(name, estimated)) > 1:
+                guess = estimated.get((day, name))
+                row.append(_number(guess.value) if guess else "")
+        rows.append(row)
+    table(head, rows)
+
+
+def _columns(name: str, estimated: dict[tuple[str, str], ReadingOfDay]) -> list[str]:
+    return ["", " (estimate)"] if any(of == name for _, of in estimated) else [""]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+COMMANDS = {
+    "signals": Command(
+        signals, arguments=((("--days",), {"type": int, "default": 14, "help": "how many days back (default: %(default)s)"}),)
+    )
+}

@@ -1,0 +1,45 @@
+"""The champion as monitoring needs it: its files from the registry, what it was fitted on, and where it draws the line."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from ml.config import Config
+from ml.registry.versions import model_hash
+from ml.training import fit
+from ml.training.dataset import TrainingSet
+from ml.training.model import Model
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A registered version.
+
+    Attributes:
+        model_hash: over all its files; a version that was registered anew under the same number has another one.
+        frozen: the training set that it was fitted on.
+    """
+
+    version: str
+    model_hash: str
+    model: Model
+    fitted: fit.Fit
+    frozen: TrainingSet
+
+    def window(self, name: str) -> dt.date:
+        """Day on which a window of the training set begins or ends, such as `holdout_end`."""
+        return dt.datetime.fromisoformat(self.frozen.windows[name]).astimezone(dt.UTC).date()
+
+
+def champion_of(config: Config, version: str) -> Champion:
+    """Fetch a version from the registry, its files compared with their digests.
+
+    Raises:
+        BrokenModel: the files are not the ones that were registered.
+        NoOrigin: the version does not say what it was made from.
+    """
+    registry = fit.registry(config)
+    folder = registry.fetch(version)
+    frozen, _ = fit.origin_of(folder)
+    return Champion(version, model_hash(registry.digests(version)), Model(folder), fit.record_of(folder), frozen)

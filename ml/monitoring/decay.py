@@ -1,0 +1,97 @@
+"""Whether the champion does its work worse than on its reference days, on the day whose answers have just matured."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ml.monitoring.cusum import Chart, Performance, Standing
+from ml.monitoring.performance import UNITS, Figure
+from ml.registry.signals import Alarm, Reading
+
+WARN = 0.5
+"""Share of its threshold from which a sum is worth a look."""
+PERFORMANCE = "performance: "
+
+
+@dataclass(frozen=True)
+class Decay:
+    """What the matured day says.
+
+    Attributes:
+        readings: of all charts.
+        alarm: the reason to train, on the day on which it was confirmed.
+    """
+
+    readings: tuple[Reading, ...]
+    alarm: Alarm | None
+
+
+def decay_of(
+    charts: Performance,
+    usual: Mapping[str, float],
+    version: str,
+    matured: dt.date,
+    values: Mapping[str, Figure | None],
+    sound: bool,
+    before: Mapping[str, Reading],
+    cooled: bool,
+) -> Decay:
+    """Advance the charts by a matured day.
+
+    Args:
+        usual: by metric, its mean on the reference days.
+        values: of the metrics on that day.
+        sound: whether the champion scored what really happened; if not, the charts stay where they are.
+        before: the readings of the day before, by signal; none for the first day.
+        cooled: whether an alarm may be raised, long enough after the last one.
+    """
+    standings = {name: _standing(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
+    charted = {name: figure.charted if sound and (figure := values[name]) else None for name in charts.charts}
+    after = charts.advance(standings, matured, charted)
+    readings = []
+    for name, chart in charts.charts.items():
+        # After an alarm the sum is 0 again; what it came to is told by a chart that never alarms.
+        endless = replace(chart, threshold=math.inf)
+        total = endless.advance(standings[name], matured, charted[name]).total
+        fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
+        figure = values[name]
+        told = {"day": matured.isoformat(), "measured": figure.value if figure else None, "usual": usual[name]}
+        readings.append(
+            Reading(
+                signal=PERFORMANCE + name,
+                kind="performance",
+                value=total,
+                threshold=chart.threshold,
+                state="CONFIRMED" if fell else "WARN" if warns else "OK",
+                told=told | {"standing": after[name].to_dict()},
+            )
+        )
+    fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
+    if not fallen:
+        return Decay(tuple(readings), None)
+    words = "; ".join(in_words(reading) for reading in fallen)
+    evidence = {
+        "version": version,
+        "day": matured.isoformat(),
+        "figure": in_words(fallen[0]),
+        "signals": {
+            r.signal: {"measured": r.told["measured"], "usual": r.told["usual"], "sum": r.value, "threshold": r.threshold}
+            for r in fallen
+        },
+    }
+    alarm = Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {words}", evidence=evidence)
+    return Decay(tuple(readings), alarm)
+
+
+def in_words(reading: Reading) -> str:
+    """A chart with its figures."""
+    name = reading.signal.removeprefix(PERFORMANCE)
+    told = f"{name} {reading.told['measured']:.4g} ({UNITS[name]}), usually {reading.told['usual']:.4g}"
+    return f"{told}; sum of shortfalls {reading.value:.1f} of {reading.threshold:.1f} standard deviations"
+
+
+def _standing(before: Reading | None, chart: Chart) -> Standing:
+    return chart.reference if before is None else Standing.from_dict(before.told["standing"])

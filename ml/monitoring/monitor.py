@@ -1,0 +1,259 @@
+"""The step `monitor`: every day since the last one that was looked at, against the reference of the champion.
+
+A day is recorded as a whole, and the next one goes on from what was recorded, so a run that was cut off is mended by another.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from ml.config import Config
+from ml.monitoring import faults, performance
+from ml.monitoring.champion import Champion, champion_of
+from ml.monitoring.day import WEEK, Day
+from ml.monitoring.decay import Decay, decay_of
+from ml.monitoring.drift import SEVERITY, drift_of
+from ml.monitoring.estimate import estimated
+from ml.monitoring.faults import Delivery, Usual
+from ml.monitoring.reference import ALERTS, Reference, reference_of
+from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
+from ml.registry.ledger import Ledger
+from ml.registry.messages import Message, Messages
+from ml.registry.schema import Trigger
+from ml.registry.signals import Incident, Reading, Signals
+
+TRAFFIC = "traffic"
+ESTIMATE = "estimate: "
+AT_ONCE = 28
+"""Days that are joined at once: the join costs as much for one day as for some weeks."""
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What was looked at.
+
+    Attributes:
+        days: that this run recorded, oldest first.
+        version: the champion, None where there is none.
+        states: signals by their state on the newest recorded day.
+        confirmed: the alarms of these days, in words.
+        incidents: the faults of the feed on these days, in words.
+    """
+
+    days: tuple[str, ...]
+    version: str | None
+    states: dict[str, int]
+    confirmed: tuple[str, ...]
+    incidents: tuple[str, ...]
+    note: str
+
+
+def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
+    """Look at every day of the champion that is complete and not recorded yet; a second run does nothing.
+
+    Args:
+        run_id: the run, for the messages.
+
+    Raises:
+        BrokenModel: the champion's files are not the ones that were registered.
+        ValueError: the champion's training set has too few days for a reference, or was changed.
+    """
+    version = Ledger(config.ledger).champion(config.name)
+    if version is None:
+        return Monitored((), None, {}, (), (), "There is no champion yet, so there is nothing to compare with.")
+    signals = Signals(config.ledger)
+    newest = signals.newest_day(config.name, version)
+    last = _last_complete(config, as_of)
+    _tell(config, as_of, run_id, version, newest)
+    if newest is not None and newest >= last:
+        return _monitored(config, version, [])
+    champion = champion_of(config, version)
+    reference = reference_of(config, champion)
+    first = newest + DAY if newest else reference.until
+    days = [first + i * DAY for i in range((last - first).days + 1)]
+    watch = _Watch(config, as_of, champion, reference)
+    for start in range(0, len(days), AT_ONCE):
+        watch.look_at(days[start : start + AT_ONCE], run_id)
+    return _monitored(config, version, days)
+
+
+def _last_complete(config: Config, as_of: dt.datetime) -> dt.date:
+    """The newest day of which all files should have come."""
+    return (as_of.astimezone(dt.UTC) - dt.timedelta(hours=config.events.lag.value)).date() - DAY
+
+
+class _Watch:
+    """Goes through days in their order; what is known of the days before is read from the record."""
+
+    def __init__(self, config: Config, as_of: dt.datetime, champion: Champion, reference: Reference) -> None:
+        self._config, self._as_of, self._champion, self._reference = config, as_of, champion, reference
+        self._signals = Signals(config.ledger)
+        self._usual: Usual = reference.usual(config)
+        self._inputs = set(champion.model.inputs.names)
+
+    def look_at(self, days: Sequence[dt.date], run_id: str) -> None:
+        """Record days, each as a whole, and post what people are told of each."""
+        config, version = self._config, self._champion.version
+        matured = {day: performance.matured_by(config, day) for day in days}
+        needed = sorted({*days, *[day for day in matured.values() if day >= self._reference.until]})
+        seen = traffic(config, self._as_of, self._champion, needed)
+        answered = performance.answers(config, self._as_of, needed)
+        delivered = faults.deliveries(config, self._as_of, days)
+        kept, before = self._recorded(min(min(days) - WEEK * DAY, min(matured.values())))
+        incidents = self._signals.incidents(config.name, days[0] - faults.reach(config))
+        for day in days:
+            broken, kept[day] = self._kept(seen[day], delivered[day], incidents)
+            incidents += broken
+            drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
+            told = [self._traffic(seen[day], kept[day], broken), *drift.readings, *self._estimates(seen[day])]
+            alarms = [drift.alarm] if drift.alarm else []
+            if matured[day] in kept:
+                decay = self._decay(matured[day], seen, answered, kept, before, self._cooled("performance", day))
+                told += decay.readings
+                alarms += [decay.alarm] if decay.alarm else []
+            self._signals.record_day(config.name, version, day, self._as_of, told, alarms, broken)
+            _tell(config, self._as_of, run_id, version, day)
+            before = {reading.signal: reading for reading in told}
+
+    def _recorded(self, since: dt.date) -> tuple[dict[dt.date, Day], dict[str, Reading]]:
+        """What was kept of recorded days, and the readings of the newest one by signal."""
+        recorded = self._signals.readings(self._config.name, self._champion.version, since)
+        kept = {reading.day: Day.from_dict(reading.told["kept"]) for reading in recorded if reading.signal == TRAFFIC}
+        newest = self._signals.newest_day(self._config.name, self._champion.version)
+        return kept, {reading.signal: reading for reading in recorded if reading.day == newest}
+
+    def _kept(self, seen: Traffic, delivery: Delivery, incidents: Sequence[Incident]) -> tuple[list[Incident], Day]:
+        features, outputs, alerts = self._reference.count(seen.rows)
+        broken = faults.faults_of(self._config, self._usual, seen.day, seen.rows, features, delivery)
+        muted = faults.muted(self._config, incidents, seen.day)
+        if muted & self._inputs:
+            muted |= {SCORE, ALERTS}
+        return broken, Day(features, outputs, alerts, bool(broken), frozenset(muted))
+
+    def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
+        """Whether the last alarm of this champion is long enough ago."""
+        alarms = self._signals.confirmations(self._config.name)
+        days = [alarm.day for alarm in alarms if (alarm.version, alarm.trigger) == (self._champion.version, trigger)]
+        return not days or (day - max(days)).days >= self._config.monitoring.cooldown.value
+
+    def _decay(
+        self,
+        matured: dt.date,
+        seen: Mapping[dt.date, Traffic],
+        answered: pd.Series,
+        kept: Mapping[dt.date, Day],
+        before: Mapping[str, Reading],
+        cooled: bool,
+    ) -> Decay:
+        values = performance.measured(self._config, self._reference.threshold, seen[matured].rows, answered)
+        charts = self._reference.charts
+        usual = {name: self._reference.usual_performance(name) for name in charts.charts}
+        sound = kept[matured].sound
+        return decay_of(charts, usual, self._champion.version, matured, values, sound, before, cooled)
+
+    def _traffic(self, seen: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
+        return Reading(
+            signal=TRAFFIC,
+            kind="feed",
+            value=float(len(seen.rows)),
+            threshold=None,
+            state="CONFIRMED" if broken else "OK",
+            told={"scores": seen.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
+        )
+
+    def _estimates(self, seen: Traffic) -> list[Reading]:
+        return [
+            Reading(signal=f"{ESTIMATE}{name}", kind="estimate", value=value, threshold=None, state="OK", told={})
+            for name, value in estimated(self._config, seen.rows).items()
+        ]
+
+
+def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt.date | None) -> None:
+    """Post what is recorded of a day: its alarms, and the incidents that it opens; what was posted before is not again."""
+    if day is None:
+        return
+    signals, messages = Signals(config.ledger), Messages(config.ledger)
+    alarms = [a for a in signals.confirmations(config.name) if (a.version, a.day) == (version, day)]
+    incidents = signals.incidents(config.name, day - DAY)
+    open_before = {(incident.fault, incident.subject) for incident in incidents if incident.day < day}
+    opened = [i for i in incidents if i.day == day and (i.fault, i.subject) not in open_before]
+    link = partial(Message, model=config.name, as_of=as_of, dag_id="monitor", run_id=run_id, version=version)
+    for alarm in alarms:
+        what = "The data have drifted" if alarm.trigger == "drift" else "The champion has lost performance"
+        messages.post(
+            link(
+                key=f"{alarm.trigger} {version} {day}",
+                event="drift" if alarm.trigger == "drift" else "performance",
+                text=f"{what}: {alarm.reason}. A training is asked for.",
+                figure=alarm.evidence["figure"],
+            )
+        )
+    for incident in opened:
+        messages.post(
+            link(
+                key=f"data incident {day} {incident.fault} {incident.subject}",
+                event="data incident",
+                text=f"Data incident: {incident.reason}. Nothing is trained for it.",
+                figure=f"{incident.fault} of {incident.subject} on {day}",
+            )
+        )
+
+
+def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> Monitored:
+    """The record of this run, from what is recorded."""
+    signals = Signals(config.ledger)
+    newest = signals.newest_day(config.name, version)
+    if newest is None:
+        note = f"Version {version} is champion, and no day after its reference is complete yet."
+        return Monitored((), version, {}, (), (), note)
+    readings = signals.readings(config.name, version, newest)
+    alarms = [alarm for alarm in signals.confirmations(config.name) if alarm.version == version and alarm.day in days]
+    incidents = [incident for incident in signals.incidents(config.name) if incident.day in days]
+    states: dict[str, int] = Counter(reading.state for reading in readings if reading.kind != "estimate")
+    confirmed, broken = tuple(alarm.reason for alarm in alarms), tuple(incident.reason for incident in incidents)
+    note = _note(version, newest, readings, days, confirmed, broken)
+    return Monitored(tuple(map(str, days)), version, dict(states), confirmed, broken, note)
+
+
+def _note(
+    version: str,
+    newest: dt.date,
+    readings: Sequence[Reading],
+    days: Sequence[dt.date],
+    confirmed: Sequence[str],
+    broken: Sequence[str],
+) -> str:
+    looked = f"{len(days)} new days" if days else "no new day"
+    severity = next(reading for reading in readings if reading.signal == SEVERITY)
+    told = "not judged" if severity.value is None else f"{severity.value:.2f} of {severity.threshold:g}"
+    lines = [f"**{severity.state}** on {newest}, version {version}, {looked}: severity {told}."]
+    lines += [f"- {in_words(reading)}" for reading in largest(readings)]
+    lines += [f"- ALARM {reason}" for reason in confirmed]
+    traffic_of_day = next(reading for reading in readings if reading.signal == TRAFFIC)
+    lines += [f"- INCIDENT {reason}" for reason in broken]
+    lines += [f"- open: {reason}" for reason in traffic_of_day.told["faults"] if reason not in broken]
+    return "\n".join(lines)
+
+
+def largest(readings: Sequence[Reading], count: int = 3) -> list[Reading]:
+    """The readings that come nearest to their thresholds, or lie farthest over them."""
+    judged = [r for r in readings if r.signal != SEVERITY and r.value is not None and r.threshold]
+    return sorted(judged, key=lambda r: -ratio(r))[:count]
+
+
+def ratio(reading: Reading) -> float:
+    """Size of a reading over its threshold."""
+    return abs(reading.value or 0.0) / (reading.threshold or 1.0)
+
+
+def in_words(reading: Reading) -> str:
+    """A reading with its figures."""
+    usual = reading.told.get("usual")
+    measured = "" if usual is None else f", {reading.told['measured']:.4g} where {usual:.4g} is usual"
+    return f"{reading.signal} {reading.state}: {ratio(reading):.2f} of its threshold{measured}"

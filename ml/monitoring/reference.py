@@ -1,0 +1,333 @@
+"""The step `profile_champion`: what days were like when the champion was made, once for every champion.
+
+The days of its frozen training set, without those on which the feed was broken, say what is usual. Scores, alerts and
+performance are those of days that it was not fitted on: the validation window, and the holdout alone for the performance.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.tables import Lake, instant
+from ml.monitoring import performance
+from ml.monitoring.champion import Champion, champion_of
+from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
+from ml.monitoring.cusum import Performance
+from ml.monitoring.detector import FEWEST_DAYS, Days, Detector
+from ml.monitoring.faults import Usual
+from ml.monitoring.performance import Figure
+from ml.monitoring.profile import Binning, Counts, Profile, cut
+from ml.monitoring.traffic import SCORE, midnight, raw_columns
+from ml.registry.signals import Signals
+from ml.training import dataset
+
+ALERTS = "alerts"
+FEATURES, OUTPUTS = "features", "outputs"
+PROFILES, RECORD = "profiles.parquet", "reference.json"
+
+
+class ReferenceMissing(LookupError):
+    """A champion has no reference yet."""
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """A champion's reference: its version and folder, the days that it says are usual, and the signals that they allow."""
+
+    version: str
+    reference: str
+    first_day: str
+    last_day: str
+    days: int
+    scored_days: int
+    signals: int
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What is usual.
+
+    Attributes:
+        until: the first day after the reference; monitoring begins with it.
+        binning: of the model's inputs and the raw columns; outputs: of the score.
+        days: what was counted, by day.
+        volumes: rows in the lake, by day.
+        performance: by day, each metric, None where it was undefined.
+        detector: fitted on `days`; charts: on `performance`, of the metrics that have enough days.
+    """
+
+    version: str
+    model_hash: str
+    until: dt.date
+    threshold: float
+    binning: Binning
+    outputs: Binning
+    days: Days
+    volumes: Mapping[dt.date, int]
+    performance: Mapping[dt.date, Mapping[str, Figure | None]]
+    detector: Detector
+    charts: Performance
+
+    def count(self, rows: pd.DataFrame) -> tuple[Profile, Profile, float]:
+        """Profiles of a day's features and scores, and its alerts as `ml.monitoring.detector` takes them."""
+        return self.binning.count(rows), self.outputs.count(rows), alert_rate(rows[SCORE].to_numpy(), self.threshold)
+
+    def usual_performance(self, name: str) -> float:
+        """Mean of a metric over the days on which it was defined."""
+        return float(np.mean([figure.value for told in self.performance.values() if (figure := told[name])]))
+
+    def usual(self, config: Config) -> Usual:
+        """What faults of the feed are compared with."""
+        total = sum(self.days.features.values(), start=self._nothing())
+        weekdays = [[rows for day, rows in self.volumes.items() if day.weekday() == weekday] for weekday in range(7)]
+        every = list(self.volumes.values())
+        missing = {name: total.counts[name].missing / total.rows for name in raw_columns(config)}
+        texts = (*config.categories, *config.attributes)
+        return Usual(
+            rows=[float(np.median(rows or every)) for rows in weekdays],
+            missing=missing,
+            unseen={name: (total.counts[name].unseen or 0) / total.rows for name in texts},
+            binnings={name: Binning({name: self.binning.columns[name]}) for name in config.measures},
+            measures={name: total.counts[name].present for name in config.measures},
+        )
+
+    def _nothing(self) -> Profile:
+        first = next(iter(self.days.features.values()))
+        empty = {
+            name: Counts(np.zeros_like(counts.present), 0, None if counts.unseen is None else 0)
+            for name, counts in first.counts.items()
+        }
+        return Profile(0, empty)
+
+
+def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profiled:
+    """Make the reference of a champion from its frozen training set; the second call finds the first one's.
+
+    Raises:
+        ValueError: the version was trained after `as_of`, or has too few days for a reference.
+    """
+    champion = champion_of(config, version)
+    if dt.datetime.fromisoformat(champion.frozen.as_of) > as_of:
+        raise ValueError(
+            f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}"
+        )
+    return _told(folder_of(config, champion).name, reference_of(config, champion))
+
+
+def reference_of(config: Config, champion: Champion) -> Reference:
+    """The reference of a champion, made if it is missing.
+
+    Raises:
+        ValueError: the training set was changed, or has too few days for a reference.
+    """
+    folder = folder_of(config, champion)
+    if not (folder / RECORD).exists():
+        _write(folder, _made(config, champion))
+    return read(folder)
+
+
+def folder_of(config: Config, champion: Champion) -> Path:
+    """Folder of a champion's reference; what else is a false alarm is another reference."""
+    monitoring = config.monitoring
+    told = f"{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
+    return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{told}"
+
+
+def alert_rate(scores: np.ndarray, threshold: float) -> float:
+    """Logarithm of the share of rows that are alerted, half an alert added so that a day without one has a logarithm too."""
+    return float(np.log((np.count_nonzero(scores >= threshold) + 0.5) / (len(scores) + 1)))
+
+
+def _told(name: str, reference: Reference) -> Profiled:
+    days, scored, signals = len(reference.days.features), len(reference.days.outputs), len(reference.detector.baselines)
+    first, last = min(reference.days.features), max(reference.days.features)
+    note = f"version {reference.version} is compared with {days} days from {first} to {last}, by {signals} signals"
+    note += f", and charts of {', '.join(reference.charts.charts) or 'nothing, for too few days have answers'}"
+    if not scored:
+        note += f"; its scores are not compared, for fewer than {FEWEST_DAYS} days were kept from its fit"
+    return Profiled(reference.version, name, str(first), str(last), days, scored, signals, note)
+
+
+def _made(config: Config, champion: Champion) -> Reference:
+    until = champion.window("holdout_end")
+    broken = {incident.day for incident in Signals(config.ledger).incidents(config.name)}
+    rows = dataset.read(config, champion.fitted.training_set)
+    rows = rows.assign(day=rows["event_time"].dt.date)
+    rows = rows[~rows["day"].isin(broken)]
+    scored = rows[rows["split"] != dataset.TRAIN]
+    scored = scored.assign(**{SCORE: champion.model.score(scored)})
+    texts = [*config.categories, *config.attributes]
+    numbers = list(dict.fromkeys([*champion.model.inputs.fill, *config.measures]))
+    binning, outputs = cut(rows, numbers, texts), cut(scored, [SCORE])
+    volumes = _volumes(config, champion, broken)
+    days = Days({day: _of(binning, part, volumes[day]) for day, part in rows.groupby("day")})
+    if scored["day"].nunique() >= FEWEST_DAYS:
+        of_day = dict(list(scored.groupby("day")))
+        alerts = {day: alert_rate(part[SCORE].to_numpy(), champion.fitted.threshold) for day, part in of_day.items()}
+        days = Days(days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts})
+    detector = Detector.fit(
+        days,
+        champion.fitted.importance,
+        cooldown=int(config.monitoring.cooldown.value),
+        false_alarms_per_year=config.monitoring.drift_alarms.value,
+    )
+    measured = _performance(config, champion, scored)
+    return Reference(
+        version=champion.version,
+        model_hash=champion.model_hash,
+        until=until,
+        threshold=champion.fitted.threshold,
+        binning=binning,
+        outputs=outputs,
+        days=days,
+        volumes=volumes,
+        performance=measured,
+        detector=detector,
+        charts=_charts(config, measured),
+    )
+
+
+def _of(binning: Binning, rows: pd.DataFrame, volume: int) -> Profile:
+    """Profile of rows of a day of which the lake holds `volume`: a training set leaves the reserved ones out."""
+    return Profile(volume, binning.count(rows).counts)
+
+
+def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[dt.date, int]:
+    """Events in the lake by day, from the training window to the holdout, as they were known to the training."""
+    first, end = (midnight(champion.window(name)) for name in ("train_start", "holdout_end"))
+    as_of = dt.datetime.fromisoformat(champion.frozen.as_of)
+    with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}, as_of) as connection:
+        found = connection.execute(
+            f"SELECT event_time::DATE, count(*) FROM events WHERE event_time >= {instant(first)} "
+            f"AND event_time < {instant(end)} GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    return {day: int(count) for day, count in found if day not in broken}
+
+
+def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, Figure | None]]:
+    """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
+    holdout = scored[scored["split"] == dataset.HOLDOUT]
+    rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
+    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
+    return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby("day")}
+
+
+def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
+    """Of the metrics that were defined on enough days and are not always the same."""
+    found = {
+        name: [figure.charted for told in measured.values() if (figure := told[name])] for name in performance.metrics(config)
+    }
+    charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
+    return Performance.fit(
+        charted,
+        [name for name in charted if not performance.HIGHER_IS_BETTER[name]],
+        false_alarms_per_year=config.monitoring.performance_alarms.value,
+    )
+
+
+def _write(folder: Path, reference: Reference) -> None:
+    """Whole or not at all; who comes second with the same content changes nothing."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    profiles = [
+        {"role": role, "day": day, "rows": profile.rows, "column": name, **asdict(counts)}
+        for role, of_role in ((FEATURES, reference.days.features), (OUTPUTS, reference.days.outputs))
+        for day, profile in of_role.items()
+        for name, counts in profile.counts.items()
+    ]
+    pq.write_table(pa.Table.from_pylist(profiles, _PROFILE), partial / PROFILES, compression="zstd")
+    told: dict[str, Any] = {
+        "version": reference.version,
+        "model_hash": reference.model_hash,
+        "until": reference.until.isoformat(),
+        "threshold": reference.threshold,
+        "binning": reference.binning.to_dict(),
+        "outputs": reference.outputs.to_dict(),
+        "series": {name: _by_text(days) for name, days in reference.days.series.items()},
+        "volumes": _by_text(reference.volumes),
+        "performance": _by_text(reference.performance),
+        "detector": reference.detector.to_dict(),
+        "charts": reference.charts.to_dict(),
+    }
+    (partial / RECORD).write_text(json.dumps(told, allow_nan=False))
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not (folder / RECORD).exists():
+            raise
+        shutil.rmtree(partial)
+
+
+def read(folder: Path) -> Reference:
+    """Read a reference that was written.
+
+    Raises:
+        ReferenceMissing: there is none.
+    """
+    if not (folder / RECORD).exists():
+        raise ReferenceMissing(f"{folder}: no reference; make it with `python -m ml profile_champion`")
+    told = json.loads((folder / RECORD).read_text())
+    profiles = pq.read_table(folder / PROFILES).to_pylist()
+    days = {role: _profiles([row for row in profiles if row["role"] == role]) for role in (FEATURES, OUTPUTS)}
+    series = {name: _by_day(values) for name, values in told["series"].items()}
+    return Reference(
+        version=told["version"],
+        model_hash=told["model_hash"],
+        until=dt.date.fromisoformat(told["until"]),
+        threshold=told["threshold"],
+        binning=Binning.from_dict(told["binning"]),
+        outputs=Binning.from_dict(told["outputs"]),
+        days=Days(days[FEATURES], days[OUTPUTS], series),
+        volumes=_by_day(told["volumes"]),
+        performance={
+            day: {name: figure and Figure(*figure) for name, figure in measured.items()}
+            for day, measured in _by_day(told["performance"]).items()
+        },
+        detector=Detector.from_dict(told["detector"]),
+        charts=Performance.from_dict(told["charts"]),
+    )
+
+
+_PROFILE = pa.schema(
+    [
+        pa.field("role", pa.string()),
+        pa.field("day", pa.date32()),
+        pa.field("rows", pa.int64()),
+        pa.field("column", pa.string()),
+        pa.field("present", pa.list_(pa.int64())),
+        pa.field("missing", pa.int64()),
+        pa.field("unseen", pa.int64()),
+    ]
+)
+
+
+def _profiles(rows: list[dict[str, Any]]) -> dict[dt.date, Profile]:
+    by_day: dict[dt.date, dict[str, Counts]] = {}
+    volumes = {row["day"]: row["rows"] for row in rows}
+    for row in rows:
+        by_day.setdefault(row["day"], {})[row["column"]] = Counts.from_dict(row)
+    return {day: Profile(volumes[day], counts) for day, counts in by_day.items()}
+
+
+def _by_text(by_day: Mapping[dt.date, Any]) -> dict[str, Any]:
+    return {day.isoformat(): value for day, value in sorted(by_day.items())}
+
+
+def _by_day(told: Mapping[str, Any]) -> dict[dt.date, Any]:
+    return {dt.date.fromisoformat(day): value for day, value in told.items()}

@@ -1,0 +1,88 @@
+"""What happened on a day: its events with their features as they were at each event, and what the champion said of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ml.config import Config
+from ml.lake import schema
+from ml.lake.tables import Lake, instant
+from ml.monitoring.champion import Champion
+from ml.store.feast import retrieve
+
+SCORE = "score"
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic:
+    """The events of one day.
+
+    Attributes:
+        rows: event id, time, keys, raw columns, features and `score`, in the order of time.
+        logged: rows whose score is the one that was given, from the prediction log; the others were scored here.
+    """
+
+    day: dt.date
+    rows: pd.DataFrame
+    logged: int
+
+    @property
+    def source(self) -> str:
+        """Where the scores are from, in words."""
+        return f"{self.logged:,} scores from the prediction log, {len(self.rows) - self.logged:,} by scoring the lake"
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    """The instant at which a day begins."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+
+def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequence[dt.date]) -> dict[dt.date, Traffic]:
+    """The events of days as far as they were known at an instant, in one point-in-time join for all of them.
+
+    Args:
+        days: days in UTC, in any order.
+
+    Raises:
+        RowsLost: the point-in-time join lost or doubled rows.
+        KeyError: the champion needs a feature that the deployment no longer has.
+    """
+    events, scores = _known(config, as_of, champion.version, days)
+    features = retrieve(config, events) if len(events) else pd.DataFrame()
+    rows = pd.concat([events, features], axis=1)
+    score = scores.reindex(rows["event_id"]).to_numpy(copy=True)
+    unknown = pd.isna(score)
+    if unknown.any():
+        score[unknown] = champion.model.score(rows[unknown])
+    rows[SCORE] = score
+    of_day = rows["event_time"].dt.date
+    return {day: Traffic(day, rows[of_day == day], int((~unknown[of_day == day]).sum())) for day in days}
+
+
+def raw_columns(config: Config) -> list[str]:
+    """Columns of an event that a feed may get wrong and the quality room lets through: measures, categories, attributes."""
+    return [*config.measures, *config.categories, *config.attributes]
+
+
+def _known(config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.date]) -> tuple[pd.DataFrame, pd.Series[float]]:
+    """Events of the days, and the scores that a version gave to them, by event id; the first where it gave several."""
+    tables = {schema.EVENTS: schema.events(config), schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}
+    columns = ["event_id", "event_time", *config.entities.values(), *raw_columns(config)]
+    wanted = ", ".join(f"DATE '{day}'" for day in days)
+    span = f"event_time >= {instant(midnight(min(days)))} AND event_time < {instant(midnight(max(days)) + DAY)}"
+    with Lake(config.lake).connect(tables, as_of) as connection:
+        events = connection.execute(
+            f"SELECT {', '.join(columns)} FROM events WHERE {span} AND event_time::DATE IN ({wanted}) "
+            "ORDER BY event_time, event_id"
+        ).df()
+        scores = connection.execute(
+            f"SELECT event_id, first(score ORDER BY known_at) AS score FROM predictions WHERE version = ? AND {span} "
+            "GROUP BY event_id",
+            [version],
+        ).df()
+    return events, scores.set_index("event_id")["score"].astype("float64")

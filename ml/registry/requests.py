@@ -1,0 +1,190 @@
+"""Retraining requests: who asked for a training, on what evidence, and how each of them was answered.
+
+A request is delivered at least once; its key makes the second delivery the same request. It is open until an answer closes
+it, and whoever answers does so on all open requests at once, one run after the other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from ml.registry.database import Database, Instant, Json, append_only, metadata, recorded_at, words
+from ml.registry.ledger import Admission, AdmissionAnswer, admit
+from ml.registry.records import aware, is_json, one_of, read
+from ml.registry.schema import Trigger
+
+Verb = Literal["started", "joined", "waits", "refused"]
+SERVED = ("started", "joined")
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("trigger", sa.Text, nullable=False),
+    sa.Column("as_of", Instant, nullable=False),
+    sa.Column("requested_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("evidence", Json, nullable=False),
+    recorded_at(),
+    words("trigger", Trigger),
+    sa.UniqueConstraint("model", "key", name="request_delivered_once"),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("request", sa.Integer, sa.ForeignKey("requests.id"), nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("as_of", Instant, nullable=False),
+    recorded_at(),
+    words("answer", Verb),
+    sa.UniqueConstraint("request", "run_id", "answer", name="run_answers_once"),
+)
+
+append_only(requests, "id = NEW.id OR (model = NEW.model AND key = NEW.key)")
+append_only(answers, "id = NEW.id OR (request = NEW.request AND run_id = NEW.run_id AND answer = NEW.answer)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A wish that a model be trained.
+
+    Parameters:
+        key: what makes two deliveries the same request.
+        as_of: the instant that the evidence is of.
+        requested_by: person or component that asks.
+        evidence: what speaks for it; plain values.
+    """
+
+    model: str
+    key: str
+    trigger: Trigger
+    as_of: dt.datetime
+    requested_by: str
+    reason: str
+    evidence: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        one_of("trigger", self.trigger, Trigger)
+        aware(self.as_of)
+        is_json("evidence", self.evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a run answered a request.
+
+    Parameters:
+        answer: `started` (the run trains for this request), `joined` (a training for another one answers this one too),
+            `waits` (held back for now, and open) or `refused`.
+        run_id: the run; for `joined` the one that trains.
+    """
+
+    request: int
+    answer: Verb
+    reason: str
+    run_id: str
+    as_of: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded(Request):
+    """A recorded request with all its answers, oldest first."""
+
+    id: int
+    recorded_at: dt.datetime
+    answers: tuple[Answer, ...]
+
+    @property
+    def last(self) -> Answer | None:
+        """The newest answer."""
+        return self.answers[-1] if self.answers else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no answer has closed it."""
+        return self.last is None or self.last.answer == "waits"
+
+    def is_served_by(self, run_id: str) -> bool:
+        """Whether a run trains for this request."""
+        return any(a.run_id == run_id and a.answer in SERVED for a in self.answers)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a run may do while it alone answers the requests of a model."""
+
+    connection: sa.Connection
+    model: str
+
+    def submit(self, request: Request) -> Recorded:
+        """See `Requests.submit`."""
+        return _submit(self.connection, request)
+
+    def all(self) -> list[Recorded]:
+        """All requests of the model, oldest first."""
+        return _all(self.connection, self.model)
+
+    def admit(self, admission: Admission) -> AdmissionAnswer:
+        """See `ml.registry.ledger.admit`."""
+        return admit(self.connection, admission)
+
+
+class Requests:
+    """The requests of one database, which may hold those of many models; see `ml.registry.ledger.Ledger` for `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def submit(self, request: Request) -> Recorded:
+        """Record a request; a second delivery changes nothing and returns the first one."""
+        with self._database.writing() as connection:
+            return _submit(connection, request)
+
+    def take_turn(self, model: str, decide: Callable[[Turn], Sequence[Answer]]) -> None:
+        """Answer requests as one step that no other run can come between.
+
+        Parameters:
+            decide: is given the turn and returns the answers to record.
+        """
+        with self._database.writing() as connection:
+            for given in decide(Turn(connection, model)):
+                told = asdict(given)
+                same = [answers.c[name] == told[name] for name in ("request", "run_id", "answer")]
+                if connection.execute(sa.select(answers.c.id).where(*same)).first() is None:
+                    connection.execute(sa.insert(answers).values(told))
+
+    def all(self, model: str) -> list[Recorded]:
+        """All requests of a model, oldest first."""
+        with self._database.reading() as connection:
+            return _all(connection, model)
+
+    def served_by(self, model: str, run_id: str) -> list[Recorded]:
+        """The requests for which a run trains: those that it started for, and those that joined."""
+        return [request for request in self.all(model) if request.is_served_by(run_id)]
+
+
+def _submit(connection: sa.Connection, request: Request) -> Recorded:
+    same = sa.select(requests.c.id).where(requests.c.model == request.model, requests.c.key == request.key)
+    if connection.execute(same).first() is None:
+        connection.execute(sa.insert(requests).values(asdict(request)))
+    return next(found for found in _all(connection, request.model) if found.key == request.key)
+
+
+def _all(connection: sa.Connection, model: str) -> list[Recorded]:
+    given: dict[int, list[Answer]] = {}
+    theirs = sa.select(answers).join(requests).where(requests.c.model == model).order_by(answers.c.id)
+    for row in connection.execute(theirs).mappings():
+        given.setdefault(row["request"], []).append(read(Answer, row))
+    query = sa.select(requests).where(requests.c.model == model).order_by(requests.c.id)
+    return [read(Recorded, row, answers=tuple(given.get(row["id"], ()))) for row in connection.execute(query).mappings()]
