@@ -4,6 +4,7 @@ PYTHON ?=
 CONFIG ?= config/demo.yaml
 DATA   ?=
 PORT   ?= 8080
+DAYS   ?=
 
 PY := .venv/bin/python
 STACK := $(PY) -m deploy.local.stack
@@ -12,11 +13,11 @@ STACK := $(PY) -m deploy.local.stack
 .PHONY: help demo stop status env test lint types format lock clean distclean
 
 help: ## this list
-	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [PYTHON=/path/to/python3.11]'
+	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: env ## start Airflow and run the whole pipeline on simulated payments, or on DATA
-	@$(PY) -m deploy.local.demo --config $(CONFIG) --port $(PORT) $(if $(DATA),--data $(DATA))
+	@$(PY) -m deploy.local.demo --config $(CONFIG) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(DAYS),--days $(DAYS))
 
 stop: ## stop what `make demo` started, for every deployment
 	@if [ -x $(PY) ]; then $(STACK) stop-all; else echo 'nothing was running'; fi

@@ -27,7 +27,6 @@ from ml.config import Config, ConfigError, Simulation, load
 from ml.decision.request import key_of
 from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.monitoring.decay import PERFORMANCE
-from ml.monitoring.monitor import ESTIMATE
 from ml.registry.ledger import Decision, Ledger
 from ml.registry.requests import Answer, Recorded, Requests
 from ml.registry.signals import Confirmation, Signals
@@ -45,16 +44,17 @@ class DemoError(RuntimeError):
     """The demo cannot go on; the message says what to do."""
 
 
-def instants(config: Config, decided: Sequence[Decision]) -> list[dt.datetime]:
-    """The instants to run at: one a day, up to the one at which the gate has enough fresh days to decide again."""
+def instants(config: Config, decided: Sequence[Decision], days: int | None = None) -> list[dt.datetime]:
+    """The instants to run at: one a day, so many `days`, or up to the one at which the next decision can fall."""
     if config.feed is None:
         raise DemoError(f"{config.name} has no 'feed' section, so there is nothing to play; use the DAGs with your own files")
     fresh = int(config.gate.fresh.value)
     if not decided:
-        return [config.feed.first_as_of + night * DAY for night in range(fresh + 1)]
+        return [config.feed.first_as_of + night * DAY for night in range((days or fresh) + 1)]
     last = max(decision.as_of for decision in decided)
     after = max(last, present(config))
-    until = max(last + fresh * DAY, after + DAY)
+    next_one = last + max(fresh, int(config.retraining.new_data.value)) * DAY
+    until = after + days * DAY if days else max(next_one, after + DAY)
     return [after + night * DAY for night in range(1, (until - after) // DAY + 1)]
 
 
@@ -184,7 +184,7 @@ def table(config: Config, api: Api) -> Table:
 def alarm_table(config: Config) -> Table:
     """All alarms so far: what was planted, when it was confirmed, how the request was answered, what became of the model."""
     shown = Table(title="alarms")
-    for head in ("planted", "confirmed on", "because", "request", "average precision before → since"):
+    for head in ("planted", "confirmed", "request", "average precision a day"):
         shown.add_column(head)
     requests = {request.key: request for request in Requests(config.ledger).all(config.name)}
     for alarm in Signals(config.ledger).confirmations(config.name):
@@ -192,10 +192,9 @@ def alarm_table(config: Config) -> Table:
         answer = request and request.last
         shown.add_row(
             _planted(config, alarm.day),
-            f"{alarm.day}, as of {alarm.as_of:%Y-%m-%d %H:%M}",
-            escape(alarm.reason),
-            f"{request.id}: {answer.answer}, {answer.reason}" if request and answer else "-",
-            _before_and_since(config, alarm),
+            f"{alarm.trigger} on {alarm.day}, seen as of {alarm.as_of:%Y-%m-%d %H:%M}",
+            f"{request.id} {answer.answer} as of {answer.as_of:%Y-%m-%d %H:%M}" if request and answer else "-",
+            _performance(config, alarm),
         )
     return shown
 
@@ -203,32 +202,36 @@ def alarm_table(config: Config) -> Table:
 def _planted(config: Config, day: dt.date) -> str:
     """What the simulated world had changed by a day."""
     told = config.feed.drift if isinstance(config.feed, Simulation) else []
-    return "; ".join(f"{entry['name']} on {entry['day']}" for entry in told if str(entry["day"]) <= str(day)) or "-"
+    return "\n".join(f"{entry['name']} on {entry['day']}" for entry in told if str(entry["day"]) <= str(day)) or "-"
 
 
-def _before_and_since(config: Config, alarm: Confirmation) -> str:
-    """Mean average precision on days before the alarm, from their answers, and since: an estimate until the answers are in."""
-    seen = Signals(config.ledger).readings(config.name, alarm.version)
-    begun = str(alarm.day - DAY)  # an alarm takes two days over the threshold
-    measured = {r.told["day"]: r.told["measured"] for r in seen if r.signal == PERFORMANCE + AVERAGE_PRECISION.name}
-    estimated = {str(r.day): r.value for r in seen if r.signal == ESTIMATE + AVERAGE_PRECISION.name}
-    before = [value for day, value in measured.items() if day < begun and value is not None]
-    since = {day: measured.get(day, estimated.get(day)) for day in estimated if day >= begun}
-    told = [f"{statistics.mean(before):.3f}" if before else "-"]
-    known = [value for value in since.values() if value is not None]
-    if known:
-        told.append(f"{statistics.mean(known):.3f}" + ("" if set(since) <= set(measured) else " (estimated)"))
-    return " → ".join(told)
+def _performance(config: Config, alarm: Confirmation) -> str:
+    """The champion's mean average precision on matured days: before an alarm, since, and after the promotion that followed."""
+    moves = Ledger(config.ledger).history(config.name)
+    measured: dict[str, float] = {}
+    for version in {move.to_version for move in moves}:
+        for seen in Signals(config.ledger).readings(config.name, version):
+            if seen.signal == PERFORMANCE + AVERAGE_PRECISION.name and seen.told["measured"] is not None:
+                measured[seen.told["day"]] = seen.told["measured"]
+    begun = alarm.day - DAY  # an alarm takes two days over the threshold
+    renewed = min((move.as_of.date() for move in moves if move.as_of > alarm.as_of), default=None)
+    spans = {"before": (None, begun), "since": (begun, renewed)} | ({"renewed": (renewed, None)} if renewed else {})
+    told = []
+    for name, (first, end) in spans.items():
+        values = [v for day, v in measured.items() if (not first or day >= str(first)) and (not end or day < str(end))]
+        due = f"answers from {first + config.label_delay + DAY} on" if first else "-"
+        told.append(f"{name}: {statistics.mean(values):.3f} ({len(values)} days)" if values else f"{name}: {due}")
+    return "\n".join(told)
 
 
-def demo(config_path: Path, port: int, data: Path | None) -> None:
+def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> None:
     """Run the demo; see the module."""
     begun = time.monotonic()
     config = load(config_path)
     stack = Stack(config.home, config_path, port, say=lambda text: say(f"  [dim]{text}[/dim]"))
     say("[bold]1[/bold]  Airflow starts, the feed lands")
     stack.start()
-    planned = instants(config, Ledger(config.ledger).decisions(config.name))
+    planned = instants(config, Ledger(config.ledger).decisions(config.name), days)
     feed(config, planned[0], data)
     stack.wait_ready()
     with stack.api() as api:
@@ -253,9 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=PROJECT / "config" / "demo.yaml", help="the deployment file")
     parser.add_argument("--port", type=int, default=8080, help="of Airflow's pages on 127.0.0.1 (default: 8080)")
     parser.add_argument("--data", type=Path, default=None, help="file of past events, for a feed of kind replay")
+    parser.add_argument("--days", type=int, default=None, help="days to play (default: until the next decision can fall)")
     asked = parser.parse_args(arguments)
     try:
-        demo(asked.config, asked.port, asked.data.resolve() if asked.data else None)
+        demo(asked.config, asked.port, asked.data.resolve() if asked.data else None, asked.days)
     except (StackError, ConfigError, DemoError, RunFailed, ApiError, TimeoutError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

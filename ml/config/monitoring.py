@@ -51,12 +51,16 @@ class Retraining(Section):
     Attributes:
         cooldown: so long after a training that drift or a loss of performance had started, neither starts another one.
         budget: trainings that drift or a loss of performance may start within thirty days.
+        new_data: new data start a training only so long after the last one.
     """
 
     cooldown: Days = Threshold(
         value=14, unit="days", reason="answers on what the last one changed take about two weeks to come in"
     )
     budget: PerMonth = Threshold(value=2, unit="per month", reason="nightly trainings go on; more in haste would chase noise")
+    new_data: Days = Threshold(
+        value=0, unit="days", reason="whenever rows come in; what is new to judge on is counted elsewhere"
+    )
 
 
 class Notification(Section):

@@ -13,7 +13,7 @@ from ml.decision.arbiter import Situation
 from ml.decision.budget import fresh_days_at, spent
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.registry.ledger import Admission, Ledger
+from ml.registry.ledger import Admission, Ledger, Training
 from ml.registry.requests import Answer, Recorded, Request, Requests, Turn
 from ml.registry.schema import Trigger
 
@@ -85,6 +85,7 @@ def admit(
         champion=ledger.champion(config.name),
         obstacle=_obstacle(config, as_of, ledger, seen, run_id, force),
         alarmed=arbiter.alarmed(requests.all(config.name)),
+        trained=max((t.as_of for t in _decided(config, ledger) if t.run_id != run_id), default=None),
     )
     own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
     asking = _Asking(situation, seen, force)
@@ -116,6 +117,7 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
         champion=ledger.champion(config.name),
         obstacle=None,
         alarmed=arbiter.alarmed([r for r in requests.all(config.name) if not r.is_served_by(run_id)]),
+        trained=None,
     )
     if not requests.served_by(config.name, run_id):
         return None
@@ -182,14 +184,19 @@ def _obstacle(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visible
     limit = config.training.max_staleness
     if age > dt.timedelta(days=limit.value):
         return f"the newest event is {age.days} days old, more than {limit.value:g} ({limit.reason}): look at the feed"
-    decided = {decision.run_id for decision in ledger.decisions(config.name)}
-    past = [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
+    past = _decided(config, ledger)
     if past and past[-1].watermark == seen.watermark and past[-1].run_id != run_id and not force:
         return f"nothing new: run {past[-1].run_id} trained on the same events and labels as of {past[-1].as_of.isoformat()}"
     # A run that has used the holdout already may go on.
     uses = [use for use in ledger.holdout_uses(config.name) if use.run_id != run_id]
     days = fresh_days_at(config, as_of, uses)
     return None if days.enough else spent(config, days, as_of)
+
+
+def _decided(config: Config, ledger: Ledger) -> list[Training]:
+    """The trainings that came to a decision, oldest first."""
+    decided = {decision.run_id for decision in ledger.decisions(config.name)}
+    return [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
 
 
 def _visible(config: Config, as_of: dt.datetime) -> _Visible:

@@ -30,6 +30,7 @@ class Situation:
         champion: the version in place.
         obstacle: why no training can start at all, or None.
         alarmed: when trainings by drift or lost performance were started, by their `as_of`.
+        trained: when the last training that came to a decision was, by its `as_of`; None before the first.
     """
 
     as_of: dt.datetime
@@ -37,6 +38,7 @@ class Situation:
     champion: str | None
     obstacle: str | None
     alarmed: Sequence[dt.datetime]
+    trained: dt.datetime | None
 
     def answer(self, request: Recorded, verb: Verb, reason: str, run_id: str = "") -> Answer:
         """An answer to a request; `run_id` names the run that trains if it is another one."""
@@ -63,12 +65,24 @@ def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Ans
         )
     if situation.obstacle is not None:
         return situation.answer(request, "waits" if by_alarm else "refused", situation.obstacle)
+    if request.trigger == "new_data" and (until := new_data_until(rules, situation)) is not None:
+        return situation.answer(
+            request, "refused", f"no training by new data until {until:%Y-%m-%d %H:%M} ({rules.new_data.reason})"
+        )
     if by_alarm and (until := cooldown_until(rules, situation)) is not None:
         return situation.answer(request, "waits", f"cooldown until {until:%Y-%m-%d %H:%M} ({rules.cooldown.reason})")
     if by_alarm and (until := budget_until(rules, situation)) is not None:
         told = f"{rules.budget.value:g} trainings in thirty days, the budget, are spent until {until:%Y-%m-%d %H:%M}"
         return situation.answer(request, "waits", f"{told} ({rules.budget.reason})")
     return None
+
+
+def new_data_until(rules: Retraining, situation: Situation) -> dt.datetime | None:
+    """When new data may start a training again, None if now."""
+    if situation.trained is None:
+        return None
+    until = situation.trained + dt.timedelta(days=rules.new_data.value)
+    return until if situation.as_of < until else None
 
 
 def cooldown_until(rules: Retraining, situation: Situation) -> dt.datetime | None:

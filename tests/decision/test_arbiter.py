@@ -44,7 +44,9 @@ def recorded(trigger: str, number: int = 1, *answers: Answer, version: str | Non
 
 
 def situation(**other: Any) -> Situation:
-    return Situation(**({"as_of": NOW, "run_id": "r1", "champion": "3", "obstacle": None, "alarmed": []} | other))
+    return Situation(
+        **({"as_of": NOW, "run_id": "r1", "champion": "3", "obstacle": None, "alarmed": [], "trained": None} | other)
+    )
 
 
 def held(trigger: str, **seen: Any) -> tuple[str, str] | None:
@@ -79,6 +81,18 @@ def test_an_alarm_beyond_the_budget_waits_until_one_is_free(trigger: str) -> Non
 @pytest.mark.parametrize("trigger", ["on_demand", "new_data", "schedule"])
 def test_cooldown_and_budget_hold_only_alarms_back(trigger: str) -> None:
     assert held(trigger, alarmed=[NOW - 3 * DAY, NOW - DAY]) is None
+
+
+def test_new_data_start_a_training_only_so_long_after_the_last_one() -> None:
+    weekly = RULES.model_copy(update={"new_data": RULES.new_data.model_copy(update={"value": 7})})
+    asked = recorded("new_data")
+    early = arbiter.held_back(weekly, situation(trained=NOW - 6 * DAY), asked)
+    assert early is not None
+    assert early.answer == "refused"
+    assert f"no training by new data until {NOW + DAY:%Y-%m-%d %H:%M}" in early.reason
+    assert arbiter.held_back(weekly, situation(trained=NOW - 7 * DAY), asked) is None
+    assert arbiter.held_back(weekly, situation(trained=NOW - DAY), recorded("schedule")) is None
+    assert arbiter.held_back(RULES, situation(trained=NOW), asked) is None
 
 
 def test_a_persons_request_passes_the_cooldown_and_that_is_recorded() -> None:
