@@ -9,10 +9,12 @@ file or no file, so features are published in every run in which a snapshot is d
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `validate_batch` | runs the expectation suites; sets bad rows aside with their reasons | a check itself is broken: the message names it |
-| `load_batch` | commits the rows to the lake, each file once | retried; nothing can be loaded twice |
+| `load_batch` | commits the rows to the lake, each file once; answers that waited in quarantine come in with their events | retried; nothing can be loaded twice |
 | `publish_features` | computes the windows of every entity that are due, whether files have landed or not | retried |
 | `materialize` | fills the online store | retried |
-| `announce` | tells trainings that new data are in; skipped when no row was accepted | retried |
+| `request_for_new_data` | records a request for a training; skipped when no row was accepted | retried; the same request is recorded once |
+| `announce` | starts `train`, which answers the request | retried |
+| `tell_monitoring` | starts `monitor`, also when nothing came or a task before it failed | retried |
 | `stopped_files` | is red when a file as a whole was refused | read its message: it names column, expectation, what was observed and the command that mends it. All other files are in. |
 
 **At 3 a.m.** A red `stopped_files` loses nothing: the file stays in the landing folder and is tried again by the next run.
@@ -24,11 +26,12 @@ from __future__ import annotations
 import datetime as dt
 
 from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from perennial_operators import StepOperator, announce_new_data, as_of_param, deployment, lake_asset, task_defaults
+from airflow.sdk.exceptions import AirflowFailException
+from perennial_deadline import deadline
+from perennial_operators import StepOperator, as_of_param, deployment, ingested_asset, lake_asset, ring, task_defaults
 
 config = deployment()
-lake = lake_asset(config)
+lake, ingested = lake_asset(config), ingested_asset(config)
 
 with DAG(
     dag_id="ingest",
@@ -38,21 +41,30 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=dt.timedelta(hours=6),
+    deadline=deadline(config),
     tags=["perennial", "data", config.name],
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(step="validate_batch", unless="files")
+    validate = StepOperator(step="validate_batch", references={"run_id": "{{ run_id }}"}, unless="files", because="note")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")
+    request = StepOperator(
+        step="request_for_new_data",
+        references={"run_id": "{{ run_id }}", "accepted": validate.output["accepted"]},
+        unless="requests",
+    )
 
     @task(outlets=[lake])
-    def announce(accepted: int) -> None:
+    def announce() -> None:
         """Makes an event on the lake, which starts a training."""
-        if not accepted:
-            raise AirflowSkipException("no row was accepted: nothing new to learn from")
-        announce_new_data(get_current_context(), lake)
+        ring(get_current_context(), lake)
+
+    @task(outlets=[ingested], trigger_rule="all_done")
+    def tell_monitoring() -> None:
+        """Makes an event that starts monitoring, which also looks at a day of which nothing came."""
+        ring(get_current_context(), ingested)
 
     @task(retries=0)
     def stopped_files(stopped: list[str]) -> None:
@@ -60,5 +72,6 @@ with DAG(
         if stopped:
             raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
 
-    load_rows >> publish >> materialize >> announce(validate.output["accepted"])
+    load_rows >> publish >> materialize >> [request, tell_monitoring()]
+    request >> announce()
     stopped_files(validate.output["stopped"])

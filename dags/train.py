@@ -1,12 +1,13 @@
 """
 ### train: a challenger is made, judged, and promoted if it is better
 
-Runs every night, after new data, and on demand (the ▶ button has a form). `admit` answers first: when nothing is new, or
-another run has the same data in hand, everything after it is skipped and the note says why.
+Runs every night, after new data, after confirmed drift or lost performance, and on demand (the ▶ button has a form). `admit`
+answers first, every request that is open: when nothing is new, or another run has the same data in hand, everything after it
+is skipped and the note says why. `python -m ml requests` lists who asked and how each was answered.
 
 | task | what it does | when it fails |
 | --- | --- | --- |
-| `admit` | records the request and decides whether to train | lake empty or feed silent: skipped, see the note |
+| `admit` | answers all open requests, and decides whether to train | lake empty or feed silent: skipped, see the note |
 | `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
 | `data.explore` | a page on the training set and what changed since the last one | nothing waits for it: clear this task |
 | `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
@@ -19,6 +20,7 @@ another run has the same data in hand, everything after it is skipped and the no
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
 | `decision.register` | a version in MLflow with its evidence | retried |
 | `decision.promote` | moves the champion, if the verdict is PROMOTE | somebody else moved it: run again |
+| `decision.profile` | what monitoring will compare the days of a new champion with | nothing waits for it: clear this task |
 | `decision.write_card` | the model card, from the record alone, also on the MLflow page | `python -m ml card` writes it again |
 
 What explains a version runs beside its decision and never holds it up: a run in which only that failed is red, and its verdict
@@ -36,19 +38,30 @@ from __future__ import annotations
 import datetime as dt
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup
-from perennial_operators import ModelStepOperator, StepOperator, as_of_param, deployment, lake_asset, task_defaults, trigger_of
+from perennial_deadline import deadline
+from perennial_operators import (
+    ModelStepOperator,
+    StepOperator,
+    as_of_param,
+    deployment,
+    lake_asset,
+    requests_asset,
+    task_defaults,
+    trigger_of,
+)
 
 config = deployment()
-lake = lake_asset(config)
+nightly = CronTriggerTimetable(config.schedule.train, timezone="UTC")
 
 with DAG(
     dag_id="train",
     description="A challenger is made, judged against the champion, and promoted if it is better",
     doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(config.schedule.train, timezone="UTC"), assets=[lake]),
+    schedule=AssetOrTimeSchedule(timetable=nightly, assets=lake_asset(config) | requests_asset(config)),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=dt.timedelta(hours=12),
+    deadline=deadline(config),
     tags=["perennial", "model", config.name],
     user_defined_macros={"trigger_of": trigger_of},
     default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
@@ -63,12 +76,17 @@ with DAG(
         ),
     },
 ) as dag:
-    who = {"trigger": "{{ trigger_of(dag_run) }}", "run_id": "{{ run_id }}"}
     person = "{{ dag_run.triggering_user_name or 'scheduler' }}"
 
     admit = StepOperator(
         step="admit",
-        references={**who, "requested_by": person, "reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
+        references={
+            "trigger": "{{ trigger_of(dag_run) }}",
+            "run_id": "{{ run_id }}",
+            "requested_by": person,
+            "reason": "{{ params.reason or '' }}",
+            "force": "{{ params.force }}",
+        },
         unless="admitted",
         because="reason",
     )
@@ -99,17 +117,21 @@ with DAG(
         export = StepOperator(step="export", references={"model": fit.output["model"]})
         explain = StepOperator(step="explain", references={"model": export.output["model"]})
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
-        judge = StepOperator(step="judge", references={**who, "model": export.output["model"]})
+        judge = StepOperator(
+            step="judge",
+            references={"trigger": admit.output["trigger"], "run_id": "{{ run_id }}", "model": export.output["model"]},
+        )
         register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
         promote = StepOperator(
             step="promote",
             references={
-                **who,
+                "run_id": "{{ run_id }}",
                 "judgement": judge.output["judgement"],
                 "version": register.output["version"],
                 "actor": person,
             },
         )
+        StepOperator(task_id="profile", step="profile_champion", references={"version": promote.output["version"]})
         card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
     admit >> data
     # The card shows the attributions, so it waits for them; the promotion does not.

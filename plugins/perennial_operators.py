@@ -1,6 +1,6 @@
 """What Airflow lacks to run a step: the operator, the run's clock, the note on a run, and the link to MLflow.
 
-Beside them stands what all DAGs of a deployment share: its lake as an asset, how tasks retry, and the form's `as_of`.
+Beside them stands what all DAGs of a deployment share: its assets, how tasks retry, and the form's `as_of`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ml.config import Config
 
 API_CONNECTION = "perennial_api"
-TRIGGERS = {"asset_triggered": "new_data", "scheduled": "schedule", "backfill": "schedule"}
+TRIGGERS = {"asset_triggered": "", "scheduled": "schedule", "backfill": "schedule"}
 
 
 def as_of(context: Context) -> dt.datetime:
@@ -57,12 +57,27 @@ def _instant(text: str) -> dt.datetime:
 
 def lake_asset(config: Config) -> Asset:
     """The deployment's lake: an event on it says that new data are in."""
-    return Asset(name=f"{config.name}_lake", uri=f"perennial://{config.name}/lake", group="perennial")
+    return _asset(config, "lake")
 
 
-def announce_new_data(context: Context, lake: Asset) -> None:
-    """Let the event that this task makes on the lake say what instant the run saw the world at."""
-    context["outlet_events"][lake].extra = {"as_of": as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
+def ingested_asset(config: Config) -> Asset:
+    """An event on it says that an ingest has ended, whether anything came or not."""
+    return _asset(config, "ingested")
+
+
+def requests_asset(config: Config) -> Asset:
+    """An event on it says that the ledger holds requests for a training that no run has answered."""
+    return _asset(config, "requests")
+
+
+def _asset(config: Config, what: str) -> Asset:
+    return Asset(name=f"{config.name}_{what}", uri=f"perennial://{config.name}/{what}", group="perennial")
+
+
+def ring(context: Context, asset: Asset, instant: str = "") -> None:
+    """Tell the runs that this task starts through an asset at what instant to see the world; by default, as this run does."""
+    told = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
+    context["outlet_events"][asset].extra = told
 
 
 def task_defaults(owner: str, timeout: dt.timedelta) -> dict[str, Any]:
@@ -89,7 +104,7 @@ def as_of_param() -> Param:
 
 
 def trigger_of(dag_run: Any) -> str:
-    """Which of the triggers started a run, in the ledger's words."""
+    """Which of the triggers a run is, in the ledger's words; empty for one that asset events started: what rang has asked."""
     return TRIGGERS.get(str(getattr(dag_run.run_type, "value", dag_run.run_type)), "on_demand")
 
 
@@ -141,7 +156,7 @@ class StepOperator(BaseOperator):
     :param references: what the step takes besides configuration and instant.
     :param each: what this one of several mapped tasks takes besides `references`.
     :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
-    :param because: name of the field that says why.
+    :param because: name of the field that says why, for the note on the run; without it only the task's log tells.
     """
 
     template_fields = ("references",)
@@ -177,7 +192,8 @@ class StepOperator(BaseOperator):
             raise
         why = record.get(self.because or "note", "")
         if self.unless and not record[self.unless]:
-            write_note(context, why)
+            if self.because:
+                write_note(context, why)
             raise AirflowSkipException(why)
         if record.get("note"):
             write_note(context, record["note"])

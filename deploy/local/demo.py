@@ -1,6 +1,7 @@
 """The whole pipeline on this machine, through the real scheduler: data land, a model is trained, judged, and promoted.
 
 The first call plays the archive and trains on it, then night after night until the gate has enough fresh days to decide again.
+Meanwhile the world changes, if the deployment file plants a drift; monitoring confirms it and asks for a training by itself.
 Each later call goes on to the next decision.
 """
 
@@ -14,14 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
 from deploy.local.preflight import StackError
-from deploy.local.stack import Stack
+from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, load
+from ml.decision.request import key_of
 from ml.registry.ledger import Decision, Ledger
+from ml.registry.requests import Recorded, Requests
+from ml.registry.signals import Confirmation, Signals
 from ml.simulate.feed import present, write_until
 
 DAY = dt.timedelta(days=1)
@@ -82,30 +87,63 @@ def _seconds(start: str | None, end: str | None) -> float:
 
 
 def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
-    """Ingest at an instant, and follow the training that the new data start."""
-    before = {run.run_id for run in api.runs("train")}
+    """Ingest at an instant, and follow what the new data start: monitoring, and a training; and what an alarm starts."""
+    before, watched = _run_ids(api, "train"), _run_ids(api, "monitor")
+    alarms = Signals(config.ledger).confirmations(config.name)
     run_id = api.trigger("ingest", {"as_of": as_of.isoformat()})
     ingest = api.wait("ingest", run_id, PATIENCE, Progress())
     if ingest.note:
         say(f"  [dim]{ingest.note.splitlines()[0]}[/dim]")
     announced = any(t.task_id == "announce" and t.state == "success" for t in api.task_instances("ingest", run_id))
-    training = _triggered(api, before) if announced else None
-    if training is None:
-        training = api.trigger("train", {"as_of": as_of.isoformat(), "reason": "demo: no new file had landed"})
-    done = api.wait("train", training, PATIENCE, Progress())
+    if not announced:
+        api.trigger("train", {"as_of": as_of.isoformat(), "reason": "demo: no new file had landed"})
+    _follow(api, "monitor", _triggered(api, "monitor", watched))
+    raised = Signals(config.ledger).confirmations(config.name, after=alarms[-1].id if alarms else 0)
+    for alarm in raised:
+        say(f"  [bold red]alarm[/bold red]   {alarm.reason}")
+    training = _triggered(api, "train", before)
+    _follow(api, "train", training)
+    for alarm in raised:
+        request = _answered(config, alarm)
+        say(
+            f"  request {request.id} ({request.trigger}) {request.last and request.last.answer}: {request.last and request.last.reason}"
+        )
+        if request.last and request.last.run_id != training:
+            _follow(api, "train", request.last.run_id)
+
+
+def _run_ids(api: Api, dag_id: str) -> set[str]:
+    return {run.run_id for run in api.runs(dag_id)}
+
+
+def _follow(api: Api, dag_id: str, run_id: str) -> None:
+    done = api.wait(dag_id, run_id, PATIENCE, Progress())
     if done.note:
-        say(f"  [dim]{done.note}[/dim]")
+        say(f"  [dim]{escape(done.note)}[/dim]")
 
 
-def _triggered(api: Api, before: set[str]) -> str:
-    """The run of `train` that the new data started."""
+def _triggered(api: Api, dag_id: str, before: set[str]) -> str:
+    """The run that an event of the ingest started."""
     deadline = time.monotonic() + TRIGGERED_WITHIN
     while time.monotonic() < deadline:
-        new = [run.run_id for run in api.runs("train") if run.run_id not in before]
+        new = [run.run_id for run in api.runs(dag_id) if run.run_id not in before]
         if new:
             return new[-1]
         time.sleep(0.5)
-    raise DemoError(f"no training started within {TRIGGERED_WITHIN} s after the new data; look at the scheduler's log")
+    raise DemoError(f"no run of {dag_id} started within {TRIGGERED_WITHIN} s after the ingest; look at the scheduler's log")
+
+
+def _answered(config: Config, alarm: Confirmation) -> Recorded:
+    """The request that an alarm made, once the arbiter has answered it."""
+    deadline = time.monotonic() + TRIGGERED_WITHIN
+    while time.monotonic() < deadline:
+        for request in Requests(config.ledger).all(config.name):
+            if request.key == key_of(alarm) and request.last is not None:
+                return request
+        time.sleep(0.5)
+    raise DemoError(
+        f"alarm {alarm.id} has no answer after {TRIGGERED_WITHIN} s; look at `python -m ml requests`, and at DAG watch"
+    )
 
 
 def table(config: Config, api: Api) -> Table:
@@ -141,6 +179,46 @@ def table(config: Config, api: Api) -> Table:
     return shown
 
 
+def alarm_table(config: Config) -> Table:
+    """All alarms so far: what was planted, when it was confirmed, how the request was answered, and what it did to the model."""
+    shown = Table(title="alarms")
+    for head in ("planted", "confirmed on", "because", "request", "average precision before → since"):
+        shown.add_column(head)
+    requests = {request.key: request for request in Requests(config.ledger).all(config.name)}
+    for alarm in Signals(config.ledger).confirmations(config.name):
+        request = requests.get(key_of(alarm))
+        answer = request and request.last
+        shown.add_row(
+            _planted(config, alarm.day),
+            f"{alarm.day}, as of {alarm.as_of:%Y-%m-%d %H:%M}",
+            escape(alarm.reason),
+            f"{request.id}: {answer.answer}, {answer.reason}" if request and answer else "-",
+            _before_and_since(config, alarm),
+        )
+    return shown
+
+
+def _planted(config: Config, day: dt.date) -> str:
+    """What the simulated world had changed by a day."""
+    told = config.feed.drift if isinstance(config.feed, Simulation) else []
+    return "; ".join(f"{entry['name']} on {entry['day']}" for entry in told if str(entry["day"]) <= str(day)) or "-"
+
+
+def _before_and_since(config: Config, alarm: Confirmation) -> str:
+    """Mean average precision on days before the alarm, from their answers, and since: an estimate until the answers are in."""
+    seen = Signals(config.ledger).readings(config.name, alarm.version)
+    begun = alarm.day - WARNED * DAY
+    measured = {r.told["day"]: r.value for r in seen if r.signal == MEASURED and r.value is not None}
+    estimated = {str(r.day): r.value for r in seen if r.signal == ESTIMATED and r.value is not None}
+    before = [value for day, value in measured.items() if day < str(begun)]
+    since = {day: measured.get(day, estimated.get(day)) for day in estimated if day >= str(begun)}
+    told = [f"{statistics.mean(before):.3f}" if before else "-"]
+    known = [value for value in since.values() if value is not None]
+    if known:
+        told.append(f"{statistics.mean(known):.3f}" + ("" if set(since) <= set(measured) else " (estimated)"))
+    return " → ".join(told)
+
+
 def demo(config_path: Path, port: int, data: Path | None) -> None:
     """Run the demo; see the module."""
     begun = time.monotonic()
@@ -152,13 +230,15 @@ def demo(config_path: Path, port: int, data: Path | None) -> None:
     feed(config, planned[0], data)
     stack.wait_ready()
     with stack.api() as api:
-        for dag in ("ingest", "train"):
+        for dag in DAG_IDS:
             api.unpause(dag)
         for number, as_of in enumerate(planned, start=2):
             say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}")
             feed(config, as_of, data)
             run_once(config, api, as_of)
         Console(width=140).print(table(config, api))
+        if (alarms := alarm_table(config)).row_count:
+            Console(width=140).print(alarms)
     say(f"Airflow  {stack.url}  user {USER}, password {stack.password}")
     if stack.status().mlflow_url:
         say(f"MLflow   {stack.status().mlflow_url}")

@@ -105,6 +105,8 @@ def environment(home: Path, config: Path, port: int, dags_folder: Path, title: s
         # Tasks are forked from a process that has imported their libraries and done nothing else.
         "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "deploy.preload",
         "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
+        # A task whose scheduler was killed is found and run again within a minute, not within five.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # When a busy machine misses the end of a task's output, the task counts as running for so long: 60 seconds by default.

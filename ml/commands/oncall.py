@@ -79,10 +79,41 @@ def history(config: Config, asked: argparse.Namespace) -> None:
     )
 
 
+def requests(config: Config, asked: argparse.Namespace) -> None:
+    """Print who asked for a training and how each was answered: started, joined to another, waiting, or refused, and why."""
+    from ml.registry.requests import Requests
+
+    told = Requests(config.ledger).all(config.name)
+    if asked.json:
+        say(
+            json.dumps(
+                [_plain(request) | {"answers": [_plain(a) for a in request.answers]} for request in told], indent=1, default=str
+            )
+        )
+        return
+    table(
+        ["request", "as of", "trigger", "by", "asked because", "answer", "run", "answered because"],
+        [
+            [
+                str(request.id),
+                f"{request.as_of:%Y-%m-%d %H:%M}",
+                request.trigger,
+                request.requested_by,
+                request.reason,
+                request.last.answer if request.last else "open",
+                request.last.run_id if request.last else "-",
+                request.last.reason if request.last else "-",
+            ]
+            for request in told
+        ],
+    )
+
+
 def rollback(config: Config, asked: argparse.Namespace) -> None:
     """Make the version before the current champion the champion again; what it replaced stays registered."""
     from ml.registry import promotion
     from ml.registry.ledger import Ledger
+    from ml.registry.messages import Message, Messages
     from ml.training import export, fit
 
     ledger = Ledger(config.ledger)
@@ -96,7 +127,18 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
         run_id=run_id,
         check=export.check_copy,
     )
-    say(f"champion is version {moved.to_version} again, in place of version {moved.from_version}")
+    told = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
+    message = Message(
+        model=config.name,
+        key=f"rollback {moved.sequence}",
+        event="rollback",
+        text=f"{told}: {moved.reason} ({moved.actor})",
+        figure=f"move {moved.sequence} of the champion",
+        as_of=moved.as_of,
+        version=moved.to_version,
+    )
+    Messages(config.ledger).post(message)
+    say(told)
 
 
 def discard(config: Config, asked: argparse.Namespace) -> None:
@@ -119,6 +161,7 @@ def _plain(record: Any) -> dict[str, Any]:
 COMMANDS = {
     "status": Command(status),
     "history": Command(history, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
+    "requests": Command(requests, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
     "rollback": Command(
         rollback,
         needs_as_of=True,

@@ -26,10 +26,21 @@ class Events(Section):
     oldest: Days
 
 
-class Labels(Section):
-    """Where answers come from: files of their own, or a column of the events that is known `delay` days later."""
+class Feed(Section):
+    """Label files of one kind. `source` is that of all rows of a file that has no such column."""
 
-    files: str | None = None
+    files: str
+    source: str | None = None
+
+
+class Labels(Section):
+    """Where answers come from: files of their own, or a column of the events that is known `delay` days later.
+
+    `sources` ranks who answers: of several answers about an event that of the first source here counts, and of one source
+    the newest. `files` is one pattern, or one for each feed; a file that several match belongs to the first of them.
+    """
+
+    files: str | Annotated[list[Feed], Field(min_length=1)] | None = None
     columns: dict[Identifier, str] = {}
     column: str | None = None
     suite: str | None = None
@@ -46,7 +57,17 @@ class Labels(Section):
                 raise ValueError(f"'columns' lacks {sorted(missing)}")
             if self.suite is None:
                 raise ValueError("'suite' is needed when labels come in files")
+        told = {feed.source for feed in self.feeds if feed.source is not None}
+        if told and "source" not in self.columns:
+            raise ValueError("'columns' lacks 'source': the column by which rows say who answers, where their files have it")
+        if self.sources and told - set(self.sources):
+            raise ValueError(f"'files' names sources {sorted(told - set(self.sources))}, expected of 'sources' {self.sources}")
         return self
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The kinds of label files, in the order in which a file is matched with them."""
+        return [Feed(files=self.files)] if isinstance(self.files, str) else self.files or []
 
 
 class Window(Section):

@@ -130,6 +130,8 @@ class Config(Section):
                 )
         views = [window.view for window in self.windows]
         wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
+        channels = [notification.channel for notification in self.notifications]
+        wrong += [f"notifications: {c!r} is told twice; list its events in one" for c in set(channels) if channels.count(c) > 1]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
         for name in self.request.ratios:
             if name not in means or means[name].column == "label":

@@ -76,7 +76,7 @@ class Notification(Section):
     @property
     def channel(self) -> str:
         """Name of the channel, by which deliveries are recorded."""
-        return f"{self.to} {self.connection}" if self.connection else self.to
+        return " ".join(filter(None, [self.to, self.connection, *sorted(self.recipients)]))
 
     @model_validator(mode="after")
     def _complete(self) -> Notification:

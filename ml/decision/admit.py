@@ -1,4 +1,4 @@
-"""The step `admit`: whether a training starts at all. Every request is answered in the ledger."""
+"""The step `admit`: whether a training starts at all. Every open request is answered in the ledger."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import json
 from dataclasses import dataclass
 
 from ml.config import Config
+from ml.decision import arbiter
+from ml.decision.arbiter import Situation
 from ml.decision.budget import fresh_days_at, spent
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.registry.ledger import Admission, Ledger
+from ml.registry.requests import Answer, Recorded, Request, Requests, Turn
 from ml.registry.schema import Trigger
 
 
 @dataclass(frozen=True)
 class Admittance:
-    """Whether the training starts, and why or why not."""
+    """Whether the training starts, for which trigger, and why or why not."""
 
     admitted: bool
     as_of: str
@@ -33,43 +36,146 @@ class _Visible:
     watermark: str
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """The run that asks, with what it sees."""
+
+    situation: Situation
+    seen: _Visible
+    force: bool
+
+    def admission(self, model: str, leader: Recorded) -> Admission:
+        """The training that would start for a request."""
+        situation = self.situation
+        told = [situation.as_of.isoformat(), self.seen.watermark, situation.run_id if self.force else ""]
+        return Admission(
+            model=model,
+            idempotency_key=hashlib.sha256(json.dumps(told).encode()).hexdigest(),
+            as_of=situation.as_of,
+            trigger=leader.trigger,
+            requested_by=leader.requested_by,
+            reason=leader.reason,
+            run_id=situation.run_id,
+            watermark=self.seen.watermark,
+        )
+
+
 def admit(
     config: Config,
     as_of: dt.datetime,
-    trigger: Trigger = "on_demand",
+    trigger: Trigger | None = "on_demand",
     run_id: str = "",
     requested_by: str = "command line",
     reason: str = "",
     force: bool = False,
 ) -> Admittance:
-    """Admit a training if there is something new to learn from, and no other run has it in hand.
+    """Admit a training if a request is open that nothing holds back, and no other run has the same data in hand.
 
     Args:
-        trigger: what asked for it.
+        trigger: what asks for it; empty for a run that asks for nothing itself and answers what is open in the ledger.
         run_id: the run that asks; asking again under the same one is a retry. Made from `as_of` when empty.
         force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
     """
-    ledger = Ledger(config.ledger)
-    seen = _visible(config, as_of)
     run_id = run_id or f"command line {as_of.isoformat()}"
-    told = [as_of.isoformat(), seen.watermark, run_id if force else ""]
-    asked = Admission(
-        model=config.name,
-        idempotency_key=hashlib.sha256(json.dumps(told).encode()).hexdigest(),
+    ledger, requests = Ledger(config.ledger), Requests(config.ledger)
+    seen = _visible(config, as_of)
+    situation = Situation(
         as_of=as_of,
+        run_id=run_id,
+        champion=ledger.champion(config.name),
+        obstacle=_obstacle(config, as_of, ledger, seen, run_id, force),
+        alarmed=arbiter.alarmed(requests.all(config.name)),
+    )
+    own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
+    asking = _Asking(situation, seen, force)
+    told: list[Admittance] = []
+
+    def decide(turn: Turn) -> list[Answer]:
+        if own is not None:
+            turn.submit(own)
+        answers, answer = _decide(config, asking, turn)
+        told.append(answer)
+        return answers
+
+    requests.take_turn(config.name, decide)
+    return told[-1]
+
+
+def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | None:
+    """Let a run that trains already serve the alarms that were raised since, and say what it is judged for.
+
+    Monitoring looks at the very data that start a training, so its alarms often come while one is on its way.
+
+    Returns:
+        The strongest trigger that the run serves, None for a run that nobody admitted.
+    """
+    ledger, requests = Ledger(config.ledger), Requests(config.ledger)
+    situation = Situation(
+        as_of=as_of,
+        run_id=run_id,
+        champion=ledger.champion(config.name),
+        obstacle=None,
+        alarmed=arbiter.alarmed([r for r in requests.all(config.name) if not r.is_served_by(run_id)]),
+    )
+    if not requests.served_by(config.name, run_id):
+        return None
+
+    def decide(turn: Turn) -> list[Answer]:
+        raised = [r for r in turn.all() if r.is_open and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
+        free = [r for r in raised if arbiter.held_back(config.retraining, situation, r) is None]
+        return [situation.answer(r, "joined", "raised while this run was on its way") for r in free]
+
+    requests.take_turn(config.name, decide)
+    return arbiter.leading(requests.served_by(config.name, run_id)).trigger
+
+
+def _own_request(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str, requested_by: str, reason: str) -> Request:
+    return Request(
+        model=config.name,
+        key=f"run {run_id}",
         trigger=trigger,
+        as_of=as_of,
         requested_by=requested_by,
         reason=reason or f"{trigger} as of {as_of:%Y-%m-%d %H:%M}",
-        run_id=run_id,
-        watermark=seen.watermark,
+        evidence={"run_id": run_id},
     )
-    held_back = _held_back(config, as_of, ledger, seen, asked, force)
-    answer = ledger.admit(asked) if held_back is None else ledger.refuse(asked, held_back)
-    return Admittance(answer.admitted, as_of.isoformat(), trigger, answer.reason)
 
 
-def _held_back(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visible, asked: Admission, force: bool) -> str | None:
-    """Why the request is not even put to the ledger, or None."""
+def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], Admittance]:
+    situation, rules = asking.situation, config.retraining
+    everything = turn.all()
+    # A task that is cleared asks again, and is not held to what it was refused before.
+    mine = [r for r in everything if r.last and (r.last.run_id, r.last.answer) == (situation.run_id, "refused")]
+    asked = [r for r in everything if r.is_open or r in mine]
+    served = [r for r in everything if r.is_served_by(situation.run_id)]
+    if not asked and not served:
+        return [], _refusal(situation, "", "no request is open: the run that was asked for has answered it already")
+    held = [told for r in asked if (told := arbiter.held_back(rules, situation, r)) is not None]
+    left = [r for r in asked if r.id not in {told.request for told in held}]
+    if situation.obstacle is not None or not (left or served):
+        return held, _refusal(situation, (asked or served)[0].trigger, situation.obstacle or held[0].reason)
+    leader = arbiter.leading([*left, *served])
+    answer = turn.admit(asking.admission(config.name, leader))
+    if not answer.admitted:
+        joined = [situation.answer(r, "joined", f"run {answer.holder} has the same data in hand", answer.holder) for r in left]
+        return [*joined, *held], _refusal(situation, leader.trigger, answer.reason)
+    joined = [situation.answer(r, "joined", f"with request {leader.id} ({leader.trigger})") for r in left if r != leader]
+    reason = _started(leader, len({r.id for r in [*left, *served]}) - 1) + arbiter.passes(rules, situation, leader)
+    started = [situation.answer(leader, "started", reason)] if leader in left else []
+    return [*started, *joined, *held], Admittance(True, situation.as_of.isoformat(), leader.trigger, reason)
+
+
+def _refusal(situation: Situation, trigger: str, why: str) -> Admittance:
+    return Admittance(False, situation.as_of.isoformat(), trigger, why)
+
+
+def _started(leader: Recorded, others: int) -> str:
+    named = f"for request {leader.id} ({leader.trigger}, by {leader.requested_by}): {leader.reason}"
+    return f"{named}; {others} other requests joined" if others else named
+
+
+def _obstacle(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visible, run_id: str, force: bool) -> str | None:
+    """Why no training can start, whoever asks for it, or None."""
     if seen.newest is None:
         return f"the lake holds no events at {as_of.isoformat()}: ingest first, `python -m ml ingest`"
     age = as_of - seen.newest
@@ -78,10 +184,10 @@ def _held_back(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visibl
         return f"the newest event is {age.days} days old, more than {limit.value:g} ({limit.reason}): look at the feed"
     decided = {decision.run_id for decision in ledger.decisions(config.name)}
     past = [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
-    if past and past[-1].watermark == asked.watermark and past[-1].run_id != asked.run_id and not force:
+    if past and past[-1].watermark == seen.watermark and past[-1].run_id != run_id and not force:
         return f"nothing new: run {past[-1].run_id} trained on the same events and labels as of {past[-1].as_of.isoformat()}"
     # A run that has used the holdout already may go on.
-    uses = [use for use in ledger.holdout_uses(config.name) if use.run_id != asked.run_id]
+    uses = [use for use in ledger.holdout_uses(config.name) if use.run_id != run_id]
     days = fresh_days_at(config, as_of, uses)
     return None if days.enough else spent(config, days, as_of)
 

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.decision import arbiter
+from ml.decision.admit import join_alarms
 from ml.decision.budget import fresh_days, spent
 from ml.decision.footprint import footprint
 from ml.evaluation import gate, pictures
@@ -93,11 +95,12 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
     Args:
         model: address of the model.
-        trigger: what started the run; the deployment file may relax alpha for a confirmed drift or loss of performance, and for
-            a champion that is old.
-        run_id: the run, for the record of which days of the holdout were used.
+        trigger: what started the run, if the ledger holds no request that it serves; the strongest of those counts. The
+            deployment file may relax alpha for a confirmed drift or loss of performance, and for a champion that is old.
+        run_id: the run, for its requests and for the record of which days of the holdout were used.
 
     Raises:
+        ValueError: the trigger is drift or lost performance, and the run serves no such request.
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted.
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
@@ -105,6 +108,8 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     history = ledger.history(config.name)
     champions = champions_of(history)
     champion_version = champions[-1] if champions else None
+    run_id = run_id or f"command line {as_of.isoformat()}"
+    trigger = _trigger_of(config, as_of, trigger, run_id)
     alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
@@ -149,7 +154,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         end=window.end,
         alpha=alpha,
         as_of=as_of,
-        run_id=run_id or f"command line {as_of.isoformat()}",
+        run_id=run_id,
     )
     verdict = gate.judge(
         champion=champion.contender,
@@ -200,6 +205,19 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
     (half / "judgement.json").write_text(json.dumps(record, indent=1))
     half.rename(folder)
     return describe(config, key)
+
+
+def _trigger_of(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str) -> Trigger:
+    """The strongest reason for which a run trains; nobody has an alpha relaxed by saying so."""
+    served = join_alarms(config, as_of, run_id)
+    if served:
+        return served
+    if trigger in arbiter.ALARMS:
+        raise ValueError(
+            f"run {run_id} serves no request by {trigger}, so it cannot be judged as one: see `python -m ml requests`, "
+            "and let `admit` answer them"
+        )
+    return trigger
 
 
 def rules_of(config: Config, alpha: float) -> Rules:

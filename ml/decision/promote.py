@@ -11,7 +11,7 @@ from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry import promotion
 from ml.registry.ledger import Decision, Ledger
-from ml.registry.schema import Trigger
+from ml.registry.messages import Event, Message, Messages
 from ml.training import dataset, export, fit
 
 
@@ -30,11 +30,10 @@ def promote(
     as_of: dt.datetime,
     judgement: str,
     version: str,
-    trigger: Trigger = "on_demand",
     run_id: str = "",
     actor: str = "command line",
 ) -> Decided:
-    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap.
+    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
 
     Raises:
         ChampionMoved: another champion than the judged one is in place; judge again.
@@ -42,9 +41,9 @@ def promote(
     """
     judged = judge.describe(config, judgement)
     verdict = judge.verdict_of(config, judgement)
-    run_id = run_id or f"command line {as_of.isoformat()}"
+    dag_id, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
     ledger, registry = Ledger(config.ledger), fit.registry(config)
-    ledger.record(_decision(config, as_of, judged, verdict, version, trigger, run_id))
+    ledger.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(
             ledger,
@@ -62,19 +61,46 @@ def promote(
     if events.configured():
         events.send(config, trace(config, version))
     against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
+    Messages(config.ledger).post(_message(config, as_of, judged, verdict, version, against, dag_id, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
 
 
+def _message(
+    config: Config,
+    as_of: dt.datetime,
+    judged: judge.Judgement,
+    verdict: dict,
+    version: str,
+    against: str,
+    dag_id: str,
+    run_id: str,
+) -> Message:
+    event: Event = "promotion" if judged.outcome == "PROMOTE" else "verdict"
+    became = "is champion now" if event == "promotion" else f"stays out, {judged.outcome}"
+    primary = verdict["primary"]
+    return Message(
+        model=config.name,
+        key=f"{event} {version} against {against}",
+        event=event,
+        text=f"Version {version} {became}; trained for {verdict['trigger']}, judged against {against}. {judged.reason}",
+        figure=f"{primary['name']} {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}",
+        as_of=as_of,
+        dag_id=dag_id,
+        run_id=run_id,
+        version=version,
+    )
+
+
 def _decision(
-    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, trigger: Trigger, run_id: str
+    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, run_id: str
 ) -> Decision:
     primary = verdict["primary"]
     frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)
     return Decision(
         model=config.name,
         as_of=as_of,
-        trigger=trigger,
+        trigger=verdict["trigger"],
         run_id=run_id,
         champion_version=judged.champion_version,
         challenger_version=version,

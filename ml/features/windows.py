@@ -18,6 +18,7 @@ import pyarrow as pa
 from ml.config import Config, Window
 from ml.features import ticks
 from ml.lake import schema
+from ml.lake.answers import label_order
 from ml.lake.tables import instant
 
 TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
@@ -64,14 +65,14 @@ def recent_contributions(
 
 
 def touched(until: dt.datetime, after: dt.datetime) -> str:
-    """SQL of one row: between which ids the events are that became known, or known to be positive, in (after, until].
+    """SQL of one row: between which ids the events are that became known, or that somebody answered about, in (after, until].
 
     Ids mostly follow time, so most files and row groups hold none between these and are passed over.
     """
     fresh = f"known_at > {instant(after)} AND known_at <= {instant(until)}"
     return f"""
     SELECT * FROM (SELECT min(event_id) AS event_min, max(event_id) AS event_max FROM events WHERE {fresh}),
-        (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE label = 1 AND {fresh})"""
+        (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE {fresh})"""
 
 
 _SUMS = "sum(n)::BIGINT AS n, sum(x)::HUGEINT AS x"
@@ -82,28 +83,41 @@ def _known(
 ) -> str:
     """Rows (key, first, n, x, known_at) of events that happened from `since` on and became known in (after, until].
 
-    A positive counts from the instant at which it and its event were known; nobody can know of one before its event's day.
+    A positive counts from the instant at which it and its event were known, and no longer once an answer that ranks before it
+    (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day.
     """
     key = config.entities[window.entity]
     first = f"{ticks.number_sql(window, 'event_time')} + {1 + ticks.in_days(window, window.delay)}"
     happened = f" AND event_time >= {instant(since)}" if since else ""
-    fresh = f" AND {{known}} > {instant(after)}" if after else ""
+    fresh = f" AND known_at > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"round(coalesce({window.column}, 0) * {SCALE})"
     events = f"""
         SELECT {key} AS key, {first} AS first, 1 AS n, {value}::HUGEINT AS x, known_at
-        FROM events WHERE known_at <= {instant(until)}{happened}{fresh.format(known="known_at")}"""
+        FROM events WHERE known_at <= {instant(until)}{happened}{fresh}"""
     if window.column != "label":
         return events
     ids = " AND (event_id BETWEEN $event_min AND $event_max OR event_id BETWEEN $label_min AND $label_max)" if after else ""
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
-    known = "greatest(events.known_at, min(labels.known_at))"
+    # An event whose answer is a column of its own has no other one; of the rest only those that somebody said yes to matter.
+    said_yes = "label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
     return f"""{events}
         UNION ALL
-        SELECT {key}, {first}, 0, {SCALE}, {known} FROM events JOIN labels USING (event_id)
-        WHERE label = 1 AND {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
-            AND events.known_at <= {instant(until)}{happened}{ids}
-        GROUP BY event_id, {key}, event_time, events.known_at
-        HAVING true{fresh.format(known=known)}"""
+        SELECT key, first, 0, {SCALE} * change, known_at FROM (
+            SELECT key, first, known_at,
+                label - lag(label, 1, 0::TINYINT) OVER (PARTITION BY event_id ORDER BY known_at) AS change
+            FROM (
+                SELECT DISTINCT event_id, key, first, known_at,
+                    arg_min(label, rank) OVER (PARTITION BY event_id ORDER BY known_at) AS label
+                FROM (
+                    SELECT event_id, {key} AS key, {first} AS first, greatest(events.known_at, labels.known_at) AS known_at,
+                        label, row_number() OVER (PARTITION BY event_id ORDER BY {label_order(config)}) AS rank
+                    FROM events JOIN labels USING (event_id)
+                    WHERE {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
+                        AND events.known_at <= {instant(until)}{happened}{ids}
+                        AND {said_yes}
+                )
+            )
+        ) WHERE change != 0{fresh}"""
 
 
 def _day(instant: str) -> str:

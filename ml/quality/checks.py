@@ -19,6 +19,7 @@ from ml.quality.landing import Raw
 from ml.quality.parse import columns_of
 
 VOLUME_FILES = 28
+UNSEEN = "event_id: a label for an event that was never seen"
 
 
 @dataclass
@@ -230,7 +231,7 @@ def match_labels(lake: Lake, schema_of_events: pa.Schema, accepted: pa.Table | N
             "WHERE new.label = old.label AND new.source IS NOT DISTINCT FROM old.source AND new.reported_at = old.reported_at"
         ).fetchall()
     for (position,) in unknown:
-        rows.set_aside(position, "event_id: a label for an event that was never seen")
+        rows.set_aside(position, UNSEEN)
     for (position,) in repeated:
         rows.rejected[position] = True
     left = _good(rows, values).to_pandas().set_index("position")

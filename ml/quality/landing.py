@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +24,16 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class LandingFile:
-    """One file of the landing folder; its content's SHA-256 is the batch that it becomes, whatever its name."""
+    """One file of the landing folder; the SHA-256 of its content is the batch that it becomes, whatever its name.
+
+    Where the feed says whose answers a file holds, `source` is that column's name in the file and what it says, and the same
+    content from another source is another batch.
+    """
 
     path: Path
     kind: str
     digest: str
+    source: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -59,30 +65,53 @@ def find_files(config: Config) -> list[LandingFile]:
     Links and folders are passed over, so a name in the landing folder can never lead out of it; so are names with a leading
     dot, which is how a feed marks a file that it is still writing.
     """
-    patterns = {"events": config.events.files}
-    if config.labels.files is not None:
-        patterns["labels"] = config.labels.files
-    found: list[LandingFile] = []
-    for kind, pattern in patterns.items():
-        for path in sorted(config.landing.glob(pattern)):
-            plain = path.is_file() and not path.is_symlink() and path.parent == config.landing
-            if plain and path.suffix in FORMATS and not path.name.startswith("."):
-                with path.open("rb") as file:
-                    found.append(LandingFile(path, kind, hashlib.file_digest(file, "sha256").hexdigest()))
+    found = [_file(path, "events") for path in _matching(config, config.events.files)]
+    taken: set[Path] = set()
+    for feed in config.labels.feeds:
+        source = None if feed.source is None else (config.labels.columns["source"], feed.source)
+        mine = [path for path in _matching(config, feed.files) if path not in taken]
+        found += [_file(path, "labels", source) for path in mine]
+        taken.update(mine)
     return found
 
 
+def _matching(config: Config, pattern: str) -> list[Path]:
+    """Files of the landing folder whose names match a pattern, by name."""
+    return [
+        path
+        for path in sorted(config.landing.glob(pattern))
+        if path.is_file() and not path.is_symlink() and path.parent == config.landing
+        if path.suffix in FORMATS and not path.name.startswith(".")
+    ]
+
+
+def _file(path: Path, kind: str, source: tuple[str, str] | None = None) -> LandingFile:
+    with path.open("rb") as file:
+        return LandingFile(path, kind, _digest(hashlib.file_digest(file, "sha256"), source), source)
+
+
+def _digest(content: Any, source: tuple[str, str] | None) -> str:
+    """Id of the batch of a file, from the hash of its content."""
+    if source is not None:
+        content.update(f"\0{source[1]}".encode())
+    return str(content.hexdigest())
+
+
 def read(file: LandingFile) -> Raw:
-    """Read a landing file without interpreting it: Parquet with its types, CSV as text.
+    """Read a landing file without interpreting it: Parquet with its types, CSV as text; its feed's source if it tells none.
 
     Raises:
         Unreadable: zero bytes, truncated, not the format that the name says, not UTF-8, a column name twice, or not the content
             any more that the file was found with.
     """
     content = file.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != file.digest:
+    if _digest(hashlib.sha256(content), file.source) != file.digest:
         raise Unreadable("the file was written to while it was read; wait until it is whole")
-    return read_as(file.path.suffix, content)
+    raw = read_as(file.path.suffix, content)
+    if file.source is None or file.source[0] in raw.table.column_names:
+        return raw
+    column, source = file.source
+    return replace(raw, table=raw.table.append_column(column, pa.repeat(pa.scalar(source), raw.table.num_rows)))
 
 
 def read_as(suffix: str, content: bytes) -> Raw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml.config import Config
 from ml.lake import schema
@@ -11,6 +11,7 @@ from ml.lake.tables import Lake
 from ml.quality import landing, staging
 from ml.quality.report import note
 from ml.quality.validate import reports, stage
+from ml.quality.waiting import readmit_answers
 
 
 class FilesGone(RuntimeError):
@@ -21,22 +22,32 @@ class FilesGone(RuntimeError):
 class Load:
     """The lake's versions after the commits, and the rows that this call added (none when it was done before).
 
-    `note` counts the rows again if they had to be checked again, and is empty otherwise.
+    `note` counts the rows again if they had to be checked again, and is empty otherwise; `readmitted` are answers that had
+    waited for their events.
     """
 
     versions: dict[str, int]
     events: int
     labels: int
     note: str = ""
+    readmitted: int = 0
 
 
 def load_batch(config: Config, as_of: dt.datetime, staged: str) -> Load:
-    """Commit the staged rows. If others loaded, or published features, since they were checked, they are checked again first.
+    """Commit the staged rows, and the answers that waited in quarantine for the events among them.
+
+    If others loaded, or published features, since the rows were checked, they are checked again first.
 
     Raises:
         FileNotFoundError: nothing was ever staged at this address.
         FilesGone: rows have to be checked again, and their files are gone.
     """
+    loaded = _load(config, as_of, staged)
+    readmitted = readmit_answers(config, as_of)
+    return replace(loaded, versions=Lake(config.lake).versions(staging.ORDER), readmitted=readmitted) if readmitted else loaded
+
+
+def _load(config: Config, as_of: dt.datetime, staged: str) -> Load:
     lake = Lake(config.lake)
     with lake.writing():
         staging.finish_interrupted(config, lake)

@@ -176,6 +176,20 @@ def rows_of(config: Config, batch: str, row: int | None = None) -> list[Quaranti
     ]
 
 
+def waiting(config: Config, reason: str, actor: str) -> dict[str, dict[int, str]]:
+    """Open rows that were set aside for this reason alone and that the actor has not tried: by batch and row, their content."""
+    tried = f'(SELECT source, "row" FROM {schema.READMISSIONS} WHERE actor = $actor)'
+    found: dict[str, dict[int, str]] = {}
+    with _tables(config) as connection:
+        for batch, row, told in connection.execute(
+            f'SELECT batch_id, "row", content FROM (SELECT q.* FROM {OPEN}) q '
+            f'ANTI JOIN {tried} t ON q.batch_id = t.source AND q."row" = t."row" WHERE reasons = [$reason] ORDER BY 1, 2',
+            {"actor": actor, "reason": reason},
+        ).fetchall():
+            found.setdefault(batch, {})[row] = told
+    return found
+
+
 def export(config: Config, batch: str, target: Path, row: int | None = None) -> int:
     """Write the open rows of a batch as CSV, in the feed's own columns with `batch_id` and `row` in front, to be mended.
 

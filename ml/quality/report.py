@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -50,6 +52,15 @@ def note(told: list[FileReport]) -> str:
 def stopped(told: list[FileReport]) -> list[str]:
     """Each problem of each file that was stopped as a whole."""
     return [printable(f"{report.file}: {problem}") for report in told for problem in report.stopped]
+
+
+def fault_of(report: FileReport) -> str:
+    """Hash of what a file was stopped for: the same content with the same faults has the same, whatever else has landed since.
+
+    The values observed and the bounds that follow from other files are left out, and so is the last line, the advice.
+    """
+    faults = [re.sub(r"_value [^,)]*", "_value", reason_of(problem)) for problem in report.stopped[:-1]]
+    return hashlib.sha256("\n".join([report.batch_id, *faults]).encode()).hexdigest()
 
 
 def printable(text: str) -> str:

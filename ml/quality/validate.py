@@ -22,8 +22,9 @@ from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
 from ml.quality.landing import LandingFile, Raw
 from ml.quality.parse import parse
-from ml.quality.report import FileReport, note, reason_of, stopped
+from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
+from ml.registry.messages import Message, Messages
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,18 @@ class Validation:
     note: str
 
 
-def validate_batch(config: Config, as_of: dt.datetime) -> Validation:
-    """Check all landing files that are not in the lake yet and stage what is to be loaded; finish a load that was cut off."""
+def validate_batch(config: Config, as_of: dt.datetime, run_id: str = "") -> Validation:
+    """Check all landing files that are not in the lake yet and stage what is to be loaded; finish a load that was cut off.
+
+    People are told of a file that is stopped, once for what is wrong with it, however often it is tried again.
+    """
     lake = Lake(config.lake)
     if staging.is_interrupted(lake):
         with lake.writing():
             staging.finish_interrupted(config, lake)
     staged = stage(config, as_of, lake, landing.find_files(config))
     told = reports(config, staged)
+    _tell_stopped(config, as_of, told, run_id)
     return Validation(
         staged=staged,
         files=len(told),
@@ -58,6 +63,24 @@ def validate_batch(config: Config, as_of: dt.datetime) -> Validation:
         stopped=tuple(stopped(told)),
         note=note(told),
     )
+
+
+def _tell_stopped(config: Config, as_of: dt.datetime, told: list[FileReport], run_id: str) -> None:
+    for report in told:
+        if report.stopped:
+            first, *more = report.stopped[:-1]
+            others = f" ({len(more)} more problems)" if more else ""
+            message = Message(
+                model=config.name,
+                key=f"stopped batch {fault_of(report)}",
+                event="stopped batch",
+                text=printable(f"{report.file} was stopped: {first}{others}"),
+                figure=f"{report.rows:,} rows stay out",
+                as_of=as_of,
+                dag_id="ingest" if run_id else "",
+                run_id=run_id,
+            )
+            Messages(config.ledger).post(message)
 
 
 def reports(config: Config, staged: str) -> list[FileReport]:

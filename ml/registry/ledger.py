@@ -80,11 +80,12 @@ class Training(Admission):
 
 @dataclass(frozen=True)
 class AdmissionAnswer:
-    """Whether to train, and why or why not; `training` is the row that records it."""
+    """Whether to train, and why or why not; `training` is the row that records it, `holder` the run that has the key."""
 
     admitted: bool
     reason: str
     training: Training
+    holder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,42 +229,9 @@ class Ledger:
         self._database = Database(url)
 
     def admit(self, admission: Admission) -> AdmissionAnswer:
-        """Admit a training unless another run holds its key; whatever the answer, it is recorded.
-
-        The run that holds the key is admitted again: it is a retry.
-        """
+        """Admit a training by itself; see `admit`."""
         with self._database.writing() as connection:
-            held = sa.select(schema.trainings).where(
-                schema.trainings.c.model == admission.model,
-                schema.trainings.c.idempotency_key == admission.idempotency_key,
-                schema.trainings.c.admitted,
-            )
-            row = connection.execute(held).mappings().one_or_none()
-            if row is None:
-                return self._answer(connection, admission, True, "first request with this key")
-            first = read(Training, row)
-            if first.run_id == admission.run_id:
-                return AdmissionAnswer(True, "retry of the run that was admitted", first)
-            refusal = (
-                f"run {first.run_id} was admitted with this key ({first.trigger}, as of {first.as_of.isoformat()}): "
-                "look at that run, or train on other data"
-            )
-            return self._answer(connection, admission, False, refusal)
-
-    def refuse(self, admission: Admission, why: str) -> AdmissionAnswer:
-        """Record a request that somebody else held back, for example for a cooldown or a spent budget."""
-        with self._database.writing() as connection:
-            return self._answer(connection, admission, False, why)
-
-    def _answer(self, connection: sa.Connection, admission: Admission, admitted: bool, why: str) -> AdmissionAnswer:
-        told = {**asdict(admission), "admitted": admitted, "outcome_reason": why}
-        key = ("model", "idempotency_key", "run_id", "admitted", "outcome_reason")
-        same = [schema.trainings.c[name] == told[name] for name in key]
-        row = connection.execute(sa.select(schema.trainings).where(*same)).mappings().first()
-        if row is None:
-            insert = sa.insert(schema.trainings).values(told).returning(*schema.trainings.c)
-            row = connection.execute(insert).mappings().one()
-        return AdmissionAnswer(admitted, why, read(Training, row))
+            return admit(connection, admission)
 
     def trainings(self, model: str) -> list[Training]:
         """All requests to train a model, admitted and refused, in the order in which they were recorded."""
@@ -371,6 +339,43 @@ class Ledger:
             told["from_version"] = told.pop("expected_from")
             connection.execute(sa.insert(schema.promotions).values(**told, sequence=len(history) + 1))
             return _moves_of(connection, move.model)[-1]
+
+
+def admit(connection: sa.Connection, admission: Admission) -> AdmissionAnswer:
+    """Admit a training unless another run holds its key; whatever the answer, it is recorded.
+
+    The run that holds the key is admitted again: it is a retry.
+
+    Parameters:
+        connection: one that is writing, see `ml.registry.database.Database.writing`.
+    """
+    held = sa.select(schema.trainings).where(
+        schema.trainings.c.model == admission.model,
+        schema.trainings.c.idempotency_key == admission.idempotency_key,
+        schema.trainings.c.admitted,
+    )
+    row = connection.execute(held).mappings().one_or_none()
+    if row is None:
+        return _answer(connection, admission, True, "first request with this key", admission.run_id)
+    first = read(Training, row)
+    if first.run_id == admission.run_id:
+        return AdmissionAnswer(True, "retry of the run that was admitted", first, first.run_id)
+    refusal = (
+        f"run {first.run_id} was admitted with this key ({first.trigger}, as of {first.as_of.isoformat()}): "
+        "look at that run, or train on other data"
+    )
+    return _answer(connection, admission, False, refusal, first.run_id)
+
+
+def _answer(connection: sa.Connection, admission: Admission, admitted: bool, why: str, holder: str) -> AdmissionAnswer:
+    told = {**asdict(admission), "admitted": admitted, "outcome_reason": why}
+    key = ("model", "idempotency_key", "run_id", "admitted", "outcome_reason")
+    same = [schema.trainings.c[name] == told[name] for name in key]
+    row = connection.execute(sa.select(schema.trainings).where(*same)).mappings().first()
+    if row is None:
+        insert = sa.insert(schema.trainings).values(told).returning(*schema.trainings.c)
+        row = connection.execute(insert).mappings().one()
+    return AdmissionAnswer(admitted, why, read(Training, row), holder)
 
 
 def _same(past: Promotion, move: Move) -> bool:

@@ -14,10 +14,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from ml.registry.database import Database, Instant, Json, append_only, metadata, recorded_at, words
+from ml.registry.ledger import Admission, AdmissionAnswer, admit
 from ml.registry.records import aware, is_json, one_of, read
 from ml.registry.schema import Trigger
 
 Verb = Literal["started", "joined", "waits", "refused"]
+SERVED = ("started", "joined")
 
 requests = sa.Table(
     "requests",
@@ -104,9 +106,38 @@ class Recorded(Request):
     answers: tuple[Answer, ...]
 
     @property
+    def last(self) -> Answer | None:
+        """The newest answer."""
+        return self.answers[-1] if self.answers else None
+
+    @property
     def is_open(self) -> bool:
         """Whether no answer has closed it."""
-        return not self.answers or self.answers[-1].answer == "waits"
+        return self.last is None or self.last.answer == "waits"
+
+    def is_served_by(self, run_id: str) -> bool:
+        """Whether a run trains for this request."""
+        return any(a.run_id == run_id and a.answer in SERVED for a in self.answers)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a run may do while it alone answers the requests of a model."""
+
+    connection: sa.Connection
+    model: str
+
+    def submit(self, request: Request) -> Recorded:
+        """See `Requests.submit`."""
+        return _submit(self.connection, request)
+
+    def all(self) -> list[Recorded]:
+        """All requests of the model, oldest first."""
+        return _all(self.connection, self.model)
+
+    def admit(self, admission: Admission) -> AdmissionAnswer:
+        """See `ml.registry.ledger.admit`."""
+        return admit(self.connection, admission)
 
 
 class Requests:
@@ -118,31 +149,20 @@ class Requests:
     def submit(self, request: Request) -> Recorded:
         """Record a request; a second delivery changes nothing and returns the first one."""
         with self._database.writing() as connection:
-            return self._submit(connection, request)
+            return _submit(connection, request)
 
-    def answer_open(
-        self, model: str, own: Request | None, decide: Callable[[list[Recorded]], Sequence[Answer]]
-    ) -> list[Recorded]:
-        """Answer what is open, as one step that no other run can come between.
+    def take_turn(self, model: str, decide: Callable[[Turn], Sequence[Answer]]) -> None:
+        """Answer requests as one step that no other run can come between.
 
         Parameters:
-            own: a request of the run itself, recorded first.
-            decide: is given the open requests, oldest first, and returns their answers; it may leave some unanswered.
-
-        Returns:
-            The requests that were open, with their answers.
+            decide: is given the turn and returns the answers to record.
         """
         with self._database.writing() as connection:
-            if own is not None:
-                self._submit(connection, own)
-            found = [request for request in _all(connection, model) if request.is_open]
-            for given in decide(found):
+            for given in decide(Turn(connection, model)):
                 told = asdict(given)
                 same = [answers.c[name] == told[name] for name in ("request", "run_id", "answer")]
                 if connection.execute(sa.select(answers.c.id).where(*same)).first() is None:
                     connection.execute(sa.insert(answers).values(told))
-            before = {request.id for request in found}
-            return [request for request in _all(connection, model) if request.id in before]
 
     def all(self, model: str) -> list[Recorded]:
         """All requests of a model, oldest first."""
@@ -151,17 +171,14 @@ class Requests:
 
     def served_by(self, model: str, run_id: str) -> list[Recorded]:
         """The requests for which a run trains: those that it started for, and those that joined."""
-        return [
-            request
-            for request in self.all(model)
-            if any(a.run_id == run_id and a.answer in ("started", "joined") for a in request.answers)
-        ]
+        return [request for request in self.all(model) if request.is_served_by(run_id)]
 
-    def _submit(self, connection: sa.Connection, request: Request) -> Recorded:
-        same = sa.select(requests.c.id).where(requests.c.model == request.model, requests.c.key == request.key)
-        if connection.execute(same).first() is None:
-            connection.execute(sa.insert(requests).values(asdict(request)))
-        return next(found for found in _all(connection, request.model) if found.key == request.key)
+
+def _submit(connection: sa.Connection, request: Request) -> Recorded:
+    same = sa.select(requests.c.id).where(requests.c.model == request.model, requests.c.key == request.key)
+    if connection.execute(same).first() is None:
+        connection.execute(sa.insert(requests).values(asdict(request)))
+    return next(found for found in _all(connection, request.model) if found.key == request.key)
 
 
 def _all(connection: sa.Connection, model: str) -> list[Recorded]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ml.config import Config
 from ml.features.history import history
 from ml.lake import schema
+from ml.lake.answers import label_order
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training import reserve
@@ -107,14 +108,6 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
     known.parent.mkdir(parents=True, exist_ok=True)
     _write_text(known, record.training_set)
     return record
-
-
-def label_order(config: Config) -> str:
-    """Which of several answers about an event counts first, as SQL: the source by its rank, then what is known latest."""
-    sources = config.labels.sources
-    rank = " ".join(f"WHEN source = '{source}' THEN {number}" for number, source in enumerate(sources))
-    newest = "labels.known_at DESC, label DESC"
-    return f"CASE {rank} ELSE {len(sources)} END, {newest}" if rank else newest
 
 
 def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:

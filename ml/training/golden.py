@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from ml.config import Config
 from ml.lake import schema
+from ml.lake.answers import label_order
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
-from ml.training.dataset import label_order
 from ml.training.reserve import is_reserved
 from ml.training.split import split
 

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DeadlineReference
 
+from deploy.local.stack import DAG_IDS
 from ml.config import PROJECT
 from tests import deployments
 
@@ -24,22 +26,33 @@ def dags() -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_there_are_two(dags: dict[str, Any]) -> None:
-    assert set(dags) == {"ingest", "train"}
+def test_they_are_those_that_the_stack_waits_for(dags: dict[str, Any]) -> None:
+    assert sorted(dags) == list(DAG_IDS)
 
 
-@pytest.mark.parametrize("dag_id", ["ingest", "train"])
+@pytest.mark.parametrize("dag_id", DAG_IDS)
 def test_a_dag_says_what_it_is_and_whose(dags: dict[str, Any], dag_id: str) -> None:
     dag = dags[dag_id]
     assert "At 3 a.m." in dag.doc_md
     assert {"perennial", "card_fraud"} <= set(dag.tags)
     assert dag.max_active_runs == 1
     assert dag.catchup is False
-    assert dag.dagrun_timeout
     assert all(task.task_id.split(".")[-1] in dag.doc_md for task in dag.tasks)
 
 
+def test_every_run_has_an_end_but_that_of_the_watch_which_may_wait_for_weeks(dags: dict[str, Any]) -> None:
+    assert {dag_id for dag_id, dag in dags.items() if dag.dagrun_timeout is None} == {"watch"}
+
+
 @pytest.mark.parametrize("dag_id", ["ingest", "train"])
+def test_a_run_that_takes_too_long_is_reported(dags: dict[str, Any], dag_id: str) -> None:
+    (deadline,) = dags[dag_id].deadline
+    assert deadline.interval == dt.timedelta(hours=4)
+    assert deadline.reference == DeadlineReference.DAGRUN_QUEUED_AT
+    assert deadline.callback.path == "perennial_deadline.report"
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
 def test_tasks_retry_with_backoff_and_end(dags: dict[str, Any], dag_id: str) -> None:
     for task in dags[dag_id].tasks:
         assert task.owner in ("data-platform", "ml-platform")
@@ -56,12 +69,61 @@ def test_the_form_documents_every_parameter(dags: dict[str, Any]) -> None:
             assert param.schema["title"], f"{dag.dag_id}.{name}"
 
 
-def test_a_training_starts_every_night_and_after_new_data(dags: dict[str, Any]) -> None:
+def test_a_training_starts_every_night_and_when_somebody_rings(dags: dict[str, Any]) -> None:
     schedule = dags["train"].timetable
-    assert "0 2 * * *" in str(schedule.timetable.expression)
-    (lake,) = dags["ingest"].get_task("announce").outlets
-    assert lake.uri == "perennial://card_fraud/lake"
-    assert "perennial://card_fraud/lake" in str(schedule.asset_condition)
+    assert schedule.timetable.expression == "0 2 * * *"
+    rings = {dag_id: dags[dag_id].get_task(task).outlets for dag_id, task in (("ingest", "announce"), ("watch", "ring"))}
+    assert {dag_id: [asset.uri for asset in assets] for dag_id, assets in rings.items()} == {
+        "ingest": ["perennial://card_fraud/lake"],
+        "watch": ["perennial://card_fraud/requests"],
+    }
+    assert type(schedule.asset_condition).__name__ == "AssetAny"
+    assert {asset.uri for asset in schedule.asset_condition.objects} == {a.uri for told in rings.values() for a in told}
+
+
+@pytest.mark.parametrize("at", [None, "0 6 * * *"])
+def test_monitoring_starts_after_every_ingest_and_by_the_clock_where_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str | None
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    told = deployments.small_told()
+    told["schedule"]["monitor"] = at
+    monkeypatch.setenv("PERENNIAL_CONFIG", str(deployments.write(tmp_path, told)))
+    bag = DagBag(PROJECT / "dags", bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    timetable = bag.dags["monitor"].timetable
+    (rings,) = bag.dags["ingest"].get_task("tell_monitoring").outlets
+    assert [asset.uri for asset in timetable.asset_condition.objects] == [rings.uri]
+    assert getattr(getattr(timetable, "timetable", None), "expression", None) == at
+
+
+def test_monitoring_is_rung_for_although_nothing_came_or_a_task_failed_and_hides_no_failure(dags: dict[str, Any]) -> None:
+    """A run is red if one of its last tasks is: had `announce` been before it, a failure would end in a green task."""
+    dag = dags["ingest"]
+    assert dag.get_task("tell_monitoring").trigger_rule == "all_done"
+    assert dag.get_task("tell_monitoring").upstream_task_ids == {"materialize"}
+    assert {task.task_id for task in dag.tasks if not task.downstream_task_ids} == {
+        "announce",
+        "stopped_files",
+        "tell_monitoring",
+    }
+
+
+def test_the_bell_rings_after_the_ledger_has_the_request_and_the_watermark_moves_last(dags: dict[str, Any]) -> None:
+    watch, ingest = dags["watch"], dags["ingest"]
+    assert ingest.get_task("announce").upstream_task_ids == {"request_for_new_data"}
+    assert watch.get_task("request").upstream_task_ids == {"wait"}
+    assert watch.get_task("ring").upstream_task_ids == {"request"}
+    assert watch.get_task("remember").upstream_task_ids == {"ring", "request"}
+    assert (watch.get_task("request").unless, ingest.get_task("request_for_new_data").unless) == ("requests", "requests")
+
+
+def test_one_watch_follows_the_other(dags: dict[str, Any]) -> None:
+    """Airflow makes a second run only if the first one's interval is longer than none, which takes a start."""
+    watch = dags["watch"]
+    assert type(watch.timetable).__name__ == "ContinuousTimetable"
+    assert watch.start_date < dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 
 
 def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data(dags: dict[str, Any]) -> None:
@@ -70,31 +132,34 @@ def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data
     rules = {task.task_id: task.trigger_rule for task in dag.tasks}
     assert dag.get_task("validate_batch").unless == "files"
     assert rules.pop("publish_features") == "none_failed"
+    assert rules.pop("tell_monitoring") == "all_done"
     assert set(rules.values()) == {"all_success"}
     assert dag.get_task("publish_features").upstream_task_ids == {"load_batch"}
     assert dag.get_task("materialize").upstream_task_ids == {"publish_features"}
-    assert dag.get_task("announce").upstream_task_ids == {"materialize", "validate_batch"}
-    assert [task.task_id for task in dag.tasks if task.outlets] == ["announce"]
+    assert dag.get_task("request_for_new_data").upstream_task_ids == {"materialize", "validate_batch"}
 
 
-@pytest.mark.parametrize("accepted", [0, 3])
-def test_new_data_are_announced_only_if_rows_were_accepted(
-    dags: dict[str, Any], accepted: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("dag_id", "task_id"), [("ingest", "announce"), ("ingest", "tell_monitoring"), ("watch", "ring")])
+def test_the_bell_says_at_which_instant_to_see_the_world(
+    dags: dict[str, Any], dag_id: str, task_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    task = dags["ingest"].get_task("announce")
-    (lake,) = task.outlets
+    """An alarm's instant is that of the day that was looked at, not that of the watch, which may have waited for weeks."""
+    task = dags[dag_id].get_task(task_id)
+    (asset,) = task.outlets
     context = _context("2025-05-02T02:00:00+00:00")
-    context["outlet_events"][lake] = SimpleNamespace(extra={})
+    context["outlet_events"][asset] = SimpleNamespace(extra={})
     monkeypatch.setitem(task.python_callable.__globals__, "get_current_context", lambda: context)
-    if accepted:
-        task.python_callable(accepted)
-    else:
-        with pytest.raises(AirflowSkipException, match="no row was accepted"):
-            task.python_callable(accepted)
-    told = {"as_of": "2025-05-02T02:00:00+00:00", "run_id": "r1"} if accepted else {}
-    assert context["outlet_events"][lake].extra == told
+    of_the_alarm = ["2025-05-01T02:00:00+00:00"] if dag_id == "watch" else []
+    task.python_callable(*of_the_alarm)
+    assert context["outlet_events"][asset].extra == {
+        "as_of": of_the_alarm[0] if of_the_alarm else "2025-05-02T02:00:00+00:00",
+        "run_id": "r1",
+    }
+
+
+def test_what_tells_people_knows_the_run_that_its_link_leads_to(dags: dict[str, Any]) -> None:
+    for dag_id, task_id in (("ingest", "validate_batch"), ("train", "decision.promote")):
+        assert dags[dag_id].get_task(task_id).references["run_id"] == "{{ run_id }}"
 
 
 def test_a_training_that_is_held_back_skips_all_that_follows(dags: dict[str, Any]) -> None:
@@ -149,7 +214,8 @@ def test_what_explains_a_version_holds_up_no_decision_and_fails_the_run(dags: di
     before = {task.task_id for task in dag.get_task("decision.promote").get_flat_relatives(upstream=True)}
     assert not explains & before
     last = {task.task_id for task in dag.tasks if not task.downstream_task_ids}
-    assert last == {"data.explore", "decision.write_card"}
+    assert last == {"data.explore", "decision.profile", "decision.write_card"}
+    assert dag.get_task("decision.profile").upstream_task_ids == {"decision.promote"}
     assert dag.get_task("decision.write_card").upstream_task_ids == {"decision.promote", "model.explain"}
 
 
@@ -208,13 +274,16 @@ def test_a_scheduled_run_sees_the_time_that_it_was_scheduled_for(monkeypatch: py
     assert perennial_operators.as_of(_context()) == dt.datetime(2026, 1, 5, 2, tzinfo=dt.UTC)
 
 
-@pytest.mark.parametrize(
-    ("run_type", "trigger"), [("manual", "on_demand"), ("scheduled", "schedule"), ("asset_triggered", "new_data")]
-)
-def test_the_ledger_learns_what_started_a_run(run_type: str, trigger: str) -> None:
+@pytest.mark.parametrize(("run_type", "trigger"), [("manual", "on_demand"), ("scheduled", "schedule"), ("asset_triggered", "")])
+def test_a_run_that_was_rung_for_asks_for_nothing_itself(dags: dict[str, Any], run_type: str, trigger: str) -> None:
+    """Who rings has recorded a request before; what the run is admitted and judged for, the ledger knows."""
     from perennial_operators import trigger_of
 
     assert trigger_of(Run(run_type)) == trigger
+    dag = dags["train"]
+    assert dag.get_task("admit").references["trigger"] == "{{ trigger_of(dag_run) }}"
+    told = dag.get_task("decision.judge").references["trigger"]
+    assert (told.operator.task_id, told.key) == ("admit", "trigger")
 
 
 def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,4 +315,7 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
         operator.execute(context)
     monkeypatch.setattr(steps, "run", lambda *_: {"admitted": True, "reason": "first", "note": "**go**"})
     assert operator.execute(context)["admitted"]
+    monkeypatch.setattr(steps, "run", lambda *_: {"requests": 0, "note": "no row was accepted"})
+    with pytest.raises(AirflowSkipException, match="no row was accepted"):
+        perennial_operators.StepOperator(step="request_for_new_data", unless="requests").execute(context)
     assert notes == ["admit: a model is not compared with itself", "nothing new", "**go**"]

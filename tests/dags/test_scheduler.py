@@ -14,6 +14,7 @@ from deploy.local.demo import feed, instants, run_once, table
 from deploy.local.stack import Stack
 from ml.config import PROJECT, Config, load
 from ml.registry.ledger import Ledger
+from ml.registry.messages import Messages
 from ml.training.fit import registry
 from tests.deployments import FIRST_AS_OF, land_text, small_file
 
@@ -108,3 +109,6 @@ def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config:
     assert note is not None
     assert "STOPPED payments_broken.csv" in note
     file.unlink()
+    told = Messages(config.ledger).all(config.name)
+    assert [(m.dag_id, m.run_id) for m in told if m.event == "stopped batch"] == [("ingest", run_id)]
+    assert [(m.dag_id, m.version) for m in told if m.event == "promotion"] == [("train", "1")]

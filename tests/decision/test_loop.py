@@ -22,7 +22,9 @@ from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
 from ml.registry.ledger import Ledger, Move
+from ml.registry.messages import Messages
 from ml.registry.promotion import PromotionRefused, sync
+from ml.registry.requests import Requests
 from ml.registry.versions import BrokenModel
 from ml.simulate.feed import write_until
 from ml.training import check, dataset, export, fit
@@ -266,6 +268,10 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(weak: Path, caps
     capsys.readouterr()
     assert main(["history", *command, "--json"]) == 0
     assert [move["action"] for move in json.loads(capsys.readouterr().out)] == ["promote", "promote", "rollback"]
+    config = _load(weak)
+    told = Messages(config.ledger).all(config.name)[-1]
+    assert (told.event, told.version, told.run_id) == ("rollback", before, "")
+    assert told.text == f"champion is version {before} again, in place of version {promoted}: to see it go back (test)"
 
 
 def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,8 +301,8 @@ def test_nothing_new_is_not_trained_on_again(ingested: Path, tmp_path: Path) -> 
     told = steps.run("admit", config, FIRST_AS_OF + dt.timedelta(hours=1), nightly)
     assert not told["admitted"]
     assert "nothing new: run command line" in told["reason"]
-    refused = [t for t in Ledger(config.ledger).trainings(config.name) if not t.admitted]
-    assert [t.run_id for t in refused] == ["another run"]
+    refused = [request for request in Requests(config.ledger).all(config.name) if request.last.answer == "refused"]
+    assert [(request.trigger, request.last.run_id) for request in refused] == [("schedule", "another run")]
     assert steps.run("admit", config, FIRST_AS_OF, nightly | {"force": "True"})["admitted"]
 
 

@@ -17,6 +17,7 @@ from ml.decision.promote import promote
 from ml.evaluation import gate
 from ml.evaluation.gate import GateError
 from ml.registry.ledger import ChampionMoved, Ledger
+from ml.registry.messages import Messages
 from ml.registry.promotion import PromotionRefused
 from ml.registry.versions import Registry
 from ml.training import dataset, export, fit
@@ -214,3 +215,27 @@ def test_a_verdict_on_a_champion_that_is_gone_moves_nothing(
     with pytest.raises(ChampionMoved):
         promote(config, AS_OF, stale, late, run_id="the same night")
     assert_champion(config, registry, challenger)
+
+
+def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
+    config: Config, registry: Registry, champion: str, challenger: str, add_version: Callable[[], str]
+) -> None:
+    kept = judged(config, registry, challenger, champion, "KEEP")
+    better = add_version()
+    promoted = judged(config, registry, better, champion, "PROMOTE")
+    for _ in range(2):
+        promote(config, AS_OF, kept, challenger, run_id="night 2")
+        promote(config, AS_OF, promoted, better)
+    first, second, third = Messages(config.ledger).all(config.name)
+    assert [told.event for told in (first, second, third)] == ["promotion", "verdict", "promotion"]
+    assert second.text.startswith(f"Version {challenger} stays out, KEEP; judged against version {champion}. ")
+    assert third.text.startswith(
+        f"Version {better} is champion now; judged against version {champion}. The challenger is better"
+    )
+    primary = judge.verdict_of(config, promoted)["primary"]
+    assert third.figure == f"average precision {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}"
+    assert [(told.dag_id, told.run_id, told.version) for told in (first, second)] == [
+        ("train", "the first night", champion),
+        ("train", "night 2", challenger),
+    ]
+    assert (third.dag_id, third.version) == ("", better)

@@ -181,6 +181,8 @@ def test_a_dead_component_is_told_with_its_log(stack: Stack) -> None:
     state = State.read(stack.home)
     assert state is not None
     os.kill(state.components["triggerer"].pid, 9)
+    while state.components["triggerer"].alive:
+        time.sleep(0.05)
     with pytest.raises(StackError, match=r"triggerer has died.*:\n--- end of .*triggerer\.log"):
         stack.wait_ready()
     while stack.status().dead == {"triggerer": None}:

@@ -53,17 +53,19 @@ def event(number: int, hours: float, customer: str, terminal: str, amount: float
     }
 
 
-def label(event: dict[str, Any], after_days: float, value: int = 1) -> dict[str, Any]:
+def label(event: dict[str, Any], after_days: float, value: int = 1, source: str = "customer") -> dict[str, Any]:
     known = max(event["event_time"] + after_days * DAY, event["known_at"])
     return {
         "event_id": event["event_id"],
         "label": value,
-        "source": "customer",
+        "source": source,
         "reported_at": known,
         "known_at": known,
         "batch_id": f"{known:%Y-%m-%dT%H}",
     }
 
+
+sources = st.sampled_from(["chargeback", "analyst", "customer", "somebody"])
 
 stream = st.lists(
     st.tuples(
@@ -72,7 +74,7 @@ stream = st.lists(
         st.sampled_from(["X", "Y"]),
         st.integers(1, 5000).map(lambda cents: cents / 100),
         st.sampled_from([0, 0, 0, 1, 4, 9]),
-        st.lists(st.sampled_from([0, 1, 7, 7.3, 9, 15]), max_size=2),
+        st.lists(st.tuples(st.sampled_from([0, 1, 7, 7.3, 9, 15]), st.sampled_from([1, 1, 0]), sources), max_size=3),
     ),
     min_size=1,
     max_size=25,
@@ -85,9 +87,17 @@ cuts = st.sets(st.integers(24, 40 * 24), max_size=6).map(lambda hours: [*sorted(
 
 
 def rows_of(told: list[tuple]) -> tuple[Rows, Rows]:
-    """Events and labels of a drawn stream; an event may have several positive labels."""
+    """Events and labels of a drawn stream; an event may have several answers, which may disagree."""
     events = [event(i, hours, c, t, amount, late) for i, (hours, c, t, amount, late, _) in enumerate(told)]
-    return events, [label(e, after) for e, (*_, reports) in zip(events, told, strict=True) for after in reports]
+    return events, [label(e, *answer) for e, (*_, answers) in zip(events, told, strict=True) for answer in answers]
+
+
+def winner(config: Config, event: dict[str, Any], labels: Rows, by: dt.datetime) -> int:
+    """The answer about an event that counted by an instant: 0 or 1."""
+    rank = {source: place for place, source in enumerate(config.labels.sources)}
+    told = [label for label in labels if label["event_id"] == event["event_id"] and label["known_at"] <= by]
+    told.sort(key=lambda t: (-rank.get(t["source"], len(rank)), t["reported_at"], t["known_at"], t["label"]))
+    return told[-1]["label"] if told else 0
 
 
 def fill(config: Config, events: Rows, labels: Rows, until: dt.datetime, after: dt.datetime = START) -> None:
@@ -115,7 +125,7 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
     """A window read straight from its definition."""
     key = config.entities[window.entity]
     until, created = row["event_timestamp"], row["created_timestamp"]
-    fraud = {label["event_id"] for label in labels if label["known_at"] <= created and label["label"] == 1}
+    fraud = {e["event_id"] for e in events if winner(config, e, labels, created)}
     told: dict[str, Any] = {}
     for days in window.days:
         end = until - window.delay * DAY

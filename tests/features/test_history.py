@@ -84,7 +84,10 @@ def test_increments_in_any_cut_are_rebuilt_byte_for_byte_whatever_became_of_the_
 @pytest.fixture(scope="module")
 def told() -> list[tuple]:
     """Three weeks of events, some late, some reported."""
-    return [(5 + 7 * i, "ABC"[i % 3], "XY"[i % 2], 1.0 + i, (0, 0, 4)[i % 3], [7] if i % 4 == 0 else []) for i in range(60)]
+    return [
+        (5 + 7 * i, "ABC"[i % 3], "XY"[i % 2], 1.0 + i, (0, 0, 4)[i % 3], [(7, 1, "customer")] if i % 4 == 0 else [])
+        for i in range(60)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,17 @@ def test_a_positive_counts_once_however_often_it_is_reported(tmp_path: Path) -> 
     assert means == [1.0, 1.0, None]
 
 
+def test_a_positive_that_a_better_source_denies_counts_no_more_from_then_on(tmp_path: Path) -> None:
+    """A customer's no weighs less than the analyst's yes, the chargeback's no weighs more, and another yes changes nothing."""
+    config = streams.deployment(tmp_path, hours=6)
+    event = streams.event(0, 5, "A", "X", 10.0, 0)
+    answers = [(7.1, 1, "analyst"), (7.6, 0, "customer"), (7.8, 0, "chargeback"), (8.1, 1, "analyst")]
+    streams.fill(config, [event], [streams.label(event, *answer) for answer in answers], START + 20 * DAY)
+    for hours in (7, 13, 19, 25, 31, 37):
+        publish_features(config, START + 7 * DAY + hours * HOUR)
+    assert [row["terminal_label_mean_2d"] for row in streams.published(config, config.windows[1])] == [0, 1, 1, 0, 0, 0]
+
+
 def test_a_label_that_arrives_between_ticks_is_in_the_next_one_and_not_before(tmp_path: Path) -> None:
     """The lag is an hour: what is known at 6:59 is in the snapshot of 6 o'clock if that is made at 7, and not if at 6:30."""
     config = streams.deployment(tmp_path, hours=6)

@@ -16,6 +16,7 @@ from ml.lake.tables import Lake
 from ml.quality import landing
 from ml.quality.load import load_batch
 from ml.quality.validate import Validation, validate_batch
+from ml.registry.messages import Messages
 from tests.deployments import land, land_text, payments, small
 
 AS_OF = dt.datetime(2025, 3, 11, 2, tzinfo=dt.UTC)
@@ -368,3 +369,38 @@ def test_a_stopped_file_is_taken_once_it_is_mended(config: Config) -> None:
     path.unlink()
     land(config, "payments_2025-03-10.parquet", payments(50))
     assert _counts(_ingest(config)) == (50, 50, 0, 0)
+
+
+def test_people_are_told_of_a_stopped_file_once_however_often_it_is_tried(config: Config) -> None:
+    for day in range(1, 6):
+        land(config, f"payments_2025-03-0{day}.parquet", payments(100, dt.date(2025, 3, day), start=1000 * day))
+    _ingest(config)
+    land(config, "payments_2025-03-06.parquet", payments(10, dt.date(2025, 3, 6), start=9000))
+    for night in range(1, 4):  # other files land, so the bounds of the volume move
+        land(config, f"payments_2025-03-1{night}.parquet", payments(200, dt.date(2025, 3, 8), start=10_000 * night))
+        assert validate_batch(config, AS_OF + dt.timedelta(days=night), run_id=f"night {night}").stopped
+        _ingest(config, AS_OF + dt.timedelta(days=night))
+    (told,) = Messages(config.ledger).all(config.name)
+    assert told.event == "stopped batch"
+    assert told.text.startswith(
+        "payments_2025-03-06.parquet was stopped: the file: expect_table_row_count_to_be_between "
+        "(min_value 40, max_value 250), observed 10;"
+    )
+    assert (told.figure, told.dag_id, told.run_id) == ("10 rows stay out", "ingest", "night 1")
+
+
+def test_people_are_told_again_of_other_content_and_of_another_fault(config: Config) -> None:
+    path = land(config, "payments_2025-03-10.parquet", payments(50) | {"amount": ["ten"] * 50})
+    _ingest(config)
+    path.rename(path.with_name("payments_again.parquet"))
+    _ingest(config)
+    renamed = config.model_copy(
+        update={"events": config.events.model_copy(update={"columns": config.events.columns | {"x": "y"}})}
+    )
+    validate_batch(renamed, AS_OF)
+    land(config, "payments_2025-03-11.parquet", payments(50) | {"amount": ["five"] * 50})
+    _ingest(config)
+    told = [message.text for message in Messages(config.ledger).all(config.name)]
+    assert ["column 'amount'" in text for text in told] == [True, False, True]
+    assert "column 'y': expect_column_to_exist" in told[1]
+    assert {message.dag_id for message in Messages(config.ledger).all(config.name)} == {""}

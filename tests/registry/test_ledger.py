@@ -124,14 +124,6 @@ def test_a_key_belongs_to_one_model(ledger: Ledger) -> None:
     assert ledger.admit(admission(model="churn", run_id="run_2")).admitted
 
 
-def test_a_request_that_was_held_back_is_recorded_and_does_not_take_the_key(ledger: Ledger) -> None:
-    held = ledger.refuse(admission(), "the last training was 3 hours ago, the cooldown is 24 hours")
-    assert not held.admitted
-    assert ledger.last_training("fraud") is None
-    assert ledger.trainings("fraud")[0].outcome_reason == "the last training was 3 hours ago, the cooldown is 24 hours"
-    assert ledger.admit(admission(run_id="run_2")).admitted
-
-
 def test_the_last_training_is_the_one_with_the_newest_data_not_the_one_that_ran_last(ledger: Ledger) -> None:
     ledger.admit(admission())
     ledger.admit(admission(idempotency_key="backfill", as_of=AS_OF - dt.timedelta(days=30), run_id="run_2"))

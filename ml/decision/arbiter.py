@@ -1,0 +1,97 @@
+"""The arbiter: whether a training starts, for which of the open requests, and what the others are told.
+
+Five triggers ask; at most one training starts, for the strongest request that nothing holds back, and every other one joins
+it. What nothing can close yet waits: a request by drift or lost performance stays open until a training serves it or the
+champion that it speaks of is no longer in place; every other one is refused, because its trigger comes again by itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml.config.monitoring import Retraining
+from ml.registry.requests import SERVED, Answer, Recorded, Verb
+from ml.registry.schema import Trigger
+
+# The gate may relax its alpha for the first two, so they lead whatever else is open.
+PRECEDENCE: tuple[Trigger, ...] = ("performance", "drift", "on_demand", "new_data", "schedule")
+ALARMS: tuple[Trigger, ...] = ("performance", "drift")
+MONTH = dt.timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the arbiter sees besides the open requests.
+
+    Attributes:
+        run_id: the run that asks.
+        champion: the version in place.
+        obstacle: why no training can start at all, or None.
+        alarmed: when trainings by drift or lost performance were started, by their `as_of`.
+    """
+
+    as_of: dt.datetime
+    run_id: str
+    champion: str | None
+    obstacle: str | None
+    alarmed: Sequence[dt.datetime]
+
+    def answer(self, request: Recorded, verb: Verb, reason: str, run_id: str = "") -> Answer:
+        """An answer to a request; `run_id` names the run that trains if it is another one."""
+        return Answer(request=request.id, answer=verb, reason=reason, run_id=run_id or self.run_id, as_of=self.as_of)
+
+
+def leading(requests: Sequence[Recorded]) -> Recorded:
+    """The request whose trigger a training carries; the oldest one of the strongest trigger."""
+    return min(requests, key=lambda request: (PRECEDENCE.index(request.trigger), request.id))
+
+
+def alarmed(requests: Sequence[Recorded]) -> list[dt.datetime]:
+    """When trainings by drift or lost performance were started, oldest first."""
+    runs = {a.run_id: a.as_of for r in requests if r.trigger in ALARMS for a in r.answers if a.answer in SERVED}
+    return sorted(runs.values())
+
+
+def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Answer | None:
+    """The answer to a request that starts no training now, or None if nothing holds it back."""
+    by_alarm = request.trigger in ALARMS
+    if by_alarm and (version := request.evidence.get("version")) != situation.champion:
+        return situation.answer(
+            request, "refused", f"it speaks of version {version}, and version {situation.champion} is champion by now"
+        )
+    if situation.obstacle is not None:
+        return situation.answer(request, "waits" if by_alarm else "refused", situation.obstacle)
+    if by_alarm and (until := cooldown_until(rules, situation)) is not None:
+        return situation.answer(request, "waits", f"cooldown until {until:%Y-%m-%d %H:%M} ({rules.cooldown.reason})")
+    if by_alarm and (until := budget_until(rules, situation)) is not None:
+        told = f"{rules.budget.value:g} trainings in thirty days, the budget, are spent until {until:%Y-%m-%d %H:%M}"
+        return situation.answer(request, "waits", f"{told} ({rules.budget.reason})")
+    return None
+
+
+def cooldown_until(rules: Retraining, situation: Situation) -> dt.datetime | None:
+    """When drift and lost performance may start a training again, None if now."""
+    if not situation.alarmed:
+        return None
+    until = situation.alarmed[-1] + dt.timedelta(days=rules.cooldown.value)
+    return until if situation.as_of < until else None
+
+
+def budget_until(rules: Retraining, situation: Situation) -> dt.datetime | None:
+    """When the oldest training of the budget drops out of its thirty days, None if one is left."""
+    spent = [instant for instant in situation.alarmed if instant > situation.as_of - MONTH]
+    budget = int(rules.budget.value)
+    if len(spent) < budget:
+        return None
+    return spent[-budget] + MONTH if budget else situation.as_of + MONTH
+
+
+def passes(rules: Retraining, situation: Situation, request: Recorded) -> str:
+    """What a person's request passes, as a sentence for the record; empty if nothing."""
+    if request.trigger != "on_demand":
+        return ""
+    untils = {"cooldown": cooldown_until(rules, situation), "budget": budget_until(rules, situation)}
+    named = [f"the {name} that holds until {until:%Y-%m-%d %H:%M}" for name, until in untils.items() if until is not None]
+    return f"; a person's request passes {' and '.join(named)}" if named else ""

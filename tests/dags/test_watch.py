@@ -1,0 +1,216 @@
+"""The watch looks into the ledger, from where it was left, and tells of a thing again only when it was not dealt with."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from ml.config import Config, load
+from ml.registry.messages import Message, Messages
+from ml.registry.signals import Alarm, Reading, Signals
+from tests import deployments
+
+DAY = dt.date(2025, 3, 11)
+AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
+LATER, EARLIER = ((dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)).isoformat() for hours in (1, -1))
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A deployment that tells two channels, one of them of promotions alone."""
+    told = deployments.small_told()
+    told["notifications"] = [{"to": "log"}, {"to": "webhook", "connection": "hook", "events": ["promotion"]}]
+    path = deployments.write(tmp_path, told)
+    monkeypatch.setenv("PERENNIAL_CONFIG", str(path))
+    return load(path)
+
+
+def confirm(config: Config, day: dt.date = DAY) -> None:
+    """Record a day on which drift was confirmed."""
+    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.2, state="CONFIRMED", told={})
+    alarm = Alarm(trigger="drift", reason="amount has moved", evidence={"severity": 0.4})
+    assert Signals(config.ledger).record_day(config.name, "1", day, AS_OF, [seen], [alarm])
+
+
+def post(config: Config, event: Any = "verdict") -> None:
+    """Post a message."""
+    Messages(config.ledger).post(
+        Message(model=config.name, key=f"{event} of r1", event=event, text="KEEP", figure="", as_of=AS_OF)
+    )
+
+
+async def fired(after: int = 0, known: Mapping[str, Any] | None = None, until: str = LATER) -> Any:
+    """What the trigger fires with, None if it goes on waiting; serialized and made again first, as Airflow does."""
+    from perennial_watch import LedgerTrigger
+
+    path, arguments = LedgerTrigger(after, 0.01, known, until).serialize()
+    assert path == "perennial_watch.LedgerTrigger"
+    events = LedgerTrigger(**arguments).run()
+    try:
+        return (await asyncio.wait_for(anext(events), timeout=1)).payload
+    except TimeoutError:
+        return None
+
+
+def test_it_waits_while_there_is_nothing(config: Config) -> None:
+    assert asyncio.run(fired()) is None
+
+
+def test_it_fires_for_alarms_after_the_watermark(config: Config) -> None:
+    confirm(config)
+    assert asyncio.run(fired()) == {"confirmations": [1], "messages": []}
+    assert asyncio.run(fired(after=1)) is None
+    confirm(config, DAY + dt.timedelta(days=1))
+    assert asyncio.run(fired(after=1)) == {"confirmations": [2], "messages": []}
+
+
+def test_it_fires_for_an_alarm_that_comes_while_it_waits(config: Config) -> None:
+    async def scene() -> Any:
+        waiting = asyncio.create_task(fired())
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(confirm, config)
+        return await waiting
+
+    assert asyncio.run(scene()) == {"confirmations": [1], "messages": []}
+
+
+def test_it_fires_for_a_message_until_every_channel_that_wants_it_has_it(config: Config) -> None:
+    post(config)
+    assert asyncio.run(fired()) == {"confirmations": [], "messages": [1]}
+    messages = Messages(config.ledger)
+    (verdict,) = messages.all(config.name)
+    messages.delivered(verdict, "log")
+    assert asyncio.run(fired()) is None
+    post(config, "promotion")
+    _, promotion = messages.all(config.name)
+    messages.delivered(promotion, "log")
+    assert asyncio.run(fired()) == {"confirmations": [], "messages": [2]}
+
+
+def test_a_channel_that_is_named_while_it_waits_is_told(config: Config, tmp_path: Path) -> None:
+    post(config)
+    Messages(config.ledger).delivered(Messages(config.ledger).all(config.name)[0], "log")
+
+    async def scene() -> Any:
+        waiting = asyncio.create_task(fired())
+        await asyncio.sleep(0.1)
+        path = tmp_path / "deployment.yaml"
+        told = yaml.safe_load(path.read_text())
+        told["notifications"].append({"to": "slack", "connection": "ops"})
+        path.write_text(yaml.safe_dump(told))
+        return await waiting
+
+    assert asyncio.run(scene()) == {"confirmations": [], "messages": [1]}
+
+
+def test_what_could_not_be_dealt_with_is_tried_again_after_a_while_and_news_at_once(config: Config) -> None:
+    """Otherwise a channel that is down would start one run after the other."""
+    post(config)
+    known = {"confirmations": [], "messages": [1]}
+    assert asyncio.run(fired(known=known, until=LATER)) is None
+    assert asyncio.run(fired(known=known, until=EARLIER)) == known
+    confirm(config)
+    assert asyncio.run(fired(known=known, until=LATER)) == {"confirmations": [1], "messages": [1]}
+
+
+def test_waiting_blocks_nobody_else_in_the_triggerer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All triggers share one loop: a look that takes long must not be noticed by another one."""
+    import threading
+
+    import perennial_watch
+
+    free = threading.Event()
+    monkeypatch.setattr(perennial_watch.Outlook, "look", lambda *_: free.wait(10) and {"confirmations": [1], "messages": []})
+
+    async def scene() -> Any:
+        waiting = asyncio.create_task(fired())
+        await asyncio.sleep(0.1)
+        free.set()
+        return await waiting
+
+    assert asyncio.run(scene()) == {"confirmations": [1], "messages": []}
+
+
+class Store(dict[str, Any]):
+    """An asset's state store."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+@pytest.fixture
+def sensor(config: Config) -> SimpleNamespace:
+    """A sensor with its context and the state store of its asset."""
+    from perennial_operators import requests_asset
+    from perennial_watch import RetrainingSensor
+
+    asset, store = requests_asset(config), Store()
+    made = RetrainingSensor(task_id="wait", requests=asset, poke_interval=0.01)
+    return SimpleNamespace(store=store, context={"asset_state_store": {asset: store}}, wait=made)
+
+
+def deferred(sensor: SimpleNamespace) -> Any:
+    """What the sensor defers with."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    with pytest.raises(TaskDeferred) as caught:
+        sensor.wait.execute(sensor.context)
+    return caught.value
+
+
+def test_the_sensor_waits_without_an_end_from_its_watermark_on(sensor: SimpleNamespace) -> None:
+    from perennial_watch import move_watermark, watermark
+
+    assert deferred(sensor).timeout is None
+    assert deferred(sensor).trigger.after == 0
+    move_watermark(sensor.store, 5)
+    assert deferred(sensor).trigger.after == 5
+    move_watermark(sensor.store, 3)
+    assert watermark(sensor.store) == 5
+
+
+def test_the_sensor_moves_no_watermark_so_what_fails_after_it_is_found_again(config: Config, sensor: SimpleNamespace) -> None:
+    confirm(config)
+    event = asyncio.run(fired())
+    assert sensor.wait.execute_complete(sensor.context, event) == {"confirmations": [1], "messages": [], "after": 0}
+    again = deferred(sensor).trigger
+    assert (again.after, again.known) == (0, event)
+    assert dt.datetime.fromisoformat(again.known_until) > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=9)
+
+
+def run(end: str | None) -> dict[str, Any]:
+    """A run as Airflow tells it to the callback of a deadline."""
+    return {"dag_id": "train", "dag_run_id": "r1", "queued_at": "2025-03-12T02:00:00Z", "end_date": end}
+
+
+MISSED = {"deadline_time": dt.datetime(2025, 3, 12, 6, tzinfo=dt.UTC)}
+
+
+@pytest.mark.parametrize("end", [None, "2025-03-12T06:01:00Z"])
+def test_a_run_that_missed_its_deadline_is_told_once(config: Config, end: str | None) -> None:
+    from perennial_deadline import report
+
+    for _ in range(2):
+        asyncio.run(report(context={"dag_run": run(end), "deadline": MISSED}))
+    (told,) = Messages(config.ledger).all(config.name)
+    assert (told.event, told.dag_id, told.run_id, told.as_of) == ("missed deadline", "train", "r1", MISSED["deadline_time"])
+    assert told.text == f"A run of train has not ended in time: {config.schedule.deadline.reason}."
+    assert told.figure == "deadline: 4 hours"
+
+
+def test_a_run_that_failed_in_time_missed_no_deadline(config: Config) -> None:
+    """Airflow drops the deadline of a run that succeeds, and calls back for one that failed long before."""
+    from perennial_deadline import report
+
+    asyncio.run(report(context={"dag_run": run("2025-03-12T02:10:00Z"), "deadline": MISSED}))
+    assert Messages(config.ledger).all(config.name) == []

@@ -1,0 +1,294 @@
+"""Five triggers, at most one training, and an answer for everybody who asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml import steps
+from ml.__main__ import main
+from ml.config import Config
+from ml.config.monitoring import Retraining
+from ml.decision import arbiter, judge
+from ml.decision.admit import join_alarms
+from ml.decision.arbiter import Situation
+from ml.registry.ledger import Ledger, Move
+from ml.registry.requests import Answer, Recorded, Requests
+from ml.registry.signals import Alarm, Reading, Signals
+from tests import villages
+
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime(2025, 5, 30, 2, tzinfo=dt.UTC)
+RULES = Retraining()
+
+
+def recorded(trigger: str, number: int = 1, *answers: Answer, version: str | None = "3") -> Recorded:
+    return Recorded(
+        model="fraud",
+        key=f"key {number}",
+        trigger=trigger,
+        as_of=NOW,
+        requested_by="somebody",
+        reason="a reason",
+        evidence={"version": version},
+        id=number,
+        recorded_at=NOW,
+        answers=answers,
+    )
+
+
+def situation(**other: Any) -> Situation:
+    return Situation(**({"as_of": NOW, "run_id": "r1", "champion": "3", "obstacle": None, "alarmed": []} | other))
+
+
+def held(trigger: str, **seen: Any) -> tuple[str, str] | None:
+    answer = arbiter.held_back(RULES, situation(**seen), recorded(trigger))
+    return answer and (answer.answer, answer.reason)
+
+
+@pytest.mark.parametrize("trigger", arbiter.PRECEDENCE)
+def test_nothing_holds_a_first_request_back(trigger: str) -> None:
+    assert held(trigger) is None
+
+
+@pytest.mark.parametrize("trigger", arbiter.ALARMS)
+def test_an_alarm_within_the_cooldown_waits_until_it_is_over(trigger: str) -> None:
+    started = NOW - 13 * DAY
+    told = held(trigger, alarmed=[started])
+    assert told is not None
+    assert told[0] == "waits"
+    assert f"cooldown until {started + 14 * DAY:%Y-%m-%d %H:%M}" in told[1]
+    assert held(trigger, alarmed=[NOW - 14 * DAY]) is None
+
+
+@pytest.mark.parametrize("trigger", arbiter.ALARMS)
+def test_an_alarm_beyond_the_budget_waits_until_one_is_free(trigger: str) -> None:
+    told = held(trigger, alarmed=[NOW - 29 * DAY, NOW - 15 * DAY])
+    assert told is not None
+    assert told[0] == "waits"
+    assert f"2 trainings in thirty days, the budget, are spent until {NOW + DAY:%Y-%m-%d %H:%M}" in told[1]
+    assert held(trigger, alarmed=[NOW - 30 * DAY, NOW - 15 * DAY]) is None
+
+
+@pytest.mark.parametrize("trigger", ["on_demand", "new_data", "schedule"])
+def test_cooldown_and_budget_hold_only_alarms_back(trigger: str) -> None:
+    assert held(trigger, alarmed=[NOW - 3 * DAY, NOW - DAY]) is None
+
+
+def test_a_persons_request_passes_the_cooldown_and_that_is_recorded() -> None:
+    seen = situation(alarmed=[NOW - DAY])
+    assert "a person's request passes the cooldown that holds until" in arbiter.passes(RULES, seen, recorded("on_demand"))
+    assert arbiter.passes(RULES, seen, recorded("schedule")) == ""
+    assert arbiter.passes(RULES, situation(), recorded("on_demand")) == ""
+
+
+@pytest.mark.parametrize("trigger", arbiter.ALARMS)
+def test_an_alarm_on_a_champion_that_was_replaced_is_closed(trigger: str) -> None:
+    told = held(trigger, champion="4")
+    assert told == ("refused", "it speaks of version 3, and version 4 is champion by now")
+
+
+def test_an_obstacle_closes_what_comes_again_by_itself_and_lets_alarms_wait() -> None:
+    told = {trigger: held(trigger, obstacle="nothing new") for trigger in arbiter.PRECEDENCE}
+    assert {trigger: answer and answer[0] for trigger, answer in told.items()} == {
+        "performance": "waits",
+        "drift": "waits",
+        "on_demand": "refused",
+        "new_data": "refused",
+        "schedule": "refused",
+    }
+
+
+@given(st.lists(st.sampled_from(arbiter.PRECEDENCE), min_size=1, max_size=12))
+def test_the_strongest_reason_leads_and_of_equal_ones_the_oldest(triggers: list[str]) -> None:
+    asked = [recorded(trigger, number) for number, trigger in enumerate(triggers)]
+    leader = arbiter.leading(asked)
+    strongest = min(triggers, key=arbiter.PRECEDENCE.index)
+    assert leader.trigger == strongest
+    assert leader.id == triggers.index(strongest)
+
+
+@given(st.lists(st.integers(0, 59), max_size=8), st.integers(1, 4), st.integers(0, 30))
+def test_alarms_never_start_more_than_the_budget_in_any_thirty_days(nights: list[int], budget: int, cooldown: int) -> None:
+    rules = RULES.model_copy(
+        update={
+            "budget": RULES.budget.model_copy(update={"value": budget}),
+            "cooldown": RULES.cooldown.model_copy(update={"value": cooldown}),
+        }
+    )
+    started: list[dt.datetime] = []
+    for night in sorted(nights):
+        now = NOW + night * DAY
+        if arbiter.held_back(rules, situation(as_of=now, alarmed=list(started)), recorded("drift")) is None:
+            started.append(now)
+    for instant in started:
+        assert len([s for s in started if instant - arbiter.MONTH < s <= instant]) <= budget
+    assert all(b - a >= cooldown * DAY for a, b in itertools.pairwise(started))
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A village whose archive is in the lake."""
+    config = villages.village(tmp_path_factory.mktemp("arbiter"))
+    villages.live_until(config, villages.ARCHIVE_UNTIL)
+    return config
+
+
+@pytest.fixture
+def config(ingested: Config, tmp_path: Path) -> Config:
+    """That village with a ledger of its own, in which version 3 is champion."""
+    told = ingested.model_copy(update={"ledger_uri": f"sqlite:///{tmp_path}/ledger.db"})
+    move = Move(
+        model=told.name,
+        action="promote",
+        expected_from=None,
+        to_version="3",
+        as_of=AS_OF - 20 * DAY,
+        actor="gate",
+        reason="better",
+        verdict={},
+        run_id="long ago",
+        hashes={},
+    )
+    Ledger(told.ledger).move(move)
+    return told
+
+
+AS_OF = villages.ARCHIVE_UNTIL
+
+
+def admit(config: Config, run_id: str, trigger: str, **other: Any) -> dict[str, Any]:
+    return steps.run("admit", config, other.pop("as_of", AS_OF), {"run_id": run_id, "trigger": trigger, **other})
+
+
+def alarm(config: Config, day: dt.date, trigger: str = "drift", version: str = "3") -> None:
+    """Monitoring confirms an alarm, and the request for it is recorded twice, as a delivery may be."""
+    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.0, state="CONFIRMED", told={})
+    told = Alarm(trigger=trigger, reason=f"{trigger} on {day}", evidence={"severity": 0.3})
+    Signals(config.ledger).record_day(config.name, version, day, AS_OF, [seen], [told])
+    for _ in range(2):
+        steps.run("request_for_alarms", config, AS_OF, {})
+
+
+def answers(config: Config) -> list[tuple[str, str, str]]:
+    asked = Requests(config.ledger).all(config.name)
+    return [(r.trigger, r.last.answer, r.last.run_id) if r.last else (r.trigger, "open", "") for r in asked]
+
+
+def test_requests_coalesce_into_the_strongest(config: Config) -> None:
+    steps.run("request_for_new_data", config, AS_OF, {"run_id": "ingest 1", "accepted": 7})
+    alarm(config, AS_OF.date())
+    told = admit(config, "nightly", "schedule")
+    assert (told["admitted"], told["trigger"]) == (True, "drift")
+    assert told["reason"].endswith("drift on 2025-02-07; 2 other requests joined")
+    assert answers(config) == [
+        ("new_data", "joined", "nightly"),
+        ("drift", "started", "nightly"),
+        ("schedule", "joined", "nightly"),
+    ]
+
+
+def test_a_request_that_is_delivered_again_is_one_request(config: Config) -> None:
+    for _ in range(2):
+        steps.run("request_for_new_data", config, AS_OF, {"run_id": "ingest 1", "accepted": 7})
+    assert admit(config, "rung", "")["admitted"]
+    again = admit(config, "rung again", "")
+    assert not again["admitted"]
+    assert "no request is open" in again["reason"]
+    assert answers(config) == [("new_data", "started", "rung")]
+
+
+def test_a_retry_of_the_run_is_admitted_again_and_takes_in_what_came_since(config: Config) -> None:
+    assert admit(config, "nightly", "schedule")["admitted"]
+    alarm(config, AS_OF.date())
+    again = admit(config, "nightly", "schedule")
+    assert (again["admitted"], again["trigger"]) == (True, "drift")
+    assert {run for _, _, run in answers(config)} == {"nightly"}
+
+
+def test_who_comes_while_the_same_data_are_in_hand_joins_that_run(config: Config) -> None:
+    assert admit(config, "nightly", "schedule")["admitted"]
+    alarm(config, AS_OF.date())
+    second = admit(config, "by hand", "on_demand", requested_by="ann")
+    assert not second["admitted"]
+    assert "run nightly was admitted" in second["reason"]
+    assert [(answer, run) for _, answer, run in answers(config)] == [("started", "nightly")] + [("joined", "nightly")] * 2
+    assert arbiter.leading(Requests(config.ledger).served_by(config.name, "nightly")).trigger == "drift"
+
+
+def test_an_alarm_that_is_raised_while_a_run_is_on_its_way_joins_it_before_it_is_judged(config: Config) -> None:
+    assert admit(config, "nightly", "schedule")["admitted"]
+    alarm(config, AS_OF.date())
+    assert join_alarms(config, AS_OF, "nightly") == "drift"
+    assert answers(config) == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
+    assert "no request is open" in admit(config, "rung", "")["reason"]
+    assert join_alarms(config, AS_OF, "nightly") == "drift"
+
+
+def test_an_alarm_joins_no_run_within_its_cooldown_and_none_that_nobody_admitted(config: Config) -> None:
+    alarm(config, AS_OF.date() - DAY)
+    assert admit(config, "first", "")["trigger"] == "drift"
+    assert admit(config, "second", "on_demand", force=True)["trigger"] == "on_demand"
+    alarm(config, AS_OF.date(), "performance")
+    assert join_alarms(config, AS_OF, "second") == "on_demand"
+    assert join_alarms(config, AS_OF, "a stranger") is None
+    assert answers(config)[-1][1] == "open"
+
+
+def test_an_alarm_that_waits_is_served_by_the_next_training_after_its_cooldown(config: Config) -> None:
+    alarm(config, AS_OF.date() - DAY)
+    assert admit(config, "first", "")["trigger"] == "drift"
+    alarm(config, AS_OF.date(), "performance")
+    soon = AS_OF + 2 * DAY
+    assert admit(config, "second", "schedule", as_of=soon, force=True)["trigger"] == "schedule"
+    assert answers(config)[1] == ("performance", "waits", "second")
+    seen = Requests(config.ledger).all(config.name)[1]
+    assert seen.last is not None
+    assert "cooldown until 2025-02-21" in seen.last.reason
+
+
+def test_a_run_that_is_refused_and_cleared_asks_again(config: Config) -> None:
+    late = AS_OF + 10 * DAY
+    assert "look at the feed" in admit(config, "nightly", "schedule", as_of=late)["reason"]
+    assert answers(config) == [("schedule", "refused", "nightly")]
+    assert admit(config, "nightly", "schedule")["admitted"]
+    assert answers(config) == [("schedule", "started", "nightly")]
+
+
+def test_nothing_new_leaves_an_alarm_waiting(config: Config) -> None:
+    alarm(config, AS_OF.date())
+    assert "look at the feed" in admit(config, "rung", "", as_of=AS_OF + 10 * DAY)["reason"]
+    assert answers(config) == [("drift", "waits", "rung")]
+    assert admit(config, "nightly", "schedule")["trigger"] == "drift"
+
+
+def test_no_rows_are_no_new_data(config: Config) -> None:
+    assert steps.run("request_for_new_data", config, AS_OF, {"run_id": "ingest 1", "accepted": 0})["requests"] == 0
+    assert answers(config) == []
+
+
+def test_saying_drift_relaxes_nothing(config: Config) -> None:
+    with pytest.raises(ValueError, match="run r1 serves no request by drift"):
+        judge.judge(config, AS_OF, "a model", trigger="drift", run_id="r1")
+
+
+def test_the_list_of_requests_says_who_asked_and_how_each_was_answered(
+    config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(config, "nightly", "schedule", requested_by="[bold]ann\x1b[2J")
+    monkeypatch.setattr("ml.__main__.load", lambda path: config)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["requests"]) == 0
+    told = capsys.readouterr().out
+    assert "schedule" in told
+    assert "started" in told
+    assert "[bold]ann" in told
+    assert "\x1b" not in told
+    assert main(["requests", "--json"]) == 0
+    assert '"answer": "started"' in capsys.readouterr().out
