@@ -57,7 +57,7 @@ def move(config: Config, champion: str | None, version: str) -> None:
             actor="test",
             reason="a champion to watch",
             verdict={},
-            run_id=f"promotion of {version}",
+            run_id=f"{version} in place of {champion}",
             hashes=fit.registry(config).digests(version),
         )
     )

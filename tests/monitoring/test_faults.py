@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.config import Config
@@ -82,12 +82,14 @@ def test_values_that_are_missing_or_new_in_many_rows(config: Config) -> None:
     assert (_found(config, few), _found(config, many)[1:]) == ([], [("unseen categories", "channel")])
 
 
+@settings(max_examples=60, deadline=None)
 @given(factor=st.sampled_from(faults.FACTORS), seed=st.integers(0, 1000))
 def test_another_unit_is_found_whatever_the_factor(config: Config, factor: float, seed: int) -> None:
     rows = BEFORE.sample(1000, random_state=seed)
     assert _found(config, rows.assign(amount=rows["amount"] * factor)) == [("unit", "amount")]
 
 
+@settings(max_examples=60, deadline=None)
 @given(factor=st.floats(0.4, 2.5))
 def test_a_world_that_spends_more_or_less_is_no_fault(config: Config, factor: float) -> None:
     assert _found(config, _rows().assign(amount=_rows()["amount"] * factor)) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.config import Config
@@ -110,6 +110,7 @@ def test_the_best_source_has_the_last_word(config: Config) -> None:
     assert answers(config, FIRST_AS_OF, [DAY_OF])[event] == 0
 
 
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 100), size=st.integers(300, 2000))
 def test_the_estimate_is_the_mean_of_what_would_be_measured_if_scores_were_true(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)

@@ -70,10 +70,10 @@ def test_no_state_moves_on_a_day_with_a_fault(faulty: Config) -> None:
 def test_what_a_fault_left_in_windows_is_muted_until_it_has_left_them(faulty: Config) -> None:
     """Cents are in means and sums of amounts for as long as the windows reach back, and in no count."""
     seen, last = living.seen(faulty), BEGINS + 5 * DAY
-    muted = {number: set(seen[last + number * DAY, "traffic"][4]["kept"]["muted"]) for number in (1, 8)}
+    muted = {number: set(seen[last + number * DAY, "traffic"][4]["kept"]["muted"]) for number in (1, 6)}
     assert {"customer_amount_mean_1d", "customer_amount_mean_7d", "amount_over_customer_amount_mean_7d", "score"} <= muted[1]
-    assert "customer_amount_mean_1d" not in muted[8]
-    assert "customer_amount_mean_7d" in muted[8]
+    assert "customer_amount_mean_1d" not in muted[6]
+    assert "customer_amount_mean_7d" in muted[6]
     assert seen[last + DAY, "customer_amount_mean_7d: location"][1] is None
 
 
