@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ml.monitoring.detector import Days
+from ml.monitoring.observed import Days
 from ml.monitoring.profile import Counts, Profile
 
 Floats = NDArray[np.float64]

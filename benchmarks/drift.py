@@ -31,7 +31,8 @@ import pandas as pd
 
 from benchmarks.peers.drift import PEERS, peak_memory_mb
 from ml.config import PROJECT
-from ml.monitoring.detector import Days, Detector
+from ml.monitoring.detector import Detector
+from ml.monitoring.observed import Days
 from ml.monitoring.profile import Binning, Profile, cut
 
 ROWS, COLUMNS = 1_000_000, 10

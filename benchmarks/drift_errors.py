@@ -38,7 +38,8 @@ from scipy.stats import kstwobign
 
 from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, stream
 from ml.monitoring.cusum import Performance, Standing
-from ml.monitoring.detector import Days, Detector
+from ml.monitoring.detector import Detector
+from ml.monitoring.observed import Days
 from ml.monitoring.profile import Profile
 from ml.monitoring.state import State
 

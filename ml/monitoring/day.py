@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ml.monitoring.detector import FEWEST_OF_WEEK, Days
+from ml.monitoring.detector import FEWEST_OF_WEEK
+from ml.monitoring.observed import Days
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.reference import ALERTS
 from ml.monitoring.traffic import DAY, SCORE

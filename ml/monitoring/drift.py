@@ -11,7 +11,7 @@ from ml.monitoring import readings as measured
 from ml.monitoring.day import Day, comparable, too_few
 from ml.monitoring.detector import Detector
 from ml.monitoring.readings import Assessment, Kind, Role
-from ml.monitoring.state import Phase, State
+from ml.monitoring.state import State
 from ml.registry.signals import Alarm, Reading
 
 SEVERITY = "drift: severity"
@@ -62,7 +62,7 @@ def drift_of(
     if days[day].faulty and SEVERITY in before:
         told, alarm = replace(before[SEVERITY], value=None), None
     else:
-        told, alarm = _severity(config, version, assessment, _confirmed(assessment, states), before.get(SEVERITY), cooled)
+        told, alarm = _severity(config, version, assessment, assessment.confirmed(states), before.get(SEVERITY), cooled)
     return Drift((told, *[_reading(r, detector, states[str(r.signal)]) for r in assessment.readings]), alarm)
 
 
@@ -71,27 +71,12 @@ def name_of(reading: measured.Reading) -> str:
     return f"{reading.signal.name}: {reading.signal.kind}"
 
 
-def _confirmed(assessment: Assessment, states: Mapping[str, State]) -> Assessment:
-    """The signals that may ask for a training and are confirmed; missing values and the number of rows never do."""
-    return replace(
-        assessment,
-        readings=tuple(
-            r
-            for r in assessment.readings
-            if states[str(r.signal)].phase is Phase.CONFIRMED
-            and r.signal.kind is not Kind.MISSING
-            and r.signal.role is not Role.FEED
-        ),
-    )
-
-
 def _severity(
     config: Config, version: str, assessment: Assessment, confirmed: Assessment, before: Reading | None, cooled: bool
 ) -> tuple[Reading, Alarm | None]:
     """The state of the whole: confirmed as long as there is a reason to train; an alarm when that begins, once a cooldown."""
     least = config.monitoring.severity.value
-    outputs = [r for r in confirmed.readings if r.signal.role is Role.OUTPUT]
-    asks = bool(outputs) or confirmed.severity >= least
+    asks = confirmed.asks(least)
     goes_on = before is not None and before.state == "CONFIRMED"
     stands = asks and (goes_on or cooled)
     begins = stands and not goes_on

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ml.monitoring.state import Phase, State, advance
 
-SEVERE = 0.05
-"""Severity from which the features ask for retraining: a twentieth of the importance at twice its threshold."""
 FULL_EXCESS = 1.0
 """Excess over the threshold beyond which a feature counts no further, so that one of little importance never counts much."""
 
@@ -85,7 +83,12 @@ class Assessment:
     @property
     def severity(self) -> float:
         """Σ importance · excess over the threshold, over the features; at most 1."""
-        return self._severity(self.readings)
+        excess: dict[str, float] = {}
+        for reading in self.readings:
+            name = reading.signal.name
+            if reading.signal.role is Role.FEATURE and reading.signal.kind is not Kind.MISSING and reading.ratio is not None:
+                excess[name] = max(excess.get(name, 0.0), min(reading.ratio - 1, FULL_EXCESS))
+        return sum(self.importance.get(name, 0.0) * over for name, over in excess.items())
 
     def advance(self, states: Mapping[str, State]) -> dict[str, State]:
         """Each signal's state after this day, by `str(signal)`."""
@@ -96,35 +99,23 @@ class Assessment:
             for reading in self.readings
         }
 
-    def reasons(self, states: Mapping[str, State]) -> tuple[str, ...]:
-        """Why to train again, in words; empty when there is no reason.
-
-        Only what is confirmed counts: the model's score or alerts, or features whose severity is at least `SEVERE`. Missing
-        values and the number of rows are faults of the feed and never a reason.
+    def confirmed(self, states: Mapping[str, State]) -> Assessment:
+        """The signals that may ask for a training and are confirmed; missing values and the number of rows never do.
 
         Args:
             states: after this day.
         """
-        confirmed = [
-            reading
-            for reading in self.readings
-            if reading.signal.kind is not Kind.MISSING and states[str(reading.signal)].phase is Phase.CONFIRMED
-        ]
-        told = [f"{_in_words(reading)}" for reading in confirmed if reading.signal.role is Role.OUTPUT]
-        severity = self._severity(tuple(confirmed))
-        if severity >= SEVERE:
-            features = sorted({r.signal.name for r in confirmed if r.signal.role is Role.FEATURE})
-            told.append(f"severity {severity:.2f} of {', '.join(features)}")
-        return tuple(told)
+        return replace(
+            self,
+            readings=tuple(
+                r
+                for r in self.readings
+                if states[str(r.signal)].phase is Phase.CONFIRMED
+                and r.signal.kind is not Kind.MISSING
+                and r.signal.role is not Role.FEED
+            ),
+        )
 
-    def _severity(self, readings: tuple[Reading, ...]) -> float:
-        excess: dict[str, float] = {}
-        for reading in readings:
-            name = reading.signal.name
-            if reading.signal.role is Role.FEATURE and reading.signal.kind is not Kind.MISSING and reading.ratio is not None:
-                excess[name] = max(excess.get(name, 0.0), min(reading.ratio - 1, FULL_EXCESS))
-        return sum(self.importance.get(name, 0.0) * over for name, over in excess.items())
-
-
-def _in_words(reading: Reading) -> str:
-    return f"{reading.signal.kind} of {reading.signal.name}: {reading.value:.4g}, usually {reading.usual:.4g}"
+    def asks(self, severity: float) -> bool:
+        """Whether confirmed signals are a reason to train: the model's score or its alerts, or features of this severity."""
+        return any(r.signal.role is Role.OUTPUT for r in self.readings) or self.severity >= severity

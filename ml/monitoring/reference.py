@@ -27,8 +27,9 @@ from ml.monitoring import performance
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
 from ml.monitoring.cusum import Performance
-from ml.monitoring.detector import FEWEST_DAYS, Days, Detector
+from ml.monitoring.detector import FEWEST_DAYS, Detector
 from ml.monitoring.faults import Usual
+from ml.monitoring.observed import Days
 from ml.monitoring.performance import Figure
 from ml.monitoring.profile import Binning, Counts, Profile, cut
 from ml.monitoring.traffic import SCORE, midnight, raw_columns

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from benchmarks.days import MOVED, NUMBERS, REFERENCE_DAYS, World, stream
-from ml.monitoring.detector import Days, Detector
+from ml.config.monitoring import Monitoring
+from ml.monitoring.detector import Detector
+from ml.monitoring.observed import Days
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.readings import Kind, Role
 from ml.monitoring.state import Phase
+
+LEAST = Monitoring().severity.value
 
 IMPORTANCE = dict.fromkeys(NUMBERS[:20], 1.0)
 
@@ -63,7 +67,7 @@ def moved(name, bins):
 def test_days_like_the_reference_confirm_nothing_and_ask_for_nothing(detector, days):
     assessed, states = replay(detector, days, days.days)
     assert confirmed(states) == set()
-    assert all(assessment.reasons(states) == () for assessment in assessed)
+    assert not any(assessment.confirmed(states).asks(LEAST) for assessment in assessed)
 
 
 def test_every_column_is_watched_for_what_it_can_do(detector):
@@ -79,13 +83,15 @@ def test_a_feature_that_moved_is_confirmed_and_weighs_by_its_importance(detector
     assessed, states = replay(detector, days, live(days, moved(MOVED[0], 40)))
     assert f"location:{MOVED[0]}" in confirmed(states)
     assert assessed[-1].severity == pytest.approx(1 / 20)
-    assert MOVED[0] in assessed[-1].reasons(states)[0]
+    asking = assessed[-1].confirmed(states)
+    assert MOVED[0] in {reading.signal.name for reading in asking.readings}
+    assert asking.asks(LEAST)
 
 
 def test_a_feature_that_the_model_ignores_alarms_but_is_no_reason(detector, days):
     assessed, states = replay(detector, days, live(days, moved(NUMBERS[25], 128)))
     assert f"location:{NUMBERS[25]}" in confirmed(states)
-    assert assessed[-1].reasons(states) == ()
+    assert not assessed[-1].confirmed(states).asks(LEAST)
 
 
 def test_a_feature_of_little_importance_never_reaches_retraining_alone(days):
@@ -93,7 +99,7 @@ def test_a_feature_of_little_importance_never_reaches_retraining_alone(days):
     assessed, states = replay(detector, days, live(days, moved(NUMBERS[0], 128)))
     assert f"location:{NUMBERS[0]}" in confirmed(states)
     assert assessed[-1].severity == pytest.approx(0.03)
-    assert assessed[-1].reasons(states) == ()
+    assert not assessed[-1].confirmed(states).asks(LEAST)
 
 
 def test_a_change_of_shape_that_leaves_the_location_is_found(detector, days):
@@ -122,7 +128,7 @@ def test_missing_values_and_unseen_text_are_confirmed_and_missing_ones_are_no_re
     assert readings["unseen:text_0"].value == pytest.approx(0.05, abs=0.002)
     assert readings["missing:number_4"].value == pytest.approx(0.06, abs=0.005)
     assert readings["missing:number_4"].usual == pytest.approx(0.01, abs=0.001)
-    assert assessed[-1].reasons(states) == ()
+    assert not assessed[-1].confirmed(states).asks(LEAST)
 
 
 def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days):
@@ -132,14 +138,14 @@ def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days)
     for told in (replace(days.days, outputs=outputs), replace(days.days, series={"alerts": alerts})):
         assessed, states = replay(detector, days, told)
         assert len(confirmed(states)) >= 1
-        assert assessed[-1].reasons(states)
+        assert assessed[-1].confirmed(states).asks(LEAST)
 
 
 def test_many_more_rows_are_confirmed_as_a_fault_of_the_feed(detector, days):
     double = lambda profile: profile + profile  # noqa: E731
     assessed, states = replay(detector, days, live(days, double))
     assert confirmed(states) == {"volume:rows"}
-    assert assessed[-1].reasons(states) == ()
+    assert not assessed[-1].confirmed(states).asks(LEAST)
 
 
 def test_one_wild_day_warns_and_is_not_confirmed(detector, days):
