@@ -117,9 +117,9 @@ def confirm(config: Config, day: dt.date, as_of: dt.datetime, *triggers: Trigger
 
 
 def rung(api: Api, asset: str) -> list[Run]:
-    """The runs of `train` that an event on an asset started."""
+    """The runs of `train` that an event on an asset started; Airflow cannot tell of an event whose run is still queued."""
     path = "/dags/train/dagRuns/{}/upstreamAssetEvents"
-    runs = [run for run in api.runs("train") if run.run_type == "asset_triggered"]
+    runs = [run for run in api.runs("train") if run.run_type == "asset_triggered" and run.start]
     told = {run.run_id: api._ask("GET", path.format(run.run_id))["asset_events"] for run in runs}
     return [run for run in runs if asset in {event["name"] for event in told[run.run_id]}]
 
