@@ -5,8 +5,9 @@ is what cutting the bins, counting the reference rows by day, fitting and simula
 Evidently makes its default drift report; NannyML calculates Jensen-Shannon distances, fitted beforehand; scipy tests by
 Kolmogorov-Smirnov, stability index and chi-squared. A third of the columns each is normal, log-normal (amounts) and a count.
 
-Each runs in a process of its own, ours before and after each peer; the shortest time of each counts. The peers are installed
-into an environment of their own, var/peers/drift, on the first run.
+Each runs in a process of its own, ours before and after each peer. A peer's shortest time is set against the longer of ours
+around it, each the shortest of five days. The peers are installed into an environment of their own, var/peers/drift, on the
+first run.
 
 Keys of the last line: `seconds`, `reference_seconds`, `vs_evidently`, `vs_nannyml`, `vs_scipy` (a peer's seconds over ours),
 `first_seconds` (the first day in a fresh process), and by name `peer_seconds` and `peak_memory_mb` with the rows in memory.
@@ -135,7 +136,10 @@ def main() -> None:
                 "seconds": round(best["seconds"], 3),
                 "first_seconds": round(best["first_seconds"], 3),
                 "reference_seconds": round(prepared["seconds"], 2),
-                **{f"vs_{name}": round(peer["seconds"] / best["seconds"], 1) for name, peer in peers.items()},
+                **{
+                    f"vs_{name}": round(peer["seconds"] / max(before["seconds"], after["seconds"]), 1)
+                    for (name, peer), before, after in zip(peers.items(), told[:-1], told[1:], strict=True)
+                },
                 "peer_seconds": {name: round(peer["seconds"], 2) for name, peer in peers.items()},
                 "peak_memory_mb": {name: round(run["peak_memory_mb"]) for name, run in {"ours": best, **peers}.items()},
             }

@@ -16,8 +16,19 @@ from ml.config import load
 from ml.simulate.feed import write_until
 from tests import deployments
 
+COSTLY = ("four_versions", "trained")
+
 # For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        shared = "servers" if "start_stack" in names else next((name for name in COSTLY if name in names), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture

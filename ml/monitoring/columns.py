@@ -55,9 +55,9 @@ class Column:
 
         A share comes as its angle, so that the spread of days does not depend on it.
         """
-        seen = int(counts.present.sum())
+        seen = counts.seen
         if kind is Kind.LOCATION:
-            return (float(counts.present @ self._ranks / seen), seen) if seen else (float("nan"), 0)
+            return (float(self._ranks @ counts.present) / seen, seen) if seen else (float("nan"), 0)
         unseen = counts.unseen or 0
         part, rows = (counts.missing, seen + unseen + counts.missing) if kind is Kind.MISSING else (unseen, seen + unseen)
         return (angle(part / rows), rows) if rows else (float("nan"), 0)
@@ -67,12 +67,12 @@ class Column:
 
         Weekdays count by the live rows, so that a week that lacks its Sunday is not taken for a change.
         """
-        live = np.stack([_gathered(counts.present, self._group) for counts in days.values()])
-        rows = float(live.sum())
-        if not rows or not self.present.sum():
-            return float("nan"), 0
-        expected = live.sum(axis=1) @ self._shares[[day.weekday() for day in days]]
-        return stability_index(live.sum(axis=0), expected * (self.present.sum() / expected.sum())), rows
+        rows = [counts.seen for counts in days.values()]
+        if not sum(rows) or not self._rows:
+            return float("nan"), 0.0
+        live = _gathered(np.sum([counts.present for counts in days.values()], axis=0), self._group)
+        shares = np.array(rows) @ self._shares[[day.weekday() for day in days]] / sum(rows)
+        return stability_index(live, shares * self._rows), float(sum(rows))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -82,6 +82,10 @@ class Column:
     def from_dict(cls, told: Mapping[str, Any]) -> Column:
         """From what `to_dict` gave."""
         return cls(np.array(told["present"], dtype=np.int64), np.array(told["by_weekday"], dtype=np.int64), told["text"])
+
+    @cached_property
+    def _rows(self) -> int:
+        return int(self.present.sum())
 
     @cached_property
     def _ranks(self) -> Floats:

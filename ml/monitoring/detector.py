@@ -8,82 +8,23 @@ for the shape), and its threshold keeps the false alarms of the whole family at 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import copysign, isfinite, isnan, sin, sqrt
 from typing import Any
 
-import numpy as np
-
-from ml.monitoring.calibration import WEEK, Null, autocorrelation, evidence, means_of, scale_of, threshold
-from ml.monitoring.columns import ROW_VARIANCE, Column
-from ml.monitoring.profile import Profile
+from ml.monitoring.baseline import FEWEST_DAYS, Baseline, histories
+from ml.monitoring.calibration import WEEK, Null, autocorrelation, evidence, threshold
+from ml.monitoring.columns import Column
+from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.readings import Assessment, Kind, Reading, Role, Signal
-from ml.monitoring.shift import Floats
 
-FEWEST_DAYS = 14
-"""Reference days without which there is no detector: of each weekday two, or the spread of days cannot be told."""
-SMOOTHED = 3
-"""Days over which a signal is averaged; the shape over a week."""
 FEWEST_OF_WEEK = 5
 """Days of a week without which its shape is not judged."""
-FLOORS = {Kind.LOCATION: 0.002, Kind.SHAPE: 0.01, Kind.MISSING: 0.01, Kind.UNSEEN: 0.01, Kind.VOLUME: 0.02}
-"""Least scale of a signal, so that a column that never moves does not alarm over a trifle: .7 % of a standard deviation, a
-stability index of .0001, an angle of .01 (from none, .2 % of the rows missing), 2 % of a volume."""
-DESIGN_EFFECT = 10
-"""Rows of one card or shop are alike; sampling noise is taken to be at most that of rows in bundles of ten."""
 WANDERING = (Kind.LOCATION, Kind.VOLUME)
 """Kinds that tell the autocorrelation of days; shares of missing and unseen values often are noise, and would dilute it."""
-ROWS = "rows"
 PARTS = {"features": 0.4, "shape": 0.2, "outputs": 0.2, "feed": 0.2}
 """How the false alarms of the family are shared among its parts; within a part, evenly among the signals."""
-
-
-@dataclass(frozen=True)
-class Days:
-    """What was counted, by day.
-
-    Attributes:
-        features: profiles of the model's columns.
-        outputs: profiles of what the model gives, its score.
-        series: by name, a number a day of what the model gives, for example the logarithm of alerts per row.
-    """
-
-    features: Mapping[dt.date, Profile]
-    outputs: Mapping[dt.date, Profile] = field(default_factory=dict)
-    series: Mapping[str, Mapping[dt.date, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One signal on reference days.
-
-    Attributes:
-        usual: value by weekday, Monday first; 0 for a shape, which is a distance already.
-        spread: standard deviation of a day; scale: of the mean over `window` days.
-        rows: that a reference day's value rests on (harmonic mean); None for a series.
-        row_variance: what one row contributes to a value's variance, at most.
-    """
-
-    signal: Signal
-    usual: tuple[float, ...]
-    spread: float
-    scale: float
-    window: int
-    rows: float | None
-    row_variance: float
-    threshold: float
-
-    def scale_on(self, rows: Iterable[float]) -> float:
-        """Scale for live days of so many rows: wider where they have fewer than the reference days had.
-
-        A day's variance is D + S / rows. S is unknown, but at most what the reference's whole variance allows, and at most
-        that of rows in bundles of `DESIGN_EFFECT`; the widening takes the smaller of the two.
-        """
-        if self.rows is None:
-            return self.scale
-        most = min(self.spread**2 * self.rows, DESIGN_EFFECT * self.row_variance)
-        excess = sum(max(1 / n - 1 / self.rows, 0) for n in rows if n > 0)
-        return float(np.sqrt(self.scale**2 + most * excess / self.window**2))
 
 
 @dataclass(frozen=True)
@@ -126,8 +67,8 @@ class Detector:
             ValueError: there are fewer than 14 reference days, names are used twice, or an importance is negative.
         """
         _check(reference, importance)
-        columns = {name: Column.of(days) for _, name, days in _counts(reference)}
-        told = list(_histories(reference, columns))
+        columns = {name: Column.of(days) for _, name, days in reference.columns()}
+        told = list(histories(reference, columns))
         rho = autocorrelation([h.residuals for h in told if h.signal.kind in WANDERING], seed=seed)
         parts = [_part(history.signal) for history in told]
         shares = {part: share for part, share in PARTS.items() if part in parts}
@@ -146,7 +87,16 @@ class Detector:
         Args:
             day: that is judged.
             live: profiles and series of the last seven days up to it; others are left aside, missing ones are no evidence.
+
+        Raises:
+            ValueError: a profile lacks a column of the reference.
         """
+        for role, name, profiles in ((Role.FEATURE, "features", live.features), (Role.OUTPUT, "outputs", live.outputs)):
+            watched = {b.signal.name for b in self.baselines if b.signal.role is role and b.signal.name in self.columns}
+            for date in (day - dt.timedelta(back) for back in range(WEEK)):
+                if date in profiles and not watched <= (counted := profiles[date].counts.keys()):
+                    lacking = sorted(watched - counted)
+                    raise ValueError(f"the {name} of {date} lack {lacking}; count them with the binning of the reference")
         readings = tuple(self._reading(baseline, day, live) for baseline in self.baselines)
         return Assessment(day, readings, self.importance, self.cooldown)
 
@@ -176,70 +126,32 @@ class Detector:
         days = [day - dt.timedelta(back) for back in range(baseline.window)]
         usual = baseline.usual[day.weekday()]
         if signal.kind is Kind.SHAPE:
-            profiles = _profiles(live, signal)
+            profiles = live.profiles(signal)
             here = {d: profiles[d].counts[signal.name] for d in days if d in profiles and profiles[d].rows}
             enough = day in here and len(here) >= FEWEST_OF_WEEK
             index, rows = self.columns[signal.name].stability(here) if enough else (float("nan"), 0.0)
-            if np.isnan(index):
+            if isnan(index):
                 return Reading(signal, None, usual, None, baseline.threshold)
             scale = baseline.scale_on([rows / len(here)] * len(here))
-            return Reading(signal, index, usual, float(np.sqrt(index)) / scale, baseline.threshold)
-        values = [_daily(live, signal, self.columns.get(signal.name), d) for d in days]
+            return Reading(signal, index, usual, sqrt(index) / scale, baseline.threshold)
+        values = [live.daily(signal, self.columns.get(signal.name), d) for d in days]
         off = [value - baseline.usual[d.weekday()] for d, (value, _) in zip(days, values, strict=True)]
-        if np.isnan(off[0]):
+        if isnan(off[0]):
             return Reading(signal, None, _natural(signal, usual), None, baseline.threshold)
-        mean = float(np.nansum(off)) / baseline.window
+        mean = sum(value for value in off if not isnan(value)) / baseline.window
         scale = baseline.scale_on([rows for _, rows in values])
-        z = float(np.sign(mean) * evidence(mean, off[0])) / scale
+        z = copysign(float(evidence(mean, off[0])), mean) / scale
         return Reading(signal, _natural(signal, values[0][0]), _natural(signal, usual), z, baseline.threshold)
 
 
-@dataclass(frozen=True, eq=False)
-class _History:
-    """One signal on the reference days.
-
-    Attributes:
-        usual: by weekday.
-        residuals: by calendar day from the first to the last, NaN without data; distances for a shape.
-        means: of windows, likewise.
-        rows: of the days that have data.
-    """
-
-    signal: Signal
-    usual: tuple[float, ...]
-    residuals: Floats
-    means: Floats
-    rows: Floats | None
-    row_variance: float
-    window: int
-
-    @property
-    def days(self) -> int:
-        return int(np.count_nonzero(~np.isnan(self.residuals)))
-
-    def baseline(self, rho: float, over: float) -> Baseline:
-        floor = FLOORS[self.signal.kind]
-        daily, means = self.residuals[:, None], self.means[:, None]
-        return Baseline(
-            self.signal,
-            self.usual,
-            spread=float(scale_of(daily, daily, 1, rho)[0]),
-            scale=max(float(scale_of(daily, means, self.window, rho)[0]), floor),
-            window=self.window,
-            rows=None if self.rows is None else float(1 / np.mean(1 / self.rows)),
-            row_variance=self.row_variance,
-            threshold=over,
-        )
-
-
 def _check(reference: Days, importance: Mapping[str, float]) -> None:
-    groups = {"features": len(reference.features)}
-    groups |= {"outputs": len(reference.outputs)} if reference.outputs else {}
-    groups |= {f"series '{name}'": len(days) for name, days in reference.series.items()}
+    profiles = {"features": reference.features} | ({"outputs": reference.outputs} if reference.outputs else {})
+    groups = {name: sum(profile.rows > 0 for profile in days.values()) for name, days in profiles.items()}
+    groups |= {f"series '{name}'": sum(map(isfinite, days.values())) for name, days in reference.series.items()}
     few = {name: days for name, days in groups.items() if days < FEWEST_DAYS}
     if few:
         raise ValueError(f"reference days: {few}, expected at least {FEWEST_DAYS} of each; wait, or use a longer reference")
-    names = [name for _, name, _ in _counts(reference)] + [*reference.series, ROWS]
+    names = [name for _, name, _ in reference.columns()] + [*reference.series, ROWS]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"the names {twice} are used twice; '{ROWS}' is the number of rows of the features")
@@ -248,89 +160,9 @@ def _check(reference: Days, importance: Mapping[str, float]) -> None:
         raise ValueError(f"importance {wrong}, expected none below 0")
 
 
-def _counts(reference: Days) -> Iterator[tuple[Role, str, dict[dt.date, Any]]]:
-    """Role, name and counts by day of each column."""
-    for role, profiles in ((Role.FEATURE, reference.features), (Role.OUTPUT, reference.outputs)):
-        days = {day: profiles[day] for day in sorted(profiles) if profiles[day].rows}
-        for name in next(iter(days.values())).counts if days else ():
-            yield role, name, {day: profile.counts[name] for day, profile in days.items()}
-
-
-def _histories(reference: Days, columns: Mapping[str, Column]) -> Iterator[_History]:
-    """All signals that have enough days with values."""
-    for role, name, counts in _counts(reference):
-        for kind in columns[name].kinds:
-            signal = Signal(name, kind, role)
-            made = (
-                _shape(signal, columns[name], counts)
-                if kind is Kind.SHAPE
-                else _series(signal, reference, columns[name], counts)
-            )
-            if made.days >= FEWEST_DAYS:
-                yield made
-    yield _series(Signal(ROWS, Kind.VOLUME, Role.FEED), reference, None, reference.features)
-    for name, days in reference.series.items():
-        yield _series(Signal(name, Kind.VOLUME, Role.OUTPUT), reference, None, days)
-
-
-def _series(signal: Signal, reference: Days, column: Column | None, days: Iterable[dt.date]) -> _History:
-    calendar = _calendar(days)
-    told = [_daily(reference, signal, column, day) for day in calendar]
-    values, rows = (np.array(part) for part in zip(*told, strict=True))
-    weekdays = np.array([day.weekday() for day in calendar])
-    present = ~np.isnan(values)
-    means = [values[present & (weekdays == weekday)] for weekday in range(WEEK)]
-    overall = float(np.mean(values[present])) if present.any() else 0.0
-    usual = tuple(float(mean.mean()) if len(mean) else overall for mean in means)
-    residuals = values - np.array(usual)[weekdays]
-    return _History(
-        signal,
-        usual,
-        residuals,
-        means_of(residuals, SMOOTHED),
-        None if column is None else rows[present],
-        ROW_VARIANCE.get(signal.kind, 0.0),
-        SMOOTHED,
-    )
-
-
-def _shape(signal: Signal, column: Column, counts: Mapping[dt.date, Any]) -> _History:
-    calendar = _calendar(counts)
-    told = [column.stability({day: counts[day]}) if day in counts else (float("nan"), 0.0) for day in calendar]
-    index, rows = (np.array(part) for part in zip(*told, strict=True))
-    weeks = [
-        column.stability({day: counts[day] for day in calendar[end - WEEK : end]})[0]
-        if all(day in counts for day in calendar[end - WEEK : end])
-        else float("nan")
-        for end in range(WEEK, len(calendar) + 1)
-    ]
-    variance = float(column.by_weekday.shape[1] - 1)
-    distances, means = np.sqrt(index), np.sqrt(np.array(weeks))
-    return _History(signal, (0.0,) * WEEK, distances, means, rows[~np.isnan(index)], variance, WEEK)
-
-
-def _calendar(days: Iterable[dt.date]) -> list[dt.date]:
-    first, last = min(days), max(days)
-    return [first + dt.timedelta(number) for number in range((last - first).days + 1)]
-
-
-def _daily(days: Days, signal: Signal, column: Column | None, day: dt.date) -> tuple[float, float]:
-    """Value and rows of a signal on a day; NaN and 0 without data."""
-    if column is None and signal.role is Role.OUTPUT:
-        return float(days.series.get(signal.name, {}).get(day, np.nan)), 0.0
-    profile = _profiles(days, signal).get(day)
-    if profile is None or not profile.rows:
-        return float("nan"), 0.0
-    return (float(np.log(profile.rows)), 0.0) if column is None else column.daily(signal.kind, profile.counts[signal.name])
-
-
-def _profiles(days: Days, signal: Signal) -> Mapping[dt.date, Profile]:
-    return days.outputs if signal.role is Role.OUTPUT else days.features
-
-
 def _natural(signal: Signal, value: float) -> float:
     """A share from its angle."""
-    return float(np.sin(value) ** 2) if signal.kind in (Kind.MISSING, Kind.UNSEEN) else value
+    return sin(value) ** 2 if signal.kind in (Kind.MISSING, Kind.UNSEEN) else value
 
 
 def _part(signal: Signal) -> str:

@@ -68,6 +68,11 @@ class Counts:
     missing: int
     unseen: int | None = None
 
+    @cached_property
+    def seen(self) -> int:
+        """Rows in all bins."""
+        return int(self.present.sum())
+
     def __add__(self, other: Counts) -> Counts:
         if self.present.shape != other.present.shape or (self.unseen is None) != (other.unseen is None):
             raise ValueError(f"counts of {len(self.present)} and of {len(other.present)} bins: they were not cut alike")

@@ -236,6 +236,21 @@ def test_names_that_are_used_twice_and_negative_importance_are_refused(days):
         Detector.fit(days.reference, {"number_0": -1.0})
 
 
+def test_a_reference_of_empty_days_is_refused_like_none(days):
+    empty = dict.fromkeys(list(days.reference.features)[:70], Profile(0, _any(days).counts))
+    with pytest.raises(ValueError, match=r"'features': 7"):
+        Detector.fit(Days({**days.reference.features, **empty}), IMPORTANCE)
+    alerts = dict.fromkeys(list(days.reference.features), float("nan"))
+    with pytest.raises(ValueError, match=r"alerts.*: 0"):
+        Detector.fit(replace(days.reference, series={"alerts": alerts}), IMPORTANCE)
+
+
+def test_a_live_day_that_was_counted_by_another_binning_is_refused(detector, days):
+    day = days.date(REFERENCE_DAYS)
+    with pytest.raises(ValueError, match=r"lack \['number_0'"):
+        detector.assess(day, Days({day: Profile(10, {"text_0": _any(days).counts["text_0"]})}))
+
+
 def test_a_feed_without_weekends_can_be_watched(days):
     def working(told):
         return {day: profile for day, profile in told.items() if day.weekday() < 5}

@@ -38,9 +38,3 @@ def test_common_rules_alarm_every_day_or_never_find_the_small_shift(years):
     assert all(year["ks"].alarms == 365 for year in years)
     assert np.isinf(delays(years, "015", "psi")).all()
     assert sum(year["three_sd"].alarms for year in years) > 3 * sum(year[""].alarms for year in years)
-
-
-def test_wilder_and_more_lasting_days_keep_the_false_alarms_few():
-    """Day effects of .04 to .08 with an autocorrelation of .6: two more years, of which at most 5 alarms are expected."""
-    world = World(effect=0.06, autocorrelation=0.6)
-    assert sum(run(number, world)[""].alarms for number in (510,)) <= 4

@@ -1,0 +1,155 @@
+"""Each signal on its reference days: what is usual, how far days and means of days lie from it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.monitoring.calibration import WEEK, means_of, scale_of
+from ml.monitoring.columns import ROW_VARIANCE, Column
+from ml.monitoring.observed import ROWS, Days
+from ml.monitoring.profile import Counts
+from ml.monitoring.readings import Kind, Role, Signal
+from ml.monitoring.shift import Floats
+
+FEWEST_DAYS = 14
+"""Reference days without which a signal is not watched: of each weekday two, or the spread of days cannot be told."""
+SMOOTHED = 3
+"""Days over which a signal is averaged; the shape over a week."""
+FLOORS = {Kind.LOCATION: 0.002, Kind.SHAPE: 0.01, Kind.MISSING: 0.01, Kind.UNSEEN: 0.01, Kind.VOLUME: 0.02}
+"""Least scale of a signal, so that a column that never moves does not alarm over a trifle: .7 % of a standard deviation, a
+stability index of .0001, an angle of .01 (from none, .2 % of the rows missing), 2 % of a volume."""
+DESIGN_EFFECT = 10
+"""Rows of one card or shop are alike; sampling noise is taken to be at most that of rows in bundles of ten."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One signal on reference days.
+
+    Attributes:
+        usual: value by weekday, Monday first; 0 for a shape, which is a distance already.
+        spread: standard deviation of a day; scale: of the mean over `window` days.
+        rows: that a reference day's value rests on (harmonic mean); None for a series.
+        row_variance: what one row contributes to a value's variance, at most.
+    """
+
+    signal: Signal
+    usual: tuple[float, ...]
+    spread: float
+    scale: float
+    window: int
+    rows: float | None
+    row_variance: float
+    threshold: float
+
+    def scale_on(self, rows: Iterable[float]) -> float:
+        """Scale for live days of so many rows: wider where they have fewer than the reference days had.
+
+        A day's variance is D + S / rows. S is unknown, but at most what the reference's whole variance allows, and at most
+        that of rows in bundles of `DESIGN_EFFECT`; the widening takes the smaller of the two.
+        """
+        if self.rows is None:
+            return self.scale
+        most = min(self.spread**2 * self.rows, DESIGN_EFFECT * self.row_variance)
+        excess = sum(max(1 / n - 1 / self.rows, 0) for n in rows if n > 0)
+        return float(np.sqrt(self.scale**2 + most * excess / self.window**2))
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """One signal on the reference days.
+
+    Attributes:
+        usual: by weekday.
+        residuals: by calendar day from the first to the last, NaN without data; distances for a shape.
+        means: of windows, likewise.
+        rows: of the days that have data.
+    """
+
+    signal: Signal
+    usual: tuple[float, ...]
+    residuals: Floats
+    means: Floats
+    rows: Floats | None
+    row_variance: float
+    window: int
+
+    @property
+    def days(self) -> int:
+        return int(np.count_nonzero(~np.isnan(self.residuals)))
+
+    def baseline(self, rho: float, over: float) -> Baseline:
+        floor = FLOORS[self.signal.kind]
+        daily, means = self.residuals[:, None], self.means[:, None]
+        return Baseline(
+            self.signal,
+            self.usual,
+            spread=float(scale_of(daily, daily, 1, rho)[0]),
+            scale=max(float(scale_of(daily, means, self.window, rho)[0]), floor),
+            window=self.window,
+            rows=None if self.rows is None else float(1 / np.mean(1 / self.rows)),
+            row_variance=self.row_variance,
+            threshold=over,
+        )
+
+
+def histories(reference: Days, columns: Mapping[str, Column]) -> Iterator[History]:
+    """All signals that have enough days with values."""
+    for role, name, counts in reference.columns():
+        for kind in columns[name].kinds:
+            signal = Signal(name, kind, role)
+            made = (
+                _shape(signal, columns[name], counts)
+                if kind is Kind.SHAPE
+                else _series(signal, reference, columns[name], counts)
+            )
+            if made.days >= FEWEST_DAYS:
+                yield made
+    yield _series(Signal(ROWS, Kind.VOLUME, Role.FEED), reference, None, reference.features)
+    for name, days in reference.series.items():
+        yield _series(Signal(name, Kind.VOLUME, Role.OUTPUT), reference, None, days)
+
+
+def _series(signal: Signal, reference: Days, column: Column | None, days: Iterable[dt.date]) -> History:
+    calendar = _calendar(days)
+    told = [reference.daily(signal, column, day) for day in calendar]
+    values, rows = (np.array(part) for part in zip(*told, strict=True))
+    weekdays = np.array([day.weekday() for day in calendar])
+    present = ~np.isnan(values)
+    means = [values[present & (weekdays == weekday)] for weekday in range(WEEK)]
+    overall = float(np.mean(values[present])) if present.any() else 0.0
+    usual = tuple(float(mean.mean()) if len(mean) else overall for mean in means)
+    residuals = values - np.array(usual)[weekdays]
+    return History(
+        signal,
+        usual,
+        residuals,
+        means_of(residuals, SMOOTHED),
+        None if column is None else rows[present],
+        ROW_VARIANCE.get(signal.kind, 0.0),
+        SMOOTHED,
+    )
+
+
+def _shape(signal: Signal, column: Column, counts: Mapping[dt.date, Counts]) -> History:
+    calendar = _calendar(counts)
+    told = [column.stability({day: counts[day]}) if day in counts else (float("nan"), 0.0) for day in calendar]
+    index, rows = (np.array(part) for part in zip(*told, strict=True))
+    weeks = [
+        column.stability({day: counts[day] for day in calendar[end - WEEK : end]})[0]
+        if all(day in counts for day in calendar[end - WEEK : end])
+        else float("nan")
+        for end in range(WEEK, len(calendar) + 1)
+    ]
+    variance = float(column.by_weekday.shape[1] - 1)
+    distances, means = np.sqrt(index), np.sqrt(np.array(weeks))
+    return History(signal, (0.0,) * WEEK, distances, means, rows[~np.isnan(index)], variance, WEEK)
+
+
+def _calendar(days: Iterable[dt.date]) -> list[dt.date]:
+    first, last = min(days), max(days)
+    return [first + dt.timedelta(number) for number in range((last - first).days + 1)]
