@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.api import RunFailed
 from deploy.local.demo import feed, instants, run_once, table
-from deploy.local.stack import Stack
+from deploy.local.stack import DAG_IDS, Stack
 from ml.config import PROJECT, Config, load
 from ml.registry.ledger import Ledger
 from ml.registry.messages import Messages
@@ -24,7 +24,7 @@ from tests.deployments import FIRST_AS_OF, land_text, small_file
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Airflow with the project's own DAGs for a small deployment."""
     path = small_file(tmp_path_factory.mktemp("scheduler"))
-    return start_stack(PROJECT / "dags", path, home=load(path).home)
+    return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def first(stack: Stack, config: Config) -> None:
     """The archive lands, is ingested, and starts a training by itself."""
     feed(config, FIRST_AS_OF, None)
     with stack.api() as api:
-        for dag in ("ingest", "train"):
+        for dag in DAG_IDS:
             api.unpause(dag)
         run_once(config, api, FIRST_AS_OF)
 
