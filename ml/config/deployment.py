@@ -204,8 +204,8 @@ class Config(Section):
 
     @property
     def described(self) -> str:
-        """The deployment as JSON without where its things are stored; `Config.model_validate` with a `home` reads it back."""
-        return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri"}, indent=1)
+        """The deployment as JSON without where things are stored and who is told; `model_validate` with a `home` reads it."""
+        return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri", "notifications"}, indent=1)
 
     @property
     def fingerprint(self) -> str:

@@ -60,7 +60,7 @@ class Usual:
     """What the reference says of a feed.
 
     Attributes:
-        rows: of a day, median by weekday, Monday first.
+        rows: of a day, median by weekday, Monday first; 0 for a weekday without events.
         missing, unseen: by raw column, share of the rows.
         binnings: by measure, how that one column is cut.
         measures: by measure, reference rows by bin.
@@ -155,11 +155,16 @@ def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Incident | N
 
 
 def _volume(config: Config, usual: Usual, day: dt.date, rows: int, delivery: Delivery) -> Incident | None:
-    """By the rows that came, whether they were good or not: what was set aside is told as that."""
+    """By the rows that came, whether they were good or not: what was set aside is told as that.
+
+    On a weekday of which the reference has no events, none are missed and some are no fault.
+    """
     lost = delivery.share(delivery.quarantined)
     came = rows / (1 - lost) if lost < 1 else float(delivery.quarantined)
     expected, least = usual.rows[day.weekday()], config.monitoring.faults.volume.value
     evidence = {"rows": rows, "usual": expected}
+    if not expected:
+        return None
     if not came:
         return Incident(day=day, fault=NOTHING, subject="events", reason=f"no event of {day} came", evidence=evidence)
     ratio = came / expected

@@ -96,11 +96,10 @@ class Reference:
         """What faults of the feed are compared with."""
         total = sum(self.days.features.values(), start=self._nothing())
         weekdays = [[rows for day, rows in self.volumes.items() if day.weekday() == weekday] for weekday in range(7)]
-        every = list(self.volumes.values())
         missing = {name: total.counts[name].missing / total.rows for name in raw_columns(config)}
         texts = (*config.categories, *config.attributes)
         return Usual(
-            rows=[float(np.median(rows or every)) for rows in weekdays],
+            rows=[float(np.median(rows)) if rows else 0.0 for rows in weekdays],
             missing=missing,
             unseen={name: (total.counts[name].unseen or 0) / total.rows for name in texts},
             binnings={name: Binning({name: self.binning.columns[name]}) for name in config.measures},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_rows_that_were_quarantined_did_come_and_are_told_once(config: Config) -
 
 def test_a_day_of_which_nothing_came(config: Config) -> None:
     assert _found(config, _rows(0)) == [("nothing came", "events")]
+
+
+@pytest.mark.parametrize("rows", [0, 100])
+def test_a_weekday_without_events_is_missed_by_nobody(config: Config, rows: int) -> None:
+    closed, told = replace(USUAL, rows=[1000.0] * 6 + [0.0]), _rows(rows)
+    assert faults_of(config, closed, MONDAY + 6 * DAY, told, BINNING.count(told), Delivery(rows)) == []
 
 
 def test_values_that_are_missing_or_new_in_many_rows(config: Config) -> None:
