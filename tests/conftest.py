@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -16,19 +17,31 @@ from ml.config import load
 from ml.simulate.feed import write_until
 from tests import deployments
 
-COSTLY = ("four_versions", "trained")
+TOGETHER = {
+    "servers": (
+        "tests/deploy/test_stack.py",
+        "tests/deploy/test_ready.py",
+        "tests/dags/test_scheduler",
+        "tests/dags/test_triggers",
+    ),
+    "four versions": ("tests/training/test_reproduce", "tests/explanation/test_explained_versions", "tests/lineage"),
+    "monitoring": ("tests/monitoring",),
+}
 
 # For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where two processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
-    for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        shared = "servers" if "start_stack" in names else next((name for name in COSTLY if name in names), item.path.name)
-        item.add_marker(pytest.mark.xdist_group(shared))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
+
+    return Together(config, log)
 
 
 @pytest.fixture
