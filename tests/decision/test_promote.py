@@ -228,9 +228,11 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
         promote(config, AS_OF, promoted, better)
     first, second, third = Messages(config.ledger).all(config.name)
     assert [told.event for told in (first, second, third)] == ["promotion", "verdict", "promotion"]
-    assert second.text.startswith(f"Version {challenger} stays out, KEEP; judged against version {champion}. ")
+    assert second.text.startswith(
+        f"Version {challenger} stays out, KEEP; trained for schedule, judged against version {champion}. "
+    )
     assert third.text.startswith(
-        f"Version {better} is champion now; judged against version {champion}. The challenger is better"
+        f"Version {better} is champion now; trained for schedule, judged against version {champion}. The challenger is better"
     )
     primary = judge.verdict_of(config, promoted)["primary"]
     assert third.figure == f"average precision {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}"
