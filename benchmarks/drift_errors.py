@@ -13,12 +13,13 @@
    gentler), a stability index of the day over ten bins above .2, the day's mean outside mean ± 3 SD of the reference days.
 4. CUSUM charts of four measures (average precision, card precision, cost, calibration error), fitted on 21 days, through years
    without a change; and a fall of one of them from .50 to .40 with a standard deviation of .04 a day, that begins within the
-   first ninety days and must be found by day 5, the first day of the fall being day 0.
+   first ninety days and must be found by day 5, the first day of the fall being day 0. Once with independent days, and once
+   with days of which each is correlated with its eve by .3.
 
 Keys of the last line: `false_alarms_per_year`, `found_015`, `delay_015_days`, `found_04`, `delay_04_days`, the same under
-`ks`, `psi` and `three_sd`; `cusum_false_alarms_per_year`, `cusum_found_5_days`, `cusum_delay_days`. A key with `_se` is the
-Monte Carlo standard error of another. `--sensitivity` runs the years in worlds with wilder, more lasting or heavy-tailed day
-effects.
+`ks`, `psi` and `three_sd`; `cusum_false_alarms_per_year`, `cusum_found_5_days`, `cusum_delay_days`, the same under
+`correlated`. A key with `_se` is the Monte Carlo standard error of another. `--sensitivity` runs the years in worlds with
+wilder, more lasting or heavy-tailed day effects.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from multiprocessing import Pool
 
 import numpy as np
@@ -37,6 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kstwobign
 
 from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, stream
+from ml.config.monitoring import Monitoring
 from ml.monitoring.cusum import Performance, Standing
 from ml.monitoring.detector import Detector
 from ml.monitoring.observed import Days
@@ -50,6 +53,7 @@ STARTS = range(20, YEAR - 10, 43)
 HORIZON = 7
 MEASURES = ("average precision", "card precision", "expected cost", "calibration error")
 FALL = 0.1
+CORRELATED = 0.3
 WORLDS = [
     World(effect=0.06),
     World(effect=0.015, rows=5_000),
@@ -91,7 +95,8 @@ def run(number: int, world: World) -> dict[str, Year]:
 
 def watched(days: Stream, moved: Mapping[tuple[str, int], list[Profile]]) -> Year:
     """The year as our detector sees it."""
-    detector = Detector.fit(days.reference, dict.fromkeys(NUMBERS, 1.0))
+    asked = Monitoring().drift_alarms.value
+    detector = Detector.fit(days.reference, dict.fromkeys(NUMBERS, 1.0), false_alarms_per_year=asked)
     states: dict[str, State] = {}
     alarms = 0
     delays: dict[str, list[float]] = {key: [] for key in PLANTED}
@@ -147,12 +152,16 @@ def present(profile: Profile) -> Floats:
     return np.stack([profile.counts[name].present for name in NUMBERS]).astype(np.float64)
 
 
-def charts(number: int) -> tuple[int, float]:
+def charts(number: int, correlation: float = 0.0) -> tuple[int, float]:
     """False alarms of a year of the four charts, and the delay with which a fall of the first is found."""
     rng = np.random.default_rng([20250802, number])
-    values = 0.5 + 0.04 * rng.standard_normal((SCORED_DAYS + YEAR, len(MEASURES)))
+    noise = rng.standard_normal((SCORED_DAYS + YEAR, len(MEASURES)))
+    for eve, day in pairwise(noise):
+        day *= np.sqrt(1 - correlation**2)
+        day += correlation * eve
+    values = 0.5 + 0.04 * noise
     reference = dict(zip(MEASURES, values[:SCORED_DAYS].T.tolist(), strict=True))
-    family = Performance.fit(reference, MEASURES[2:])
+    family = Performance.fit(reference, MEASURES[2:], false_alarms_per_year=Monitoring().performance_alarms.value)
     start, dates = int(rng.integers(90)), [dt.date(2025, 1, 6) + dt.timedelta(late) for late in range(YEAR)]
     standings: dict[str, Standing] = {}
     alarms, found = 0, np.inf
@@ -177,6 +186,13 @@ def figures(years: Sequence[Year]) -> dict[str, float]:
         told |= mean_of(f"found_{key}", delays <= within)
         told |= mean_of(f"delay_{key}_days", delays[np.isfinite(delays)])
     return told
+
+
+def charted(years: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """The charts' figures from what `charts` tells of each year."""
+    alarms, delays = (np.array(part) for part in zip(*years, strict=True))
+    told = mean_of("cusum_false_alarms_per_year", alarms) | mean_of("cusum_found_5_days", delays <= 5)
+    return told | mean_of("cusum_delay_days", delays[np.isfinite(delays)])
 
 
 def mean_of(name: str, values: ArrayLike) -> dict[str, float]:
@@ -208,10 +224,8 @@ def main() -> None:
                 print(f"  {name or 'ours':10} {of_name}", flush=True)
             if not told:
                 told = {**found.pop(""), **found}
-        alarms, delays = (np.array(part) for part in zip(*pool.map(charts, range(asked.chart_years)), strict=True))
-    told |= mean_of("cusum_false_alarms_per_year", alarms)
-    told |= mean_of("cusum_found_5_days", delays <= 5)
-    told |= mean_of("cusum_delay_days", delays[np.isfinite(delays)])
+        told |= charted(pool.map(charts, range(asked.chart_years)))
+        told["correlated"] = charted(pool.map(partial(charts, correlation=CORRELATED), range(asked.chart_years)))
     print(json.dumps({"years": asked.years, "chart_years": asked.chart_years, **told}))
 
 

@@ -7,7 +7,12 @@ two standard deviations in a few days, and a single bad day is forgotten. Days c
 Two or three weeks of reference days do not tell a mean well enough: if it is too high by a quarter of a standard deviation,
 alarm follows alarm. The chart therefore starts itself: it learns on from every day that did not end in an excursion. Those of
 an excursion are learnt when the sum is back at zero, and never when it ends in an alarm, so that a slow fall does not teach
-the chart. Sources: Page 1954; Hawkins 1987, Self-Starting Cusum Charts; Wallace 1959 for Student's t as a normal number.
+the chart.
+
+A bad day is often followed by another one without anything having changed; days that are correlated by .2 would raise four
+times as many false alarms. So what a day carries over from its eve is taken out of it first, by the autocorrelation of the
+reference days of all charts. Sources: Page 1954; Hawkins 1987, Self-Starting Cusum Charts; Wallace 1959 for Student's t as a
+normal number; Alwan and Roberts 1988 for charts of what the eve does not tell.
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ from numpy.typing import NDArray
 ALLOWANCE = 0.5
 """In standard deviations: half of the change that is to be found soonest."""
 FEWEST_DAYS = 14
+MOST_CARRIED = 0.6
+"""Autocorrelation that is never exceeded: above it the charts would hardly see a lasting change."""
 CHARTS = 4_000
 """Simulated charts, each a year long: a rate of .2 alarms a year is told with an error of a thirtieth."""
 YEAR = 365
@@ -34,8 +41,9 @@ class Standing:
     """Where a chart stands after a day.
 
     Attributes:
-        days, mean, squares: learnt so far; squares is the sum of squared deviations from the mean.
+        days, mean, squares: learnt so far, of days less what they carry over; squares is the sum of squared deviations.
         day: the last day that was seen; None at the beginning.
+        eve: its measure; None where it has none.
         total: the sum, in standard deviations; 0 again after an alarm.
         pending: values of the present excursion, not learnt yet.
         alarm: whether the last day brought the sum over the threshold.
@@ -45,6 +53,7 @@ class Standing:
     mean: float
     squares: float
     day: dt.date | None = None
+    eve: float | None = None
     total: float = 0.0
     pending: tuple[float, ...] = ()
     alarm: bool = False
@@ -62,11 +71,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Chart:
-    """One measure: its reference days, which way is better, and the sum that is an alarm."""
+    """One measure: its reference days, which way is better, the sum that is an alarm, and what a day carries over."""
 
     reference: Standing
     higher_is_better: bool
     threshold: float
+    autocorrelation: float = 0.0
 
     def advance(self, standing: Standing, day: dt.date, value: float | None) -> Standing:
         """The chart after one more day.
@@ -82,21 +92,27 @@ class Chart:
         if standing.day is not None and day <= standing.day:
             raise ValueError(f"{day} was to follow {standing.day}: replay the days in their order, each once")
         if value is None:
-            return replace(standing, day=day, alarm=False)
+            return replace(standing, day=day, eve=None, alarm=False)
         if not np.isfinite(value):
             raise ValueError(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
-        short = standing.mean - value if self.higher_is_better else value - standing.mean
+        own = value - self._carried(standing)
+        short = standing.mean - own if self.higher_is_better else own - standing.mean
         total = max(0.0, standing.total + float(_normal(short, standing.days, standing.squares)) - ALLOWANCE)
         if total > self.threshold:
-            return replace(standing, day=day, total=0.0, pending=(), alarm=True)
-        pending = (*standing.pending, value)
+            return replace(standing, day=day, eve=value, total=0.0, pending=(), alarm=True)
+        pending = (*standing.pending, own)
         if total > 0:
-            return replace(standing, day=day, total=total, pending=pending, alarm=False)
+            return replace(standing, day=day, eve=value, total=total, pending=pending, alarm=False)
         added = np.array(pending)
         days = standing.days + len(added)
         mean = (standing.days * standing.mean + added.sum()) / days
         squares = standing.squares + standing.days * (standing.mean - mean) ** 2 + np.sum((added - mean) ** 2)
-        return Standing(days, float(mean), float(squares), day)
+        return Standing(days, float(mean), float(squares), day, value)
+
+    def _carried(self, standing: Standing) -> float:
+        """What a day carries over from its eve, or from a usual one where that is unknown."""
+        usual = standing.mean / (1 - self.autocorrelation)
+        return self.autocorrelation * (usual if standing.eve is None else standing.eve)
 
 
 @dataclass(frozen=True)
@@ -111,12 +127,12 @@ class Performance:
         reference: Mapping[str, Sequence[float]],
         lower_is_better: Iterable[str] = (),
         *,
-        false_alarms_per_year: float = 0.75,
+        false_alarms_per_year: float,
         seed: int = 0,
     ) -> Performance:
         """Charts whose false alarms come to so many a year in all, however few the reference days.
 
-        Each chart has an even part of them. Days are taken to be independent and normal.
+        Each chart has an even part of them. Days are taken to be normal, and independent but for what one carries over.
 
         Args:
             reference: by measure, its values on the reference days, at least 14.
@@ -129,17 +145,20 @@ class Performance:
         lower = set(lower_is_better)
         if lower - set(reference):
             raise ValueError(f"lower_is_better names {sorted(lower - set(reference))}; the measures are {sorted(reference)}")
-        charts = {}
-        for name, told in reference.items():
-            values = np.asarray(told, dtype=np.float64)
+        days = {name: np.asarray(told, dtype=np.float64) for name, told in reference.items()}
+        for name, values in days.items():
             if len(values) < FEWEST_DAYS or not np.isfinite(values).all() or not np.ptp(values) > 0:
                 raise ValueError(
                     f"measure '{name}' has {len(values)} reference days {values.tolist()}: expected at least {FEWEST_DAYS} "
                     "finite numbers that are not all the same; wait for more labels"
                 )
-            learnt = Standing(len(values), float(values.mean()), float(np.sum((values - values.mean()) ** 2)))
-            over = threshold(len(values), false_alarms_per_year / len(reference), seed=seed)
-            charts[name] = Chart(learnt, name not in lower, over)
+        carried = autocorrelation(list(days.values()))
+        charts = {}
+        for name, values in days.items():
+            own = values - carried * np.concatenate([[values.mean()], values[:-1]])
+            learnt = Standing(len(own), float(own.mean()), float(np.sum((own - own.mean()) ** 2)))
+            over = threshold(len(own), false_alarms_per_year / len(days), seed=seed)
+            charts[name] = Chart(learnt, name not in lower, over, carried)
         return cls(charts)
 
     def advance(
@@ -163,6 +182,7 @@ class Performance:
                 "reference": chart.reference.to_dict(),
                 "higher_is_better": chart.higher_is_better,
                 "threshold": chart.threshold,
+                "autocorrelation": chart.autocorrelation,
             }
             for name, chart in self.charts.items()
         }
@@ -171,11 +191,24 @@ class Performance:
     def from_dict(cls, told: Mapping[str, Any]) -> Performance:
         """From what `to_dict` gave."""
         return cls(
-            {
-                name: Chart(Standing.from_dict(chart["reference"]), chart["higher_is_better"], chart["threshold"])
-                for name, chart in told.items()
-            }
+            {name: Chart(**{**chart, "reference": Standing.from_dict(chart["reference"])}) for name, chart in told.items()}
         )
+
+
+def autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:
+    """Autocorrelation from one day to the next, mean over series, from 0 to `MOST_CARRIED`; 0 for no series.
+
+    Few days make it too small by (1 + 4 ρ) / n, which is added (Marriott and Pope 1954).
+
+    Args:
+        series: by measure, days in their order, not all the same, shape (n_days,).
+    """
+    told = []
+    for values in series:
+        apart = values - values.mean()
+        found = float(apart[1:] @ apart[:-1] / (apart @ apart))
+        told.append(found + (1 + 4 * found) / len(values))
+    return float(np.clip(np.mean(told), 0.0, MOST_CARRIED)) if told else 0.0
 
 
 @cache

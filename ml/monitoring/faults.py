@@ -99,8 +99,13 @@ def faults_of(
     """
     found = [_set_aside(config, day, delivery), _volume(config, usual, day, len(rows), delivery)]
     if len(rows):
-        found += [_missing(config, usual, day, name, profile) for name in raw_columns(config)]
-        found += [_unseen(config, usual, day, name, profile) for name in (*config.categories, *config.attributes)]
+        limits = config.monitoring.faults
+        for name in raw_columns(config):
+            share = profile.counts[name].missing / profile.rows
+            found.append(_more(MISSING, day, name, "are missing", share, usual.missing[name], limits.missing.value))
+        for name in (*config.categories, *config.attributes):
+            share = (profile.counts[name].unseen or 0) / profile.rows
+            found.append(_more(UNSEEN, day, name, "were never seen before", share, usual.unseen[name], limits.unseen.value))
         found += [_unit(usual, day, name, rows) for name in config.measures]
     return [incident for incident in found if incident is not None]
 
@@ -175,29 +180,16 @@ def _volume(config: Config, usual: Usual, day: dt.date, rows: int, delivery: Del
     return Incident(day=day, fault=VOLUME, subject="events", reason=reason, evidence=evidence)
 
 
-def _missing(config: Config, usual: Usual, day: dt.date, name: str, profile: Profile) -> Incident | None:
-    share, before = profile.counts[name].missing / profile.rows, usual.missing[name]
-    if share - before <= config.monitoring.faults.missing.value:
+def _more(fault: str, day: dt.date, name: str, told: str, share: float, usual: float, most: float) -> Incident | None:
+    """The share of a column's values of which something is told has grown by more than `most`."""
+    if share - usual <= most:
         return None
     return Incident(
         day=day,
-        fault=MISSING,
+        fault=fault,
         subject=name,
-        reason=f"{share:.1%} of the values of {name} are missing on {day}, usually {before:.1%}",
-        evidence={"share": share, "usual": before},
-    )
-
-
-def _unseen(config: Config, usual: Usual, day: dt.date, name: str, profile: Profile) -> Incident | None:
-    share, before = (profile.counts[name].unseen or 0) / profile.rows, usual.unseen[name]
-    if share - before <= config.monitoring.faults.unseen.value:
-        return None
-    return Incident(
-        day=day,
-        fault=UNSEEN,
-        subject=name,
-        reason=f"{share:.1%} of the values of {name} on {day} were never seen before, usually {before:.1%}",
-        evidence={"share": share, "usual": before},
+        reason=f"{share:.1%} of the values of {name} on {day} {told}, usually {usual:.1%}",
+        evidence={"share": share, "usual": usual},
     )
 
 

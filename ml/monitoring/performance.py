@@ -19,9 +19,9 @@ from ml.evaluation.guardrails import CARD_PRECISION
 from ml.evaluation.metrics import average_precision, calibration_error, daily_card_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, CALIBRATION, EXPECTED_COST
 from ml.lake import schema
+from ml.lake.answers import label_order
 from ml.lake.tables import Lake, instant
 from ml.monitoring.traffic import DAY, SCORE, midnight
-from ml.training.dataset import label_order
 
 HIGHER_IS_BETTER = {AVERAGE_PRECISION.name: True, CARD_PRECISION: True, EXPECTED_COST.name: False, CALIBRATION.name: False}
 UNITS = {

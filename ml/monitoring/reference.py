@@ -39,6 +39,8 @@ from ml.training import dataset
 ALERTS = "alerts"
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
+FORMAT = 2
+"""Of the folder's files; one of another format is made anew."""
 
 
 class ReferenceMissing(LookupError):
@@ -144,7 +146,7 @@ def reference_of(config: Config, champion: Champion) -> Reference:
 def folder_of(config: Config, champion: Champion) -> Path:
     """Folder of a champion's reference; what else is a false alarm is another reference."""
     monitoring = config.monitoring
-    told = f"{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
+    told = f"{FORMAT}-{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
     return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{told}"
 
 

@@ -20,24 +20,16 @@ GROUPS = 20
 
 
 def mid_ranks(reference: ArrayLike) -> Floats:
-    """Share of reference rows below each bin plus half of those in it, minus a half; shape (n_bins,)."""
+    """Share of reference rows below each bin plus half of those in it, minus a half; shape (n_bins,).
+
+    Their mean over live rows is the mean rank shift P(live > reference) + P(live = reference) / 2 - 1/2. A normal feature moved
+    by d of its standard deviations is shifted by about .28 d.
+    """
     counts = np.asarray(reference, dtype=np.float64)
     if not counts.sum():
         return np.zeros(len(counts))
     shares = counts / counts.sum()
     return np.cumsum(shares) - shares / 2 - 0.5
-
-
-def mean_rank_shift(live: ArrayLike, reference: ArrayLike) -> float:
-    """P(live > reference) + P(live = reference) / 2 - 1/2, from -1/2 to 1/2; NaN without live rows.
-
-    A normal feature moved by d of its standard deviations is shifted by about .28 d.
-
-    Args:
-        live, reference: rows by bin, shape (n_bins,), without the missing ones.
-    """
-    counts = np.asarray(live, dtype=np.float64)
-    return float(counts @ mid_ranks(reference) / counts.sum()) if counts.sum() else float("nan")
 
 
 def stability_index(live: ArrayLike, reference: ArrayLike) -> float:

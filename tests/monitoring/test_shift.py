@@ -6,9 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 
-from ml.monitoring.shift import GROUPS, angle, groups, mean_rank_shift, mid_ranks, stability_index
+from ml.monitoring.columns import Column
+from ml.monitoring.profile import Counts
+from ml.monitoring.readings import Kind
+from ml.monitoring.shift import GROUPS, angle, groups, mid_ranks, stability_index
 
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=12)
+
+
+def mean_rank_shift(live, reference):
+    """As a day is compared with a column whose reference has these rows by bin."""
+    column = Column(np.array(reference), np.array([reference] * 7), text=False)
+    return column.daily(Kind.LOCATION, Counts(np.array(live), 0))[0]
+
+
 pairs = st.integers(1, 12).flatmap(
     lambda size: st.tuples(*[st.lists(st.integers(0, 50), min_size=size, max_size=size).map(np.array)] * 2)
 )
