@@ -79,13 +79,16 @@ def admit(
     run_id = run_id or f"command line {as_of.isoformat()}"
     ledger, requests = Ledger(config.ledger), Requests(config.ledger)
     seen = _visible(config, as_of)
+    decided = [training for training in _decided(config, ledger) if training.run_id != run_id]
+    others = {training.run_id for training in decided}
     situation = Situation(
         as_of=as_of,
         run_id=run_id,
         champion=ledger.champion(config.name),
         obstacle=_obstacle(config, as_of, ledger, seen, run_id, force),
-        alarmed=arbiter.alarmed(requests.all(config.name)),
-        trained=max((t.as_of for t in _decided(config, ledger) if t.run_id != run_id), default=None),
+        decided=others,
+        alarmed=arbiter.alarmed(requests.all(config.name), others),
+        trained=max((training.as_of for training in decided), default=None),
     )
     own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
     asking = _Asking(situation, seen, force)
@@ -111,19 +114,21 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
         The strongest trigger that the run serves, None for a run that nobody admitted.
     """
     ledger, requests = Ledger(config.ledger), Requests(config.ledger)
+    decided = {training.run_id for training in _decided(config, ledger)} - {run_id}
     situation = Situation(
         as_of=as_of,
         run_id=run_id,
         champion=ledger.champion(config.name),
         obstacle=None,
-        alarmed=arbiter.alarmed([r for r in requests.all(config.name) if not r.is_served_by(run_id)]),
+        decided=decided,
+        alarmed=arbiter.alarmed(requests.all(config.name), decided),
         trained=None,
     )
     if not requests.served_by(config.name, run_id):
         return None
 
     def decide(turn: Turn) -> list[Answer]:
-        raised = [r for r in turn.all() if r.is_open and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
+        raised = [r for r in turn.all() if arbiter.asks(situation, r) and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
         free = [r for r in raised if arbiter.held_back(config.retraining, situation, r) is None]
         return [situation.answer(r, "joined", "raised while this run was on its way") for r in free]
 
@@ -146,9 +151,7 @@ def _own_request(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: s
 def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], Admittance]:
     situation, rules = asking.situation, config.retraining
     everything = turn.all()
-    # A task that is cleared asks again, and is not held to what it was refused before.
-    mine = [r for r in everything if r.last and (r.last.run_id, r.last.answer) == (situation.run_id, "refused")]
-    asked = [r for r in everything if r.is_open or r in mine]
+    asked = [r for r in everything if arbiter.asks(situation, r)]
     served = [r for r in everything if r.is_served_by(situation.run_id)]
     if not asked and not served:
         return [], _refusal(situation, "", "no request is open: the run that was asked for has answered it already")
@@ -159,7 +162,9 @@ def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], 
     leader = arbiter.leading([*left, *served])
     answer = turn.admit(asking.admission(config.name, leader))
     if not answer.admitted:
-        joined = [situation.answer(r, "joined", f"run {answer.holder} has the same data in hand", answer.holder) for r in left]
+        others = [r for r in left if not r.is_served_by(answer.holder)]
+        same = f"run {answer.holder} has the same data in hand"
+        joined = [situation.answer(r, "joined", same, answer.holder) for r in others]
         return [*joined, *held], _refusal(situation, leader.trigger, answer.reason)
     joined = [situation.answer(r, "joined", f"with request {leader.id} ({leader.trigger})") for r in left if r != leader]
     reason = _started(leader, len({r.id for r in [*left, *served]}) - 1) + arbiter.passes(rules, situation, leader)

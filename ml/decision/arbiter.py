@@ -3,12 +3,15 @@
 Five triggers ask; at most one training starts, for the strongest request that nothing holds back, and every other one joins
 it. What nothing can close yet waits: a request by drift or lost performance stays open until a training serves it or the
 champion that it speaks of is no longer in place; every other one is refused, because its trigger comes again by itself.
+
+A training serves a request when it comes to a decision. One that has not when another run asks has failed, for trainings of a
+deployment run one after the other: the alarms that it was for ask again, and count in no cooldown.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ml.config.monitoring import Retraining
@@ -29,6 +32,7 @@ class Situation:
         run_id: the run that asks.
         champion: the version in place.
         obstacle: why no training can start at all, or None.
+        decided: other runs whose trainings came to a decision.
         alarmed: when trainings by drift or lost performance were started, by their `as_of`.
         trained: when the last training that came to a decision was, by its `as_of`; None before the first.
     """
@@ -37,6 +41,7 @@ class Situation:
     run_id: str
     champion: str | None
     obstacle: str | None
+    decided: Collection[str]
     alarmed: Sequence[dt.datetime]
     trained: dt.datetime | None
 
@@ -50,10 +55,22 @@ def leading(requests: Sequence[Recorded]) -> Recorded:
     return min(requests, key=lambda request: (PRECEDENCE.index(request.trigger), request.id))
 
 
-def alarmed(requests: Sequence[Recorded]) -> list[dt.datetime]:
-    """When trainings by drift or lost performance were started, oldest first."""
-    runs = {a.run_id: a.as_of for r in requests if r.trigger in ALARMS for a in r.answers if a.answer in SERVED}
-    return sorted(runs.values())
+def asks(situation: Situation, request: Recorded) -> bool:
+    """Whether a request is still to be answered by the run; a task that is cleared asks again for what it was refused."""
+    last = request.last
+    if any(request.is_served_by(run_id) for run_id in situation.decided):
+        return False
+    if last is None or last.answer == "waits":
+        return True
+    if last.answer == "refused":
+        return last.run_id == situation.run_id
+    return request.trigger in ALARMS and not request.is_served_by(situation.run_id)
+
+
+def alarmed(requests: Sequence[Recorded], decided: Collection[str]) -> list[dt.datetime]:
+    """When the trainings by drift or lost performance were started that came to a decision, oldest first."""
+    answers = [answer for request in requests if request.trigger in ALARMS for answer in request.answers]
+    return sorted({a.run_id: a.as_of for a in answers if a.answer in SERVED and a.run_id in decided}.values())
 
 
 def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Answer | None:

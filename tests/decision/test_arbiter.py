@@ -18,7 +18,7 @@ from ml.config.monitoring import Retraining
 from ml.decision import arbiter, judge
 from ml.decision.admit import join_alarms
 from ml.decision.arbiter import Situation
-from ml.registry.ledger import Ledger, Move
+from ml.registry.ledger import Decision, Ledger, Move
 from ml.registry.requests import Answer, Recorded, Requests
 from ml.registry.signals import Alarm, Reading, Signals
 from tests import villages
@@ -45,7 +45,10 @@ def recorded(trigger: str, number: int = 1, *answers: Answer, version: str | Non
 
 def situation(**other: Any) -> Situation:
     return Situation(
-        **({"as_of": NOW, "run_id": "r1", "champion": "3", "obstacle": None, "alarmed": [], "trained": None} | other)
+        **(
+            {"as_of": NOW, "run_id": "r1", "champion": "3", "obstacle": None, "decided": [], "alarmed": [], "trained": None}
+            | other
+        )
     )
 
 
@@ -190,6 +193,30 @@ def alarm(config: Config, day: dt.date, trigger: str = "drift", version: str = "
         steps.run("request_for_alarms", config, AS_OF, {})
 
 
+def decide(config: Config, run_id: str) -> None:
+    """The training of a run comes to a decision."""
+    kept = Decision(
+        model=config.name,
+        as_of=AS_OF,
+        trigger="schedule",
+        run_id=run_id,
+        champion_version="3",
+        challenger_version=f"of {run_id}",
+        outcome="KEEP",
+        metric="average precision",
+        difference=0.0,
+        lower_bound=-0.1,
+        interval_low=-0.1,
+        interval_high=0.1,
+        minimum_detectable_effect=0.1,
+        rows=100,
+        training_rows=1000,
+        reason="no better",
+        evidence={},
+    )
+    Ledger(config.ledger).record(kept)
+
+
 def answers(config: Config) -> list[tuple[str, str, str]]:
     asked = Requests(config.ledger).all(config.name)
     return [(r.trigger, r.last.answer, r.last.run_id) if r.last else (r.trigger, "open", "") for r in asked]
@@ -241,13 +268,16 @@ def test_an_alarm_that_is_raised_while_a_run_is_on_its_way_joins_it_before_it_is
     alarm(config, AS_OF.date())
     assert join_alarms(config, AS_OF, "nightly") == "drift"
     assert answers(config) == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
-    assert "no request is open" in admit(config, "rung", "")["reason"]
     assert join_alarms(config, AS_OF, "nightly") == "drift"
+    decide(config, "nightly")
+    assert "nothing new" in admit(config, "by hand", "on_demand")["reason"]
+    assert answers(config)[:2] == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
 
 
 def test_an_alarm_joins_no_run_within_its_cooldown_and_none_that_nobody_admitted(config: Config) -> None:
     alarm(config, AS_OF.date() - DAY)
     assert admit(config, "first", "")["trigger"] == "drift"
+    decide(config, "first")
     assert admit(config, "second", "on_demand", force=True)["trigger"] == "on_demand"
     alarm(config, AS_OF.date(), "performance")
     assert join_alarms(config, AS_OF, "second") == "on_demand"
@@ -258,6 +288,7 @@ def test_an_alarm_joins_no_run_within_its_cooldown_and_none_that_nobody_admitted
 def test_an_alarm_that_waits_is_served_by_the_next_training_after_its_cooldown(config: Config) -> None:
     alarm(config, AS_OF.date() - DAY)
     assert admit(config, "first", "")["trigger"] == "drift"
+    decide(config, "first")
     alarm(config, AS_OF.date(), "performance")
     soon = AS_OF + 2 * DAY
     assert admit(config, "second", "schedule", as_of=soon, force=True)["trigger"] == "schedule"
@@ -265,6 +296,30 @@ def test_an_alarm_that_waits_is_served_by_the_next_training_after_its_cooldown(c
     seen = Requests(config.ledger).all(config.name)[1]
     assert seen.last is not None
     assert "cooldown until 2025-02-21" in seen.last.reason
+
+
+def test_an_alarm_whose_training_failed_asks_again_and_is_in_no_cooldown(config: Config) -> None:
+    alarm(config, AS_OF.date())
+    steps.run("request_for_new_data", config, AS_OF, {"run_id": "ingest 1", "accepted": 7})
+    assert admit(config, "first", "")["trigger"] == "drift"
+    next_night = admit(config, "second", "schedule", as_of=AS_OF + DAY, force=True)
+    assert (next_night["admitted"], next_night["trigger"]) == (True, "drift")
+    assert answers(config) == [
+        ("drift", "started", "second"),
+        ("new_data", "joined", "first"),
+        ("schedule", "joined", "second"),
+    ]
+    # The first one is cleared, and comes to a decision in the end: the alarm is served.
+    assert admit(config, "first", "")["trigger"] == "drift"
+    decide(config, "first")
+    assert admit(config, "third", "schedule", as_of=AS_OF + 2 * DAY, force=True)["trigger"] == "schedule"
+
+
+def test_an_alarm_whose_training_failed_is_not_answered_again_while_nothing_is_new(config: Config) -> None:
+    alarm(config, AS_OF.date())
+    assert admit(config, "first", "")["admitted"]
+    assert "run first was admitted" in admit(config, "by hand", "on_demand")["reason"]
+    assert answers(config) == [("drift", "started", "first"), ("on_demand", "joined", "first")]
 
 
 def test_a_run_that_is_refused_and_cleared_asks_again(config: Config) -> None:
