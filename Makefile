@@ -29,7 +29,7 @@ env: ## make .venv with exactly the packages of requirements.txt
 	@PYTHON='$(PYTHON)' sh deploy/local/setup.sh
 
 test: env lint types ## lint, types and all tests
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 3
 
 lint: env ## style and common mistakes
 	$(PY) -m ruff check .

@@ -27,13 +27,14 @@ TOGETHER = {
     "four versions": ("tests/training/test_reproduce", "tests/explanation/test_explained_versions", "tests/lineage"),
     "monitoring": ("tests/monitoring",),
 }
+LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monitoring")
 
 # For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where two processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
+    """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
@@ -41,7 +42,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
 
+    config.option.loadscopereorder = False
     return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, lest one process work at the end alone."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,7 +38,9 @@ IMPORTED = [
     "pyarrow.dataset",
     "sqlalchemy",
     "tests.test_kills",
+    "tests.monitoring.living",
 ]
+IN_A_ROW = 4
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(IMPORTED)
@@ -92,6 +96,45 @@ class Step:
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL), f"{self.function.__name__} ended with {process.exitcode}"
         return process.exitcode != 0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A step, what every reader must find at any time while it is being killed, and what must be there at the end."""
+
+    function: Callable[[Path], None]
+    at_any_time: Callable[[Path, Any], None]
+    what_is_there: Callable[[Path], Any]
+
+
+def killed_anywhere(name: str, phase: Phase, state: Path, kills: int) -> None:
+    """Kill a step so many times, up to `IN_A_ROW` times in a row, and let it run again: nothing may be half, lost or doubled.
+
+    Parameters:
+        state: the home to start from each time; the step works on a copy beside it.
+    """
+    home = state.parent / "home"
+    step, look = Step(phase.function, home), Step(phase.what_is_there, home)
+    _restore(state, home)
+    seconds, lines = step.measure()
+    expected = look.run()
+    look_halfway = Step(phase.at_any_time, home, expected)
+    dice = random.Random(f"{name} {os.getpid()}")  # noqa: S311
+    killed = 0
+    while killed < kills:
+        _restore(state, home)
+        for _ in range(dice.randint(1, IN_A_ROW)):
+            killed += step.kill(dice, seconds, lines)
+        look_halfway.run()
+        step.run()
+        assert look.run() == expected, f"seed {os.getpid()}, after {killed} kills"
+    step.run()
+    assert look.run() == expected, "running it once more changed something"
+
+
+def _restore(state: Path, home: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(state, home)
 
 
 def _answer(pipe: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

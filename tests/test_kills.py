@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
-import random
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +22,11 @@ from ml.registry.versions import Registry
 from ml.simulate.feed import write_until
 from ml.training import dataset
 from tests import villages
-from tests.killing import Step
+from tests.killing import Phase, Step, killed_anywhere
 
 DAY = dt.timedelta(days=1)
 AS_OF = villages.ARCHIVE_UNTIL + 3 * DAY
 KILLS = {"ingest": 70, "publish": 50, "freeze": 40, "promote": 50}
-IN_A_ROW = 4
 
 
 def ingest(home: Path) -> None:
@@ -83,15 +78,6 @@ def _promote(config: Config, version: str, champion: str | None) -> None:
 
 def _loads(folder: Path) -> None:
     assert (folder / "model.onnx").is_file()
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A step, what every reader must find at any time while it is being killed, and what must be there at the end."""
-
-    function: Callable[[Path], None]
-    at_any_time: Callable[[Path, Any], None]
-    what_is_there: Callable[[Path], Any]
 
 
 def _rows(config: Config, table: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -221,28 +207,4 @@ def _spoil(config: Config) -> None:
 
 @pytest.mark.parametrize("phase", KILLS)
 def test_a_step_that_was_killed_anywhere_is_mended_by_running_it_again(phase: str, states: dict[str, Path]) -> None:
-    home = states[phase].parent / "home"
-    told = PHASES[phase]
-    step, look = Step(told.function, home), Step(told.what_is_there, home)
-    _restore(states[phase], home)
-    seconds, lines = step.measure()
-    expected = look.run()
-    look_halfway = Step(told.at_any_time, home, expected)
-    dice = random.Random(f"{phase} {os.getpid()}")  # noqa: S311
-    kills = 0
-    while kills < KILLS[phase]:
-        _restore(states[phase], home)
-        for _ in range(dice.randint(1, IN_A_ROW)):
-            kills += step.kill(dice, seconds, lines)
-        look_halfway.run()
-        step.run()
-        assert look.run() == expected, f"seed {os.getpid()}, after {kills} kills"
-    step.run()
-    assert look.run() == expected, "running it once more changed something"
-
-
-def _restore(state: Path, home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(state, home)
-
-    assert sum(KILLS.values()) >= 200
+    killed_anywhere(phase, PHASES[phase], states[phase], KILLS[phase])

@@ -68,25 +68,6 @@ def test_night_by_night_the_same_is_seen_as_all_at_once(config: Config, monitore
     assert living.seen(config) == living.seen(monitored)
 
 
-def test_a_run_that_was_cut_off_is_mended_by_another(
-    config: Config, monitored: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record = Signals.record_day
-
-    def cut_off(self: Signals, model: str, version: str, day: dt.date, *rest: object) -> bool:
-        if day == FIRST_AS_OF.date():
-            raise KeyboardInterrupt
-        return record(self, model, version, day, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Signals, "record_day", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            monitor(config, LAST)
-    assert 0 < len({day for day, _ in living.seen(config)}) < DAYS
-    monitor(config, LAST)
-    assert living.seen(config) == living.seen(monitored)
-
-
 def test_what_became_known_later_is_not_seen(config: Config, monitored: Config) -> None:
     """Events, frauds and other scores, all of them known an hour after the last run; an hour later they would be seen."""
     late, since = LAST + dt.timedelta(hours=1), FIRST_AS_OF.date() - 20 * DAY
