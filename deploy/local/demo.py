@@ -182,21 +182,29 @@ def table(config: Config, api: Api) -> Table:
 
 
 def alarm_table(config: Config) -> Table:
-    """All alarms so far: what was planted, when it was confirmed, how the request was answered, what became of the model."""
+    """All alarms so far: what was planted, when it was confirmed, how the request was answered, what came of that."""
     shown = Table(title="alarms")
-    for head in ("planted", "confirmed", "request", "average precision a day"):
+    for head in ("planted", "confirmed", "request", "verdict", "average precision a day"):
         shown.add_column(head)
     requests = {request.key: request for request in Requests(config.ledger).all(config.name)}
+    decisions = {decision.run_id: decision for decision in Ledger(config.ledger).decisions(config.name)}
     for alarm in Signals(config.ledger).confirmations(config.name):
         request = requests.get(key_of(alarm))
         answer = request and request.last
+        decision = decisions.get(answer.run_id) if answer else None
         shown.add_row(
             _planted(config, alarm.day),
             f"{alarm.trigger} on {alarm.day}, seen as of {alarm.as_of:%Y-%m-%d %H:%M}",
             f"{request.id} {answer.answer} as of {answer.as_of:%Y-%m-%d %H:%M}" if request and answer else "-",
+            _outcome(decision) if decision else "-",
             _performance(config, alarm),
         )
     return shown
+
+
+def _outcome(decision: Decision) -> str:
+    difference = "" if decision.difference is None else f", {decision.difference:+.4f} {decision.metric}"
+    return f"{decision.outcome}{difference}"
 
 
 def _planted(config: Config, day: dt.date) -> str:
