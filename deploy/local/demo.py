@@ -203,8 +203,8 @@ def alarm_table(config: Config) -> Table:
 
 
 def _outcome(decision: Decision) -> str:
-    difference = "" if decision.difference is None else f", {decision.difference:+.4f} {decision.metric}"
-    return f"{decision.outcome}{difference}"
+    primary = decision.evidence["primary"]
+    return f"{decision.outcome}, {primary['champion']:.3f} → {primary['challenger']:.3f} on the same days"
 
 
 def _planted(config: Config, day: dt.date) -> str:
