@@ -18,10 +18,11 @@ from ml.config.monitoring import Retraining
 from ml.decision import arbiter, judge
 from ml.decision.admit import join_alarms
 from ml.decision.arbiter import Situation
-from ml.registry.ledger import Decision, Ledger, Move
+from ml.registry.ledger import Ledger, Move
 from ml.registry.requests import Answer, Recorded, Requests
 from ml.registry.signals import Alarm, Reading, Signals
 from tests import villages
+from tests.decisions import decision
 
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2025, 5, 30, 2, tzinfo=dt.UTC)
@@ -195,25 +196,7 @@ def alarm(config: Config, day: dt.date, trigger: str = "drift", version: str = "
 
 def decide(config: Config, run_id: str) -> None:
     """The training of a run comes to a decision."""
-    kept = Decision(
-        model=config.name,
-        as_of=AS_OF,
-        trigger="schedule",
-        run_id=run_id,
-        champion_version="3",
-        challenger_version=f"of {run_id}",
-        outcome="KEEP",
-        metric="average precision",
-        difference=0.0,
-        lower_bound=-0.1,
-        interval_low=-0.1,
-        interval_high=0.1,
-        minimum_detectable_effect=0.1,
-        rows=100,
-        training_rows=1000,
-        reason="no better",
-        evidence={},
-    )
+    kept = decision(model=config.name, as_of=AS_OF, run_id=run_id, champion_version="3", challenger_version=f"of {run_id}")
     Ledger(config.ledger).record(kept)
 
 

@@ -18,15 +18,14 @@ from hypothesis import strategies as st
 from ml.registry.ledger import (
     Admission,
     ChampionMoved,
-    Decision,
     Ledger,
     Move,
     NothingToRollBackTo,
     Promotion,
     rollback_target,
 )
+from tests.decisions import AS_OF, decision
 
-AS_OF = dt.datetime(2025, 5, 2, 2, tzinfo=dt.UTC)
 PROJECT = Path(__file__).resolve().parents[2]
 SERIES = itertools.count()
 
@@ -43,30 +42,6 @@ def admission(**other: Any) -> Admission:
         watermark="abc",
     )
     return dataclasses.replace(request, **other)
-
-
-def decision(**other: Any) -> Decision:
-    answer = Decision(
-        model="fraud",
-        as_of=AS_OF,
-        trigger="drift",
-        run_id="run_1",
-        champion_version="1",
-        challenger_version="2",
-        outcome="KEEP",
-        metric="average_precision",
-        difference=0.01,
-        lower_bound=-0.02,
-        interval_low=-0.03,
-        interval_high=0.05,
-        minimum_detectable_effect=0.04,
-        rows=20_000,
-        training_rows=80_000,
-        reason="the lower bound is below 0",
-        evidence={"slices": [{"name": "abroad", "auc": None}]},
-        seconds=12.5,
-    )
-    return dataclasses.replace(answer, **other)
 
 
 def promote(ledger: Ledger, expected: str | None, version: str, **other: Any) -> Promotion:
