@@ -31,14 +31,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from multiprocessing import Pool
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kstwobign
 
-from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, stream
+from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, effects, stream
 from ml.config.monitoring import Monitoring
 from ml.monitoring.cusum import Performance, Standing
 from ml.monitoring.detector import Detector
@@ -155,11 +154,7 @@ def present(profile: Profile) -> Floats:
 def charts(number: int, correlation: float = 0.0) -> tuple[int, float]:
     """False alarms of a year of the four charts, and the delay with which a fall of the first is found."""
     rng = np.random.default_rng([20250802, number])
-    noise = rng.standard_normal((SCORED_DAYS + YEAR, len(MEASURES)))
-    for eve, day in pairwise(noise):
-        day *= np.sqrt(1 - correlation**2)
-        day += correlation * eve
-    values = 0.5 + 0.04 * noise
+    values = 0.5 + 0.04 * effects(rng, SCORED_DAYS + YEAR, len(MEASURES), World(autocorrelation=correlation))
     reference = dict(zip(MEASURES, values[:SCORED_DAYS].T.tolist(), strict=True))
     family = Performance.fit(reference, MEASURES[2:], false_alarms_per_year=Monitoring().performance_alarms.value)
     start, dates = int(rng.integers(90)), [dt.date(2025, 1, 6) + dt.timedelta(late) for late in range(YEAR)]

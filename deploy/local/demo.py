@@ -221,8 +221,7 @@ def _performance(config: Config, alarm: Confirmation) -> str:
         for seen in Signals(config.ledger).readings(config.name, version):
             if seen.signal == PERFORMANCE + AVERAGE_PRECISION.name and seen.told["measured"] is not None:
                 measured[seen.told["day"]] = seen.told["measured"]
-    told_of = dt.date.fromisoformat(alarm.evidence.get("day", str(alarm.day)))
-    begun = told_of - DAY  # an alarm takes two days over the threshold
+    begun = dt.date.fromisoformat(alarm.evidence["day"]) - DAY  # an alarm takes two days over the threshold
     renewed = min((move.as_of.date() for move in moves if move.as_of > alarm.as_of), default=None)
     spans = {"before": (None, begun), "since": (begun, renewed)} | ({"renewed": (renewed, None)} if renewed else {})
     told = []

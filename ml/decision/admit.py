@@ -79,17 +79,7 @@ def admit(
     run_id = run_id or f"command line {as_of.isoformat()}"
     ledger, requests = Ledger(config.ledger), Requests(config.ledger)
     seen = _visible(config, as_of)
-    decided = [training for training in _decided(config, ledger) if training.run_id != run_id]
-    others = {training.run_id for training in decided}
-    situation = Situation(
-        as_of=as_of,
-        run_id=run_id,
-        champion=ledger.champion(config.name),
-        obstacle=_obstacle(config, as_of, ledger, seen, run_id, force),
-        decided=others,
-        alarmed=arbiter.alarmed(requests.all(config.name), others),
-        trained=max((training.as_of for training in decided), default=None),
-    )
+    situation = _situation(config, as_of, run_id, _obstacle(config, as_of, ledger, seen, run_id, force))
     own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
     asking = _Asking(situation, seen, force)
     told: list[Admittance] = []
@@ -113,19 +103,10 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
     Returns:
         The strongest trigger that the run serves, None for a run that nobody admitted.
     """
-    ledger, requests = Ledger(config.ledger), Requests(config.ledger)
-    decided = {training.run_id for training in _decided(config, ledger)} - {run_id}
-    situation = Situation(
-        as_of=as_of,
-        run_id=run_id,
-        champion=ledger.champion(config.name),
-        obstacle=None,
-        decided=decided,
-        alarmed=arbiter.alarmed(requests.all(config.name), decided),
-        trained=None,
-    )
+    requests = Requests(config.ledger)
     if not requests.served_by(config.name, run_id):
         return None
+    situation = _situation(config, as_of, run_id, obstacle=None)
 
     def decide(turn: Turn) -> list[Answer]:
         raised = [r for r in turn.all() if arbiter.asks(situation, r) and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
@@ -134,6 +115,21 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
 
     requests.take_turn(config.name, decide)
     return arbiter.leading(requests.served_by(config.name, run_id)).trigger
+
+
+def _situation(config: Config, as_of: dt.datetime, run_id: str, obstacle: str | None) -> Situation:
+    ledger = Ledger(config.ledger)
+    others = [training for training in _decided(config, ledger) if training.run_id != run_id]
+    decided = {training.run_id for training in others}
+    return Situation(
+        as_of=as_of,
+        run_id=run_id,
+        champion=ledger.champion(config.name),
+        obstacle=obstacle,
+        decided=decided,
+        alarmed=arbiter.alarmed(Requests(config.ledger).all(config.name), decided),
+        trained=max((training.as_of for training in others), default=None),
+    )
 
 
 def _own_request(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str, requested_by: str, reason: str) -> Request:

@@ -57,13 +57,12 @@ def leading(requests: Sequence[Recorded]) -> Recorded:
 
 def asks(situation: Situation, request: Recorded) -> bool:
     """Whether a request is still to be answered by the run; a task that is cleared asks again for what it was refused."""
-    last = request.last
     if any(request.is_served_by(run_id) for run_id in situation.decided):
         return False
-    if last is None or last.answer == "waits":
+    if request.is_open:
         return True
-    if last.answer == "refused":
-        return last.run_id == situation.run_id
+    if request.answers[-1].answer == "refused":
+        return request.answers[-1].run_id == situation.run_id
     return request.trigger in ALARMS and not request.is_served_by(situation.run_id)
 
 

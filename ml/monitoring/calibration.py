@@ -110,7 +110,7 @@ def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
         residuals: by series, array of shape (n_days,) of successive calendar days, without the weekday's mean, NaN where there
             was no day.
     """
-    found = _pooled(residuals)
+    found = pooled_correlation(residuals)
     tried = np.array([0.0, 0.2, 0.4, 0.6, 0.8, LARGEST])
     lengths = tuple(sorted({len(series) for series in residuals}))
     weights = [sum(len(series) == length for series in residuals) * length for length in lengths]
@@ -118,7 +118,7 @@ def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
     return round(float(np.ceil(np.interp(found, told, tried) / STEP - 1e-9) * STEP), 2)
 
 
-def _pooled(residuals: list[Floats]) -> float:
+def pooled_correlation(residuals: list[Floats]) -> float:
     """Lag-1 autocorrelation over series whose variances are made equal."""
     together, alone = 0.0, 0.0
     for series in residuals:
@@ -132,7 +132,7 @@ def _pooled(residuals: list[Floats]) -> float:
 @cache
 def _expected(rho: float, length: int, seed: int) -> float:
     days = _process(np.random.default_rng([seed, length]), rho, length, 400)
-    return _pooled(list((days - _weekday_means(days, length)).T))
+    return pooled_correlation(list((days - _weekday_means(days, length)).T))
 
 
 @lru_cache(maxsize=2)

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.monitoring.calibration import pooled_correlation
+
 ALLOWANCE = 0.5
 """In standard deviations: half of the change that is to be found soonest."""
 FEWEST_DAYS = 14
@@ -196,19 +198,18 @@ class Performance:
 
 
 def autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:
-    """Autocorrelation from one day to the next, mean over series, from 0 to `MOST_CARRIED`; 0 for no series.
+    """Autocorrelation from one day to the next, pooled over series, from 0 to `MOST_CARRIED`; 0 for no series.
 
-    Few days make it too small by (1 + 4 ρ) / n, which is added (Marriott and Pope 1954).
+    Few days make it too small by (1 + 3 ρ) / n, which is added (Kendall 1954).
 
     Args:
         series: by measure, days in their order, not all the same, shape (n_days,).
     """
-    told = []
-    for values in series:
-        apart = values - values.mean()
-        found = float(apart[1:] @ apart[:-1] / (apart @ apart))
-        told.append(found + (1 + 4 * found) / len(values))
-    return float(np.clip(np.mean(told), 0.0, MOST_CARRIED)) if told else 0.0
+    if not series:
+        return 0.0
+    found = pooled_correlation([values - values.mean() for values in series])
+    days = float(np.mean([len(values) for values in series]))
+    return float(np.clip(found + (1 + 3 * found) / days, 0.0, MOST_CARRIED))
 
 
 @cache

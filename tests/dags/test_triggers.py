@@ -280,8 +280,9 @@ def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(s
     served = Requests(config.ledger).served_by(config.name, trained.run_id)
     assert len(storm()) >= 10
     assert {r.id for r in storm()} <= {r.id for r in served}
-    assert {r.answers[-1].run_id for r in served} == {trained.run_id}
-    assert [r.answers[-1].answer for r in served].count("started") == 1
+    given = [(r.answers[-1].answer, r.answers[-1].run_id) for r in served]
+    assert [answer for answer, _ in given].count("started") == 1
+    assert set(given) <= {("started", trained.run_id), ("joined", trained.run_id)}
     # The training before failed, so its alarms have asked again.
     assert {"confirmation 1", "confirmation 2"} <= {r.key for r in served}
     with pytest.raises(RunFailed, match="build_training_set"):

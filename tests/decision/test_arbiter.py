@@ -253,8 +253,8 @@ def test_an_alarm_that_is_raised_while_a_run_is_on_its_way_joins_it_before_it_is
     assert answers(config) == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
     assert join_alarms(config, AS_OF, "nightly") == "drift"
     decide(config, "nightly")
-    assert "nothing new" in admit(config, "by hand", "on_demand")["reason"]
-    assert answers(config)[:2] == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
+    assert "no request is open" in admit(config, "rung", "")["reason"]
+    assert answers(config) == [("schedule", "started", "nightly"), ("drift", "joined", "nightly")]
 
 
 def test_an_alarm_joins_no_run_within_its_cooldown_and_none_that_nobody_admitted(config: Config) -> None:

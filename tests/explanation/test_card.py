@@ -15,9 +15,10 @@ from ml.config import Card, Config, Risk
 from ml.explanation import attributions, render, sections
 from ml.explanation.attributions import AttributionDrift, Attributions, FeatureAttribution, Mover, SliceAttribution
 from ml.explanation.card import Evidence
-from ml.registry.ledger import Decision, Promotion
+from ml.registry.ledger import Promotion
 from ml.training.dataset import TrainingSet
 from ml.training.fit import Fit
+from tests.decisions import decision
 from tests.deployments import FIRST_AS_OF
 from tests.explanation import pages
 from tests.explanation.verdicts import verdict
@@ -70,25 +71,7 @@ FOUND = Attributions(
 def evidence(config: Config, told: dict[str, Any] | None = None, **other: Any) -> Evidence:
     """A version with everything in its record."""
     told = verdict() if told is None else told
-    decision = Decision(
-        model=config.name,
-        as_of=FIRST_AS_OF,
-        trigger="schedule",
-        run_id="scheduled__1",
-        champion_version="1",
-        challenger_version="2",
-        outcome="PROMOTE",
-        metric="average precision",
-        difference=0.0345,
-        lower_bound=0.0147,
-        interval_low=0.01,
-        interval_high=0.06,
-        minimum_detectable_effect=0.03,
-        rows=350,
-        training_rows=1000,
-        reason="better",
-        evidence=told,
-    )
+    answer = decision(model=config.name, as_of=FIRST_AS_OF, run_id="scheduled__1", outcome="PROMOTE", evidence=told)
     move = Promotion(
         model=config.name,
         sequence=2,
@@ -112,7 +95,7 @@ def evidence(config: Config, told: dict[str, Any] | None = None, **other: Any) -
         "fitted": FITTED,
         "tags": {"environment": "Python 3.11"},
         "tuning": {"note": "the search won", "sampler": "TPE", "trials": [{"a": 1}, {"a": 2}], "best": {"depth": 6}},
-        "decision": decision,
+        "decision": answer,
         "moves": (move,),
         "champion": "2",
         "attributions": FOUND,
