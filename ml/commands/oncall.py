@@ -91,22 +91,13 @@ def requests(config: Config, asked: argparse.Namespace) -> None:
             )
         )
         return
-    table(
-        ["request", "as of", "trigger", "by", "asked because", "answer", "run", "answered because"],
-        [
-            [
-                str(request.id),
-                f"{request.as_of:%Y-%m-%d %H:%M}",
-                request.trigger,
-                request.requested_by,
-                request.reason,
-                request.last.answer if request.last else "open",
-                request.last.run_id if request.last else "-",
-                request.last.reason if request.last else "-",
-            ]
-            for request in told
-        ],
-    )
+    rows = []
+    for request in told:
+        last = request.last
+        asked_for = f"{request.as_of:%Y-%m-%d %H:%M}: {request.reason}"
+        answer = f"{last.answer} by run {last.run_id}: {last.reason}" if last else "open"
+        rows.append([f"{request.id} {request.trigger}, {request.requested_by}", asked_for, answer])
+    table(["request, by", "asked because", "answer"], rows)
 
 
 def rollback(config: Config, asked: argparse.Namespace) -> None:
