@@ -10,7 +10,7 @@ PY := .venv/bin/python
 STACK := $(PY) -m deploy.local.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop status env test lint types format lock clean distclean
+.PHONY: help demo stop status env test proofs lint types format lock clean distclean
 
 help: ## this list
 	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
@@ -30,6 +30,11 @@ env: ## make .venv with exactly the packages of requirements.txt
 
 test: env lint types ## lint, types and all tests
 	$(PY) -m pytest -n 3
+
+proofs: env ## what tests run thinner, whole: some two hundred kills, and the error rates of gate and detector
+	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/monitoring/test_cut_off.py tests/test_planted_defects.py
+	$(PY) -m benchmarks.gate_errors
+	$(PY) -m benchmarks.drift_errors
 
 lint: env ## style and common mistakes
 	$(PY) -m ruff check .

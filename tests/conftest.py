@@ -33,6 +33,21 @@ LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monito
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
+THINNED = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The slow proofs run thinner, unless they are asked for whole."""
+    parser.addoption("--proofs", action="store_true", help="run the slow proofs whole, as `make proofs` does")
+
+
+@pytest.fixture(scope="session")
+def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How many of the repetitions of a proof to run: all with `--proofs`, else a quarter."""
+    whole = request.config.getoption("--proofs")
+    return lambda count: count if whole else -(-count // THINNED)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
     from xdist.scheduler import LoadScopeScheduling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,8 @@ def _spoil(config: Config) -> None:
 
 
 @pytest.mark.parametrize("phase", KILLS)
-def test_a_step_that_was_killed_anywhere_is_mended_by_running_it_again(phase: str, states: dict[str, Path]) -> None:
+def test_a_step_that_was_killed_anywhere_is_mended_by_running_it_again(
+    phase: str, states: dict[str, Path], repetitions: Callable[[int], int]
+) -> None:
     assert sum(KILLS.values()) >= 200
-    killed_anywhere(phase, PHASES[phase], states[phase], KILLS[phase])
+    killed_anywhere(phase, PHASES[phase], states[phase], repetitions(KILLS[phase]))

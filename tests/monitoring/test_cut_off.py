@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ def states(trained: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.mark.parametrize("phase", KILLS)
-def test_monitoring_that_was_killed_anywhere_is_mended_by_running_it_again(phase: str, states: dict[str, Path]) -> None:
-    killed_anywhere(phase, PHASES[phase], states[phase], KILLS[phase])
+def test_monitoring_that_was_killed_anywhere_is_mended_by_running_it_again(
+    phase: str, states: dict[str, Path], repetitions: Callable[[int], int]
+) -> None:
+    killed_anywhere(phase, PHASES[phase], states[phase], repetitions(KILLS[phase]))
 
 
 def test_what_was_planted_is_what_is_at_stake(states: dict[str, Path]) -> None:
