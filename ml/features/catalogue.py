@@ -31,10 +31,11 @@ def catalogue(config: Config) -> list[Feature]:
 
 
 def describe(window: Window, aggregate: str, days: int) -> str:
-    """One sentence on an aggregate of a window."""
-    events = f"a {window.entity}'s events"
-    what = {"count": f"number of {events}", "sum": f"sum of {window.column} over {events}"}
-    what["mean"] = f"mean of {window.column} over {events}"
+    """One sentence on an aggregate of a window; an event whose measure is missing is counted, and is in no sum and no mean."""
+    events, column = f"a {window.entity}'s events", window.column
+    some, each = ("", "") if column == "label" else (" that have it", f", with or without {column},")
+    what = {"count": f"number of {events}{each}"}
+    what |= {name: f"{name} of {column} over {events}{some}" for name in ("sum", "mean")}
     span = "the day" if days == 1 else f"the {days} days"
     tick = "midnight UTC" if window.every == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
     end = f"that ended {window.delay} days before {tick}" if window.delay else f"before {tick}"

@@ -24,6 +24,8 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 
 ROW_GROUP = 122_880
+# What a line of the deployment file has meant since. 2: a missing measure is no value, a missing key no entity.
+MEANING = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def due_of(window: Window, told: dict[str, str]) -> Due:
 
 def folder(config: Config, window: Window) -> Path:
     """Where the snapshots of a view are published; another definition of the view is another folder."""
-    told = hashlib.sha256(window.model_dump_json(exclude={"publish": {"reason"}}).encode()).hexdigest()[:8]
+    definition = f"{MEANING} {window.model_dump_json(exclude={'publish': {'reason'}})}"
+    told = hashlib.sha256(definition.encode()).hexdigest()[:8]
     return config.features / f"{window.view}-{told}"
 
 

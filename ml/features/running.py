@@ -22,11 +22,13 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
     An entity has a row for as long as its longest window holds an event, and one of zeros at the tick after.
 
     Args:
-        contributions: columns key, first, seen, n, x of `ml.features.windows`; all that are in reach of `due`.
+        contributions: columns key, first, seen, n, v, x of `ml.features.windows`; all that are in reach of `due`.
         due: consecutive ticks, each with its creation.
     """
     keys, code = _codes(contributions["key"])
-    n, x = contributions["n"].to_numpy(), _whole_numbers(contributions["x"])
+    n, v, x = contributions["n"].to_numpy(), contributions["v"].to_numpy(), _whole_numbers(contributions["x"])
+    # Where no value is missing there are as many values as events, and one total says both.
+    added = {"n": n, "x": x} if np.array_equal(n, v) else {"n": n, "v": v, "x": x}
     origin = ticks.number(window, due[0][0])
     first, seen = (contributions[name].to_numpy() - origin for name in ("first", "seen"))
     lengths = {d: ticks.in_days(window, d) for d in window.days}
@@ -36,23 +38,23 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
     ending = _by_tick(np.where(seen < first + longest, first + longest + 1, moments[0]), len(due))
     parts = _present(code, n, len(keys), moves[0], ending)
     at = np.repeat(np.arange(len(due)), [len(part) for part in parts])
-    count, value = ({d: np.zeros(len(keys), column.dtype) for d in moves} for column in (n, x))
-    held = {d: (np.empty(len(at), n.dtype), np.empty(len(at), x.dtype)) for d in window.days}
+    totals = {name: {d: np.zeros(len(keys), column.dtype) for d in moves} for name, column in added.items()}
+    held = {d: {name: np.empty(len(at), column.dtype) for name, column in added.items()} for d in window.days}
     begin = 0
     for number, there in enumerate(parts):
         for d, (order, ends) in moves.items():
             moved = order[ends[number] : ends[number + 1]]
-            np.add.at(count[d], code[moved], n[moved])
-            np.add.at(value[d], code[moved], x[moved])
+            for name, column in added.items():
+                np.add.at(totals[name][d], code[moved], column[moved])
         rows = slice(begin, begin := begin + len(there))
-        for d, (counts, sums) in held.items():
-            counts[rows], sums[rows] = (count[0] - count[d])[there], (value[0] - value[d])[there]
+        for d, columns in held.items():
+            for name, column in columns.items():
+                column[rows] = (totals[name][0] - totals[name][d])[there]
     described, created = (pa.array(instants, pa.timestamp("us", "UTC")) for instants in zip(*due, strict=True))
-    columns = [keys.take(pa.array(np.concatenate(parts))), described.take(pa.array(at)), created.take(pa.array(at))]
+    answer = [keys.take(pa.array(np.concatenate(parts))), described.take(pa.array(at)), created.take(pa.array(at))]
     for d in window.days:
-        counts, sums = held.pop(d)
-        columns += _features(window, counts, sums.astype(np.float64) / windows.SCALE)
-    return pa.Table.from_arrays(columns, schema=windows.schema_of(config, window))
+        answer += _features(window, held.pop(d))
+    return pa.Table.from_arrays(answer, schema=windows.schema_of(config, window))
 
 
 def _present(code: np.ndarray, n: np.ndarray, keys: int, entering: Moves, ending: Moves) -> list[np.ndarray]:
@@ -66,14 +68,17 @@ def _present(code: np.ndarray, n: np.ndarray, keys: int, entering: Moves, ending
     return parts
 
 
-def _features(window: Window, count: np.ndarray, total: np.ndarray) -> list[pa.Array]:
-    empty = count == 0
-    values = {
+def _features(window: Window, held: dict[str, np.ndarray]) -> list[pa.Array]:
+    """Aggregates of what a window holds; a mean over no value is missing."""
+    count, total = held["n"], held["x"].astype(np.float64) / windows.SCALE
+    values = held.get("v", count)
+    empty = values == 0
+    aggregates = {
         "count": pa.array(count, pa.int64()),
         "sum": pa.array(total),
-        "mean": pa.array(total / np.where(empty, 1, count), mask=empty),
+        "mean": pa.array(total / np.where(empty, 1, values), mask=empty),
     }
-    return [values[aggregate] for aggregate in window.aggregates]
+    return [aggregates[name] for name in window.aggregates]
 
 
 def _codes(keys: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:

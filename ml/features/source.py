@@ -45,7 +45,7 @@ class Source:
     def recent(
         self, config: Config, window: Window, newest: dt.datetime, until: dt.datetime, after: dt.datetime | None = None
     ) -> pa.Table:
-        """Contributions (key, first, n, x) that became known in (after, until] and can change a snapshot after `newest`."""
+        """Contributions (key, first, n, v, x) that became known in (after, until] and can change a snapshot after `newest`."""
         since = windows.reach(window, newest)
         events = self._files_from(schema.EVENTS, "max.event_time", since)
         if window.column == "label":

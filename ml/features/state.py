@@ -18,7 +18,7 @@ from ml.features.source import Source
 
 
 def load(config: Config, window: Window, newest: Due, source: Source) -> pa.Table:
-    """Contributions (key, first, n, x) to `newest` and to what comes after it, from the kept state or from the lake."""
+    """Contributions (key, first, n, v, x) to `newest` and to what comes after it, from the kept state or from the lake."""
     for path in folder(config, window).glob(_name(newest) + "-*"):
         kept = _read(path, newest, source)
         if kept is not None:

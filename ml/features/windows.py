@@ -3,10 +3,11 @@
 A snapshot describes an instant M, a tick of the view: a window of w days with a delay of d days covers the events of
 [M - d - w, M - d). What was not known when the snapshot was published does not count in it, however early it happened.
 
-Everything is made of *contributions*, rows (key, first, seen, n, x): n events and the sum x of their values belong to the
-windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that of the tick `seen`;
-both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long. Values are whole
-numbers of millionths, so a sum does not depend on its order.
+Everything is made of *contributions*, rows (key, first, seen, n, v, x): n events, the v values that they have and the sum x of
+these belong to the windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that
+of the tick `seen`; both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long.
+Values are whole numbers of millionths, so a sum does not depend on its order. A measure that is missing is no value: it is in
+no sum and no mean. Events whose key is missing belong to no entity and to no window.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ml.config import Config, Window
 from ml.features import ticks
 from ml.lake import schema
 from ml.lake.answers import label_order
+from ml.lake.sql import quoted
 from ml.lake.tables import instant
 
 TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
@@ -51,17 +53,18 @@ def all_contributions(config: Config, window: Window, until: dt.datetime) -> str
         SELECT known_at, seen FROM (SELECT DISTINCT known_at FROM known)
         ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
     )
-    SELECT key, first, seen, {_SUMS} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
+    SELECT key, first, seen, {_sums(window)} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
 
 
 def recent_contributions(
     config: Config, window: Window, newest: dt.datetime, until: dt.datetime, after: dt.datetime | None = None
 ) -> str:
-    """SQL of rows (key, first, n, x) of what became known in (after, until] and can change a snapshot after `newest`.
+    """SQL of rows (key, first, n, v, x) of what became known in (after, until] and can change a snapshot after `newest`.
 
     For labels with an `after`, it asks for the parameters that `touched` answers.
     """
-    return f"SELECT key, first, {_SUMS} FROM ({_known(config, window, until, after, reach(window, newest))}) GROUP BY ALL"
+    known = _known(config, window, until, after, reach(window, newest))
+    return f"SELECT key, first, {_sums(window)} FROM ({known}) GROUP BY ALL"
 
 
 def touched(until: dt.datetime, after: dt.datetime) -> str:
@@ -75,7 +78,10 @@ def touched(until: dt.datetime, after: dt.datetime) -> str:
         (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE {fresh})"""
 
 
-_SUMS = "sum(n)::BIGINT AS n, sum(x)::HUGEINT AS x"
+def _sums(window: Window) -> str:
+    """Events, values and their sum; each event has a label, known or not."""
+    values = "sum(n)" if window.column == "label" else "count(x)"
+    return f"sum(n)::BIGINT AS n, {values}::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT AS x"
 
 
 def _known(
@@ -86,20 +92,22 @@ def _known(
     A positive counts from the instant at which it and its event were known, and no longer once an answer that ranks before it
     (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day.
     """
-    key = config.entities[window.entity]
-    first = f"{ticks.number_sql(window, 'event_time')} + {1 + ticks.in_days(window, window.delay)}"
-    happened = f" AND event_time >= {instant(since)}" if since else ""
-    fresh = f" AND known_at > {instant(after)}" if after else ""
-    value = "0" if window.column == "label" else f"round(coalesce({window.column}, 0) * {SCALE})"
+    key = f"events.{quoted(config.entities[window.entity])}"
+    first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + ticks.in_days(window, window.delay)}"
+    happened = f" AND events.event_time >= {instant(since)}" if since else ""
+    known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
+    fresh = f" AND events.known_at > {instant(after)}" if after else ""
+    value = "0" if window.column == "label" else f"round(events.{quoted(window.column)} * {SCALE})"
     events = f"""
-        SELECT {key} AS key, {first} AS first, 1 AS n, {value}::HUGEINT AS x, known_at
-        FROM events WHERE known_at <= {instant(until)}{happened}{fresh}"""
+        SELECT {key} AS key, {first} AS first, 1 AS n, {value}::HUGEINT AS x, events.known_at AS known_at
+        FROM events WHERE {known}{fresh}"""
     if window.column != "label":
         return events
     ids = " AND (event_id BETWEEN $event_min AND $event_max OR event_id BETWEEN $label_min AND $label_max)" if after else ""
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
     # An event whose answer is a column of its own has no other one; of the rest only those that somebody said yes to matter.
-    said_yes = "label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
+    said_yes = "labels.label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
+    changed = f" AND known_at > {instant(after)}" if after else ""
     return f"""{events}
         UNION ALL
         SELECT key, first, 0, {SCALE} * change, known_at FROM (
@@ -110,14 +118,13 @@ def _known(
                     arg_min(label, rank) OVER (PARTITION BY event_id ORDER BY known_at) AS label
                 FROM (
                     SELECT event_id, {key} AS key, {first} AS first, greatest(events.known_at, labels.known_at) AS known_at,
-                        label, row_number() OVER (PARTITION BY event_id ORDER BY {label_order(config)}) AS rank
+                        labels.label AS label, row_number() OVER (PARTITION BY event_id ORDER BY {label_order(config)}) AS rank
                     FROM events JOIN labels USING (event_id)
-                    WHERE {_day("labels.known_at")} >= {_day("event_time")} AND labels.known_at <= {instant(until)}{reported}
-                        AND events.known_at <= {instant(until)}{happened}{ids}
-                        AND {said_yes}
+                    WHERE {_day("labels.known_at")} >= {_day("events.event_time")}
+                        AND labels.known_at <= {instant(until)}{reported} AND {known}{ids} AND {said_yes}
                 )
             )
-        ) WHERE change != 0{fresh}"""
+        ) WHERE change != 0{changed}"""
 
 
 def _day(instant: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml.config import Config
+from ml.lake.sql import text
 
 
 def label_order(config: Config) -> str:
@@ -11,7 +12,7 @@ def label_order(config: Config) -> str:
     Newest is what was reported last, so that the order in which files arrive does not matter; among answers that one source
     dates alike it is what arrived last, a correction.
     """
-    newest = "labels.reported_at DESC, labels.known_at DESC, label DESC"
-    names = ["'" + source.replace("'", "''") + "'" for source in config.labels.sources]
-    rank = " ".join(f"WHEN source = {name} THEN {number}" for number, name in enumerate(names))
-    return f"CASE {rank} ELSE {len(names)} END, {newest}" if rank else newest
+    newest = "labels.reported_at DESC, labels.known_at DESC, labels.label DESC"
+    sources = config.labels.sources
+    rank = " ".join(f"WHEN labels.source = {text(source)} THEN {number}" for number, source in enumerate(sources))
+    return f"CASE {rank} ELSE {len(sources)} END, {newest}" if rank else newest

@@ -16,10 +16,10 @@ ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
 
 
 def events(config: Config) -> pa.Schema:
-    """Schema of the accepted events of a deployment."""
-    keys = [pa.field(name, pa.string(), nullable=False) for name in config.entities.values()]
+    """Schema of the accepted events of a deployment; an entity may be missing."""
     measures = [pa.field(name, pa.float64()) for name in config.measures]
     texts = [pa.field(name, pa.string()) for name in (*config.categories, *config.attributes)]
+    keys = [pa.field(name, pa.string()) for name in config.entities.values()]
     return pa.schema(
         [
             pa.field("event_id", pa.string(), nullable=False),

@@ -89,7 +89,7 @@ class Lake:
         Returns:
             Number of rows that this call added.
         """
-        found = self.open(table) or self._create(table, rows.schema)
+        found = self._accepting(table, rows.schema)
         batches = sorted(pc.unique(rows["batch_id"]).to_pylist())
         while True:
             fresh = [b for b in batches if found.transaction_version(b) is None]
@@ -106,6 +106,15 @@ class Lake:
                     raise
                 continue
             return int(added.num_rows)
+
+    def _accepting(self, table: str, columns: pa.Schema) -> DeltaTable:
+        """The table, made if it is not there; columns that may lack values now and had to have them once may lack them."""
+        found = self.open(table) or self._create(table, columns)
+        nullable = {column.name for column in columns if column.nullable}
+        for field in found.schema().fields:
+            if not field.nullable and field.name in nullable:
+                found.alter.drop_column_not_null(field.name)
+        return found
 
     def _create(self, table: str, columns: pa.Schema) -> DeltaTable:
         """An empty table, made by this process or by another one at the same moment."""

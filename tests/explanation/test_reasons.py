@@ -31,7 +31,7 @@ def test_a_reason_says_what_the_feature_means(model: Model, rows: pd.DataFrame) 
     row = rows.iloc[[0]].assign(customer_amount_mean_7d=12.5)
     told = {reason.feature: reason for reason in reason_codes(model, row, top=3).reasons}
     mean = told["customer_amount_mean_7d"]
-    assert "12.5 (mean of amount over a customer's events in the 7 days before midnight UTC)" in mean.told
+    assert "12.5 (mean of amount over a customer's events that have it in the 7 days before midnight UTC)" in mean.told
     factor = math.exp(abs(mean.contribution))
     assert f"{'multiplies' if mean.contribution > 0 else 'divides'} the odds by {factor:,.3g}" in mean.told
     assert told["channel"].value == row["channel"].iloc[0]

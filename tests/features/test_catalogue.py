@@ -18,7 +18,10 @@ def test_the_catalogue_lists_the_models_features_in_their_order() -> None:
 
 def test_a_description_tells_entity_column_aggregate_length_and_delay() -> None:
     told = {feature.name: feature.description for feature in catalogue(load("config/demo.yaml"))}
-    assert told["customer_amount_mean_7d"] == "mean of amount over a customer's events in the 7 days before midnight UTC"
+    week = "in the 7 days before midnight UTC"
+    assert told["customer_amount_mean_7d"] == f"mean of amount over a customer's events that have it {week}"
+    assert told["customer_amount_sum_7d"] == f"sum of amount over a customer's events that have it {week}"
+    assert told["customer_amount_count_7d"] == f"number of a customer's events, with or without amount, {week}"
     assert (
         told["terminal_label_count_30d"] == "number of a terminal's events in the 30 days that ended 7 days before midnight UTC"
     )
@@ -31,7 +34,7 @@ def test_a_description_tells_how_often_the_view_is_published(tmp_path: Path) -> 
         window["publish"] = {"value": 4, "unit": "hours", "reason": "as the test asks"}
     of = {feature.name: feature.description for feature in catalogue(load(deployments.write(tmp_path, told)))}
     end = "the newest 4-hour mark from midnight UTC"
-    assert of["customer_amount_mean_7d"] == f"mean of amount over a customer's events in the 7 days before {end}"
+    assert of["customer_amount_mean_7d"] == f"mean of amount over a customer's events that have it in the 7 days before {end}"
     assert of["terminal_label_count_30d"].endswith(f"in the 30 days that ended 7 days before {end}")
 
 

@@ -69,6 +69,49 @@ def test_increments_equal_the_whole(
     assert found == expected
 
 
+def _of_amounts(tmp_path: Path, amounts: list[float | None], parts: int = 1) -> dict[str, float | None]:
+    """Features of the midnight after a day on which a customer's events had these amounts, published in so many parts."""
+    config = streams.deployment(tmp_path, hours=6)
+    rows = [streams.event(i, 24 + 20 * i / len(amounts), "A", "X", amount, 0) for i, amount in enumerate(amounts)]
+    before = streams.event(len(rows), 1, "A", "X", 7.0, 0)
+    events = [event | {"known_at": event["event_time"]} for event in [before, *rows]]
+    after = START
+    for part in range(1, parts + 1):
+        now = START + DAY + HOUR + part * DAY / parts
+        streams.fill(config, events, [], now, after)
+        publish_features(config, now)
+        after = now
+    last = streams.published(config, config.windows[0])[-1]
+    assert last["event_timestamp"] == START + 2 * DAY
+    return {name: last[f"customer_amount_{name}_1d"] for name in ("count", "sum", "mean")}
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_missing_measure_is_no_zero(tmp_path: Path, parts: int) -> None:
+    told = _of_amounts(tmp_path, [10.0, None, None, 10.0], parts)
+    assert told == {"count": 4, "sum": 20.0, "mean": 10.0}
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_mean_over_no_value_is_missing_though_there_are_events(tmp_path: Path, parts: int) -> None:
+    assert _of_amounts(tmp_path, [None, None], parts) == {"count": 2, "sum": 0.0, "mean": None}
+
+
+def test_a_measure_that_is_zero_is_a_value(tmp_path: Path) -> None:
+    assert _of_amounts(tmp_path, [0.0, None, 10.0, -4.0]) == {"count": 4, "sum": 6.0, "mean": 2.0}
+
+
+def test_what_has_no_key_is_of_no_entity(tmp_path: Path) -> None:
+    config = streams.deployment(tmp_path)
+    events = [streams.event(0, 5, "A", None, 10.0, 0), streams.event(1, 6, None, None, 99.0, 0)]
+    streams.fill(config, events, [streams.label(e, 2) for e in events], START + 20 * DAY)
+    for day in (2, 3, 9):
+        publish_features(config, START + day * DAY + HOUR)
+    amounts, labels = (streams.published(config, window) for window in config.windows)
+    assert {(row["customer_id"], row["customer_amount_sum_3d"]) for row in amounts} == {("A", 10.0), ("A", 0.0)}
+    assert labels == []
+
+
 def test_midnights_that_are_published_together_all_count_what_was_known_by_then(tmp_path: Path) -> None:
     config = streams.deployment(tmp_path)
     events = [streams.event(0, 5, "A", "X", 10.0, 0), streams.event(1, 30, "A", "X", 5.0, late_days=1)]

@@ -45,6 +45,18 @@ def test_processes_that_make_a_table_and_append_the_same_batches_at_once_double_
     assert set(rows["batch_id"].value_counts().field("counts").to_pylist()) == {3}
 
 
+def test_a_column_that_had_to_have_values_may_lack_them_when_its_schema_says_so(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    strict = pa.schema([pa.field("batch_id", pa.string(), nullable=False), pa.field("value", pa.int64(), nullable=False)])
+    lake.append_batches("table", _rows("a").cast(strict))
+    wide = pa.schema([strict.field("batch_id"), pa.field("value", pa.int64())])
+    assert lake.append_batches("table", pa.table({"batch_id": ["b"], "value": [None]}, wide)) == 1
+    assert lake.append_batches("table", pa.table({"batch_id": ["b"], "value": [None]}, wide)) == 0
+    found = lake.open("table")
+    assert found is not None
+    assert sorted(found.to_pyarrow_table()["value"].to_pylist(), key=str) == [0, 1, 2, None]
+
+
 def test_a_commit_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     lake.append_batches("table", _rows("a"))
