@@ -26,7 +26,7 @@ from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, Simulation, load
 from ml.decision.request import key_of
 from ml.evaluation.statistics import AVERAGE_PRECISION
-from ml.monitoring.decay import PERFORMANCE
+from ml.monitoring.words import PERFORMANCE
 from ml.registry.ledger import Decision, Ledger
 from ml.registry.requests import Answer, Recorded, Requests
 from ml.registry.signals import Confirmation, Signals

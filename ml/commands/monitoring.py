@@ -22,7 +22,7 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
     Signals that warn or are confirmed come first, then those that are nearest to their thresholds. An estimate is made from the
     champion's own scores before the answers are in, and never raises an alarm.
     """
-    from ml.monitoring.monitor import SEVERITY
+    from ml.monitoring.words import SEVERITY, severity_in_words, signal_of
     from ml.registry.ledger import Ledger
     from ml.registry.signals import Signals
 
@@ -38,10 +38,9 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
     since = newest - dt.timedelta(days=asked.days - 1)
     readings = recorded.readings(config.name, version, since)
     today = [reading for reading in readings if reading.day == newest]
-    severity = next(reading for reading in today if reading.signal == SEVERITY)
-    shown = "not judged" if severity.value is None else f"{severity.value:.3f} of {severity.threshold:g}"
+    severity = signal_of(today, SEVERITY)
     say(f"champion      version {version}, monitored up to {newest}")
-    say(f"drift         {severity.state}, severity {shown}")
+    say(f"drift         {severity.state if severity else 'unknown'}, severity {severity_in_words(severity)}")
     _table_of_signals(today)
     for alarm in [a for a in recorded.confirmations(config.name) if a.version == version and a.day >= since]:
         line(f"alarm         {alarm.day} {alarm.trigger}: {alarm.reason}")
@@ -51,9 +50,9 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
 
 
 def _table_of_signals(today: list[ReadingOfDay]) -> None:
-    from ml.monitoring.monitor import SEVERITY, ratio
+    from ml.monitoring.words import SEVERITY, figure, is_judged, is_number, ratio
 
-    judged = [r for r in today if r.threshold and r.value is not None and r.signal != SEVERITY]
+    judged = [r for r in today if is_judged(r) and r.signal != SEVERITY]
     order = ["CONFIRMED", "WARN", "OK"]
     judged.sort(key=lambda r: (order.index(r.state), -ratio(r)))
     shown = max(NEAREST, sum(r.state != "OK" for r in judged))
@@ -65,23 +64,24 @@ def _table_of_signals(today: list[ReadingOfDay]) -> None:
                 r.kind,
                 r.state,
                 f"{ratio(r):.2f}",
-                _number(r.told.get("measured")),
-                _number(r.told.get("usual")),
-                f"{importance:.1%}" if (importance := r.told.get("importance")) else "",
+                figure(r.told.get("measured")),
+                figure(r.told.get("usual")),
+                f"{importance:.1%}" if is_number(importance := r.told.get("importance")) and importance else "",
             ]
             for r in judged[:shown]
         ],
     )
-    muted = [r for r in today if r.threshold and r.value is None]
+    muted = [r for r in today if r.threshold and not is_number(r.value)]
     say(f"{len(judged) - len(judged[:shown])} more are within their thresholds; {len(muted)} are not judged on this day")
 
 
 def _table_of_performance(readings: list[ReadingOfDay]) -> None:
     """One row a day: what was measured once the answers were in, and before that what was estimated."""
-    from ml.monitoring.decay import PERFORMANCE
-    from ml.monitoring.monitor import ESTIMATE
+    from ml.monitoring.words import ESTIMATE, PERFORMANCE, figure
 
-    measured = {(r.told["day"], r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"}
+    measured = {
+        (str(r.told.get("day", "-")), r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"
+    }
     estimated = {(r.day.isoformat(), r.signal.removeprefix(ESTIMATE)): r for r in readings if r.kind == "estimate"}
     days = sorted({day for day, _ in (*measured, *estimated)})
     names = list(dict.fromkeys(name for _, name in (*measured, *estimated)))
@@ -91,20 +91,16 @@ def _table_of_performance(readings: list[ReadingOfDay]) -> None:
         row = [day]
         for name in names:
             found = measured.get((day, name))
-            row.append(_number(found.told["measured"]) if found else "")
+            row.append(figure(found.told.get("measured")) if found else "")
             if len(_columns(name, estimated)) > 1:
                 guess = estimated.get((day, name))
-                row.append(_number(guess.value) if guess else "")
+                row.append(figure(guess.value) if guess else "")
         rows.append(row)
     table(head, rows)
 
 
 def _columns(name: str, estimated: dict[tuple[str, str], ReadingOfDay]) -> list[str]:
     return ["", " (estimate)"] if any(of == name for _, of in estimated) else [""]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 COMMANDS = {

@@ -7,6 +7,7 @@ Whatever stands in a record is plain text and is escaped by the renderer, column
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def _decimals(value: float, digits: int) -> int:
 
 def count(value: float | None) -> str:
     """A count with separators of thousands."""
-    return "–" if value is None else f"{value:,.0f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
 def share(value: float | None, digits: int = 2) -> str:
@@ -134,11 +135,21 @@ def brief(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def between(pair: tuple[float, float] | list[float] | None, digits: int = 4) -> str:
-    """An interval."""
-    return "–" if pair is None else f"{number(pair[0], digits)} to {number(pair[1], digits)}"
+def between(pair: Sequence[float | None] | None, digits: int = 4) -> str:
+    """An interval; a dash for one whose ends are not both there."""
+    return f"{number(pair[0], digits)} to {number(pair[1], digits)}" if is_interval(pair) and pair else "–"
+
+
+def is_interval(pair: Sequence[float | None] | None) -> bool:
+    """Whether an interval has both of its ends."""
+    return pair is not None and len(pair) == 2 and all(end is not None and math.isfinite(end) for end in pair)
+
+
+def worded(told: object) -> str:
+    """A name or a sentence; a dash where there is none."""
+    return "–" if told is None else str(told)
 
 
 def instant(told: object) -> str:
-    """An instant to the minute."""
-    return str(told)[:16].replace("T", " ")
+    """An instant to the minute; a dash where there is none."""
+    return worded(told)[:16].replace("T", " ")

@@ -347,6 +347,8 @@ def _category_tables(summary: Summary) -> tuple[Block, ...]:
 
 def _correlations(rows: pd.DataFrame, summary: Summary) -> tuple[Block, ...]:
     names = [number.name for number in summary.numbers if number.quantiles][:CORRELATIONS]
+    if len(names) < 2:
+        return (Text("Fewer than two columns hold numbers, so that there is nothing to correlate."),)
     step = max(1, len(rows) // CORRELATED)
     values = spearman(rows.iloc[::step], names)
     upper = [(abs(values[i, j]), i, j) for i in range(len(names)) for j in range(i)]

@@ -19,9 +19,11 @@ from ml.explanation.document import (
     brief,
     count,
     instant,
+    is_interval,
     number,
     share,
     signed,
+    worded,
 )
 
 RED = "#a4262c"
@@ -33,22 +35,22 @@ def answer(verdict: Mapping[str, Any]) -> Iterator[Block]:
     if not verdict:
         yield Missing("The ledger holds no verdict on this version: it was registered and not judged, or not yet.")
         return
-    differences = [d for d in (verdict.get("primary"), *verdict.get("others", [])) if d]
+    differences = [d for d in (verdict.get("primary"), *(verdict.get("others") or [])) if d]
     if differences:
-        names = ("champion", "interval", "challenger", "interval", "gain", "interval")
+        heads = ("champion", "interval", "challenger", "interval", "gain", "interval")
         rows = [
             (
-                str(d["name"]),
-                number(d["champion"]),
+                worded(d.get("name")),
+                number(d.get("champion")),
                 between(d.get("champion_interval")),
-                number(d["challenger"]),
+                number(d.get("challenger")),
                 between(d.get("challenger_interval")),
-                signed(d["gain"]),
+                signed(d.get("gain")),
                 between(d.get("interval")),
             )
             for d in differences
         ]
-        yield Table((Column("metric"), *(Column(name, True) for name in names)), tuple(rows))
+        yield Table((Column("metric"), *(Column(head, True) for head in heads)), tuple(rows))
         yield Text(
             "The first metric was declared beforehand and decides. A gain above 0 means that the challenger, which is this "
             "version, is better.",
@@ -58,7 +60,7 @@ def answer(verdict: Mapping[str, Any]) -> Iterator[Block]:
         yield Missing("The verdict holds no metrics with intervals.")
     yield Facts(tuple(_rule(verdict)))
     if verdict.get("notes"):
-        yield Points(tuple(map(str, verdict["notes"])))
+        yield Points(tuple(worded(note) for note in verdict["notes"] if note))
 
 
 def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -77,64 +79,64 @@ def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "replicates": _value(verdict, "replicates", count),
         "trigger": str(verdict["trigger"]) if verdict.get("trigger") else None,
     }
-    yield from ((name, value) for name, value in told.items() if value is not None)
+    yield from ((what, value) for what, value in told.items() if value is not None)
 
 
-def _value(verdict: Mapping[str, Any], name: str, shown: Any) -> str | None:
-    return None if verdict.get(name) is None else str(shown(verdict[name]))
+def _value(verdict: Mapping[str, Any], field: str, shown: Any) -> str | None:
+    return None if verdict.get(field) is None else str(shown(verdict[field]))
 
 
 def _holdout(verdict: Mapping[str, Any]) -> str | None:
     holdout = verdict.get("holdout")
     if not holdout:
         return None
-    until = instant(holdout["labels_known_until"])
-    return f"{instant(holdout['start'])} to {instant(holdout['end'])}, labels known until {until}"
+    until = instant(holdout.get("labels_known_until"))
+    return f"{instant(holdout.get('start'))} to {instant(holdout.get('end'))}, labels known until {until}"
 
 
 def guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """Each guardrail with its bounds and its margin."""
-    found = verdict.get("guardrails")
+    found = [rail for rail in verdict.get("guardrails") or [] if rail]
     if not found:
         yield Missing("The verdict holds no guardrails.")
         return
     rows = [
         (
-            str(rail["name"]),
+            worded(rail.get("name")),
             number(rail.get("champion")),
             number(rail.get("challenger")),
             signed(rail.get("gain")),
             f"{signed(rail.get('lower_bound'))} to {signed(rail.get('upper_bound'))}",
             number(rail.get("margin")),
-            str(rail.get("unit", "")),
-            str(rail["status"]),
+            worded(rail.get("unit")),
+            worded(rail.get("status")),
         )
         for rail in found
     ]
     names = ("champion", "challenger", "gain", "bounds", "margin")
     yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
-    absent = [name for name in ("golden set", "ancestor") if not any(str(rail["name"]).startswith(name) for rail in found)]
+    absent = [each for each in ("golden set", "ancestor") if not any(worded(r.get("name")).startswith(each) for r in found)]
     if absent:
         yield Text(f"Not among the guardrails: {', '.join(absent)}.", is_note=True)
-    yield Points(tuple(_about(str(rail["name"]), str(rail["told"])) for rail in found if rail.get("told")))
+    yield Points(tuple(_about(worded(rail.get("name")), str(rail["told"])) for rail in found if rail.get("told")))
 
 
-def _about(name: str, told: str) -> str:
-    return told if name in told else f"{name}: {told}"
+def _about(what: str, told: str) -> str:
+    return told if what in told else f"{what}: {told}"
 
 
 def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """Each slice with its interval, and why one was not judged."""
-    found = verdict.get("slices")
+    found = [each for each in verdict.get("slices") or [] if each]
     if not found:
         yield Missing("The verdict holds no slices.")
         return
-    judged = [each for each in found if each.get("interval") and each.get("gain") is not None]
+    judged = [each for each in found if is_interval(each.get("interval")) and is_interval((each.get("gain"),) * 2)]
     reach = (min([e["interval"][0] for e in judged], default=0.0), max([e["interval"][1] for e in judged], default=0.0))
     rows = [
         (
-            str(each["slice"]),
-            str(each["group"]),
+            worded(each.get("slice")),
+            worded(each.get("group")),
             count(each.get("rows")),
             count(each.get("positives")),
             number(each.get("champion")),
@@ -143,36 +145,41 @@ def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
             between(each.get("interval")),
             _bar(each, reach) if each in judged else "",
             number(each.get("p_harm"), 3),
-            str(each["status"]),
+            worded(each.get("status")),
         )
         for each in found
     ]
     names = ("rows", "positives", "champion", "challenger", "gain", "interval")
     head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
     yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
-    told = [_about(f"{e['slice']} {e['group']}", str(e["told"])) for e in found if e.get("told") and e["status"] != "passed"]
+    told = [_about(_of(each), str(each["told"])) for each in found if each.get("told") and each.get("status") != "passed"]
     if told:
         yield Points(tuple(told))
 
 
 def _bar(each: Mapping[str, Any], reach: tuple[float, float]) -> svg.Drawing:
     low, high = each["interval"]
-    colour = STATUS_COLOURS.get(each["status"], MUTED)
-    return svg.interval_bar(each["gain"], low, high, reach, colour, f"gain in {each['slice']} {each['group']}", width=120)
+    colour = STATUS_COLOURS.get(worded(each.get("status")), MUTED)
+    return svg.interval_bar(each["gain"], low, high, reach, colour, f"gain in {_of(each)}", width=120)
+
+
+def _of(each: Mapping[str, Any]) -> str:
+    """Which slice it is."""
+    return f"{worded(each.get('slice'))} {worded(each.get('group'))}"
 
 
 def fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """What both models' alerts mean for each group of people."""
-    found = verdict.get("fairness")
+    found = [each for each in verdict.get("fairness") or [] if each]
     if not found:
         yield Missing("The verdict holds no figures by group of people.")
         return
     rates = ("selection_rate", "false_positive_rate", "recall")
     rows = [
         (
-            str(each["attribute"]),
-            str(each["group"]),
-            str(each["model"]),
+            worded(each.get("attribute")),
+            worded(each.get("group")),
+            worded(each.get("model")),
             count(each.get("rows")),
             count(each.get("positives")),
             *(_rate(each.get(rate)) for rate in rates),

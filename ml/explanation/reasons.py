@@ -136,5 +136,4 @@ def _meanings(model: Model) -> dict[str, str]:
 def _plain(value: object) -> float | str | None:
     if isinstance(value, str):
         return value
-    number = float(value)  # type: ignore[arg-type]
-    return None if math.isnan(number) else number
+    return None if pd.isna(value) else float(value)  # type: ignore[arg-type, call-overload]

@@ -27,6 +27,7 @@ from ml.explanation.document import (
     number,
     share,
     signed,
+    worded,
 )
 from ml.training.fit import TUNING
 
@@ -72,7 +73,7 @@ def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     primary = evidence.verdict.get("primary")
     told = [("as of, UTC", instant(evidence.training_set.as_of))]
     if primary:
-        told += [(str(primary["name"]), number(primary["challenger"])), ("gain", signed(primary["gain"]))]
+        told += [(worded(primary.get("name")), number(primary.get("challenger"))), ("gain", signed(primary.get("gain")))]
     told.append(("training rows", count(evidence.training_set.train_rows)))
     told.append(("champion now", _named(evidence)))
     return tuple(told)
@@ -142,7 +143,7 @@ def _approval(evidence: Evidence) -> Iterator[Block]:
 
 def _against(evidence: Evidence) -> str:
     decision = evidence.decision
-    champion = evidence.verdict.get("champion", {}).get("name")
+    champion = (evidence.verdict.get("champion") or {}).get("name")
     if decision and decision.champion_version is not None:
         return f"champion, version {decision.champion_version}"
     return str(champion) if champion else "no champion"
@@ -200,7 +201,7 @@ def _data(evidence: Evidence) -> Iterator[Block]:
         ("holdout", "holdout_start", "holdout_end"),
     ):
         size, positives = int(getattr(frozen, f"{part}_rows")), frozen.positives.get(part, 0)
-        span = (instant(windows[start]), instant(windows[end]))
+        span = (instant(windows.get(start)), instant(windows.get(end)))
         rows.append((part, *span, count(size), count(positives), share(positives / max(size, 1), 3)))
     heads = (Column("window"), Column("from"), Column("until"), *(Column(n, True) for n in ("rows", "positives", "label rate")))
     yield Table(heads, tuple(rows))
@@ -234,7 +235,7 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     if evidence.tuning is None:
         yield Missing(f"There is no {TUNING} with the model: no search says why these settings and no others.")
     else:
-        yield Text(str(evidence.tuning.get("note", "How they were found:")))
+        yield Text(str(evidence.tuning.get("note") or "How they were found:"))
         yield Facts(tuple(_flat({name: value for name, value in evidence.tuning.items() if name != "note"})))
     yield Text("What came out on the validation window:")
     yield Facts(

@@ -96,7 +96,8 @@ def over_time(
     """
     width, height, left, top, bottom = 1080, 210, 52, 24, 26
     y_values = np.asarray(values, dtype=np.float64)
-    highest = float(np.nanmax(y_values if interval is None else np.asarray(interval[1], dtype=np.float64)))
+    tops = y_values if interval is None else np.asarray(interval[1], dtype=np.float64)
+    highest = float(tops[np.isfinite(tops)].max(initial=0.0))
     ticks = _ticks(highest)
     step = (width - left - 8) / max(len(days), 1)
 
@@ -140,7 +141,7 @@ def heat_map(names: Sequence[str], values: np.ndarray, told: str) -> Drawing:
     """A square matrix of correlations in [-1, 1], shape (n, n): blue below 0, orange above, hovering tells the figure."""
     count = len(names)
     cell = max(11.0, min(26.0, 760 / max(count, 1)))
-    left = 34 + 6.3 * max(len(name) for name in names)
+    left = 34 + 6.3 * max((len(name) for name in names), default=0)
     width, height = int(left + cell * count + 8), int(cell * count + 8)
     shapes = []
     for i, name in enumerate(names):

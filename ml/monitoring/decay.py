@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from ml.monitoring.cusum import Chart, Performance, Standing
 from ml.monitoring.performance import UNITS, Figure
+from ml.monitoring.words import PERFORMANCE, figure
 from ml.registry.signals import Alarm, Reading
 
 WARN = 0.5
 """Share of its threshold from which a sum is worth a look."""
-PERFORMANCE = "performance: "
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def decay_of(
         cooled: whether an alarm may be raised, long enough after the last one.
     """
     standings = {name: _standing(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
-    charted = {name: figure.charted if sound and (figure := values[name]) else None for name in charts.charts}
+    charted = {name: found.charted if sound and (found := values[name]) else None for name in charts.charts}
     after = charts.advance(standings, matured, charted)
     readings = []
     for name, chart in charts.charts.items():
@@ -57,8 +57,8 @@ def decay_of(
         endless = replace(chart, threshold=math.inf)
         total = endless.advance(standings[name], matured, charted[name]).total
         fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
-        figure = values[name]
-        told = {"day": matured.isoformat(), "measured": figure.value if figure else None, "usual": usual[name]}
+        found = values[name]
+        told = {"day": matured.isoformat(), "measured": found.value if found else None, "usual": usual[name]}
         readings.append(
             Reading(
                 signal=PERFORMANCE + name,
@@ -89,8 +89,9 @@ def decay_of(
 def in_words(reading: Reading) -> str:
     """A chart with its figures."""
     name = reading.signal.removeprefix(PERFORMANCE)
-    told = f"{name} {reading.told['measured']:.4g} ({UNITS[name]}), usually {reading.told['usual']:.4g}"
-    return f"{told}; sum of shortfalls {reading.value:.1f} of {reading.threshold:.1f} standard deviations"
+    unit = f" ({UNITS[name]})" if name in UNITS else ""
+    told = f"{name} {figure(reading.told.get('measured'))}{unit}, usually {figure(reading.told.get('usual'))}"
+    return f"{told}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
 
 
 def _standing(before: Reading | None, chart: Chart) -> Standing:

@@ -12,9 +12,8 @@ from ml.monitoring.day import Day, comparable, too_few
 from ml.monitoring.detector import Detector
 from ml.monitoring.readings import Assessment, Kind, Role
 from ml.monitoring.state import State
+from ml.monitoring.words import SEVERITY, figure
 from ml.registry.signals import Alarm, Reading
-
-SEVERITY = "drift: severity"
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ def in_words(reading: measured.Reading) -> str:
     """A signal with its figure."""
     if reading.ratio is None:
         return f"{name_of(reading)} is not judged"
-    return f"{name_of(reading)} at {reading.ratio:.1f} times its threshold ({reading.value:.4g}, usually {reading.usual:.4g})"
+    told = f"{figure(reading.value)}, usually {figure(reading.usual)}"
+    return f"{name_of(reading)} at {reading.ratio:.1f} times its threshold ({told})"
 
 
 def _reading(reading: measured.Reading, detector: Detector, state: State) -> Reading:

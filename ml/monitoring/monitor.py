@@ -14,22 +14,21 @@ from functools import partial
 import pandas as pd
 
 from ml.config import Config
-from ml.monitoring import faults, performance
+from ml.monitoring import faults, performance, words
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.day import WEEK, Day
 from ml.monitoring.decay import Decay, decay_of
-from ml.monitoring.drift import SEVERITY, drift_of
+from ml.monitoring.drift import drift_of
 from ml.monitoring.estimate import estimated
 from ml.monitoring.faults import Delivery, Usual
 from ml.monitoring.reference import ALERTS, Reference, reference_of
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
+from ml.monitoring.words import ESTIMATE, TRAFFIC
 from ml.registry.ledger import Ledger
 from ml.registry.messages import Message, Messages
 from ml.registry.schema import Trigger
 from ml.registry.signals import Incident, Reading, Signals
 
-TRAFFIC = "traffic"
-ESTIMATE = "estimate: "
 AT_ONCE = 28
 """Days that are joined at once: the join costs as much for one day as for some weeks."""
 
@@ -191,7 +190,7 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
                 key=f"{alarm.trigger} {version} {day}",
                 event="drift" if alarm.trigger == "drift" else "performance",
                 text=f"{what}: {alarm.reason}. A training is asked for.",
-                figure=alarm.evidence["figure"],
+                figure=str(alarm.evidence.get("figure") or alarm.trigger),
             )
         )
     for incident in opened:
@@ -217,43 +216,5 @@ def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> Monitor
     incidents = [incident for incident in signals.incidents(config.name) if incident.day in days]
     states: dict[str, int] = Counter(reading.state for reading in readings if reading.kind != "estimate")
     confirmed, broken = tuple(alarm.reason for alarm in alarms), tuple(incident.reason for incident in incidents)
-    note = _note(version, newest, readings, days, confirmed, broken)
+    note = words.note(version, newest, readings, len(days), confirmed, broken)
     return Monitored(tuple(map(str, days)), version, dict(states), confirmed, broken, note)
-
-
-def _note(
-    version: str,
-    newest: dt.date,
-    readings: Sequence[Reading],
-    days: Sequence[dt.date],
-    confirmed: Sequence[str],
-    broken: Sequence[str],
-) -> str:
-    looked = f"{len(days)} new days" if days else "no new day"
-    severity = next(reading for reading in readings if reading.signal == SEVERITY)
-    told = "not judged" if severity.value is None else f"{severity.value:.2f} of {severity.threshold:g}"
-    lines = [f"**{severity.state}** on {newest}, version {version}, {looked}: severity {told}."]
-    lines += [f"- {in_words(reading)}" for reading in largest(readings)]
-    lines += [f"- ALARM {reason}" for reason in confirmed]
-    traffic_of_day = next(reading for reading in readings if reading.signal == TRAFFIC)
-    lines += [f"- INCIDENT {reason}" for reason in broken]
-    lines += [f"- open: {reason}" for reason in traffic_of_day.told["faults"] if reason not in broken]
-    return "\n".join(lines)
-
-
-def largest(readings: Sequence[Reading], count: int = 3) -> list[Reading]:
-    """The readings that come nearest to their thresholds, or lie farthest over them."""
-    judged = [r for r in readings if r.signal != SEVERITY and r.value is not None and r.threshold]
-    return sorted(judged, key=lambda r: -ratio(r))[:count]
-
-
-def ratio(reading: Reading) -> float:
-    """Size of a reading over its threshold."""
-    return abs(reading.value or 0.0) / (reading.threshold or 1.0)
-
-
-def in_words(reading: Reading) -> str:
-    """A reading with its figures."""
-    usual = reading.told.get("usual")
-    measured = "" if usual is None else f", {reading.told['measured']:.4g} where {usual:.4g} is usual"
-    return f"{reading.signal} {reading.state}: {ratio(reading):.2f} of its threshold{measured}"

@@ -93,7 +93,7 @@ def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.
     told: dict[str, Figure | None] = {
         AVERAGE_PRECISION.name: Figure(precision, precision),
         CARD_PRECISION: Figure(card, card),
-        CALIBRATION.name: Figure(error, error * float(labels.sum()) / math.sqrt(scores.sum())),
+        CALIBRATION.name: Figure(error, error * float(labels.sum()) / math.sqrt(scores.sum())) if scores.sum() > 0 else None,
     }
     if config.costs is not None:
         missed = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64) + config.costs.missed.value

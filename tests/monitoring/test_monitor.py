@@ -14,9 +14,10 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.monitoring.champion import champion_of
-from ml.monitoring.monitor import TRAFFIC, monitor
+from ml.monitoring.monitor import monitor
 from ml.monitoring.reference import reference_of
 from ml.monitoring.traffic import traffic
+from ml.monitoring.words import TRAFFIC
 from ml.registry.messages import Messages
 from ml.registry.signals import Signals
 from tests.deployments import FIRST_AS_OF, small

@@ -1,0 +1,102 @@
+"""What is recorded, in words: figures, signals, and the note of a run.
+
+A record may lack any figure: a day without a positive has no average precision, a muted column no value. What is not there is
+told as a dash, and the rest is told all the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml.registry.signals import Reading
+
+SEVERITY = "drift: severity"
+TRAFFIC = "traffic"
+ESTIMATE = "estimate: "
+PERFORMANCE = "performance: "
+NOTHING = "-"
+
+
+def figure(value: Any, digits: int = 4) -> str:
+    """A number with so many significant digits; a dash where there is none."""
+    return f"{value:.{digits}g}" if is_number(value) else NOTHING
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def ratio(reading: Reading) -> float:
+    """Size of a reading over its threshold; 0 where one of them is not told."""
+    value, threshold = reading.value, reading.threshold
+    return abs(value) / abs(threshold) if is_number(value) and is_number(threshold) and value and threshold else 0.0
+
+
+def is_judged(reading: Reading) -> bool:
+    """Whether the reading has a value and a threshold to compare it with."""
+    return is_number(reading.value) and is_number(reading.threshold) and bool(reading.threshold)
+
+
+def signal_of(readings: Sequence[Reading], signal: str) -> Reading | None:
+    """The reading of one signal."""
+    return next((reading for reading in readings if reading.signal == signal), None)
+
+
+def measured(told: Mapping[str, Any]) -> str:
+    """What was measured beside what is usual."""
+    now, usual = told.get("measured"), told.get("usual")
+    if not is_number(now):
+        return f"not measured, usually {figure(usual)}" if is_number(usual) else "not measured"
+    return f"{figure(now)} where {figure(usual)} is usual" if is_number(usual) else figure(now)
+
+
+def in_words(reading: Reading) -> str:
+    """A reading with its figures."""
+    of = f"{ratio(reading):.2f} of its threshold" if is_judged(reading) else "not judged"
+    told = f", {measured(reading.told)}" if {"measured", "usual"} & reading.told.keys() else ""
+    return f"{reading.signal} {reading.state}: {of}{told}"
+
+
+def severity_in_words(severity: Reading | None) -> str:
+    """The severity of a day beside the least that asks for a training."""
+    if severity is None or not is_number(severity.value):
+        return "not judged"
+    return f"{severity.value:.2f} of {figure(severity.threshold)}"
+
+
+def largest(readings: Sequence[Reading], count: int = 3) -> list[Reading]:
+    """The readings that come nearest to their thresholds, or lie farthest over them."""
+    judged = [reading for reading in readings if reading.signal != SEVERITY and is_judged(reading)]
+    return sorted(judged, key=lambda reading: -ratio(reading))[:count]
+
+
+def note(
+    version: str,
+    newest: dt.date,
+    readings: Sequence[Reading],
+    looked_at: int,
+    confirmed: Sequence[str],
+    broken: Sequence[str],
+) -> str:
+    """The note of a run.
+
+    Args:
+        readings: of the newest recorded day.
+        looked_at: days that this run recorded.
+        confirmed, broken: reasons of the alarms and of the faults of these days.
+    """
+    looked = f"{looked_at} new days" if looked_at else "no new day"
+    severity = signal_of(readings, SEVERITY)
+    state = "NOT JUDGED" if severity is None else severity.state
+    lines = [f"**{state}** on {newest}, version {version}, {looked}: severity {severity_in_words(severity)}."]
+    lines += [f"- {in_words(reading)}" for reading in largest(readings)]
+    lines += [f"- ALARM {reason}" for reason in confirmed]
+    lines += [f"- INCIDENT {reason}" for reason in broken]
+    of_day = signal_of(readings, TRAFFIC)
+    standing = [] if of_day is None else of_day.told.get("faults") or []
+    lines += [f"- open: {reason}" for reason in standing if reason not in broken]
+    return "\n".join(lines)
