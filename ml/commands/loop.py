@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml import steps
 from ml.commands.command import Command
@@ -25,25 +27,48 @@ def ingest(config: Config, asked: argparse.Namespace) -> int:
     return 1 if told["stopped"] else 0
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training made, and what came of it in words; without a version it was held back."""
+
+    note: str
+    training_set: str | None = None
+    model: str | None = None
+    version: str | None = None
+
+
 def train(config: Config, asked: argparse.Namespace) -> None:
     """One training from admission to the champion's alias, and then what explains it, in this process."""
-    told = steps.run("admit", config, asked.as_of, {"reason": asked.reason, "force": asked.force})
-    if not told["admitted"]:
-        say(f"held back: {told['reason']}")
+    made = decide(config, asked.as_of, reason=asked.reason, force=asked.force)
+    say(made.note)
+    if made.version is None:
         return
-    made = steps.run("build_training_set", config, asked.as_of)
-    steps.run("validate_training_set", config, asked.as_of, {"training_set": made["training_set"]})
-    tuned = _tune(config, asked.as_of, made["training_set"]) if config.training.tuning else {}
-    fitted = steps.run("fit", config, asked.as_of, {"training_set": made["training_set"], **tuned})
-    steps.run("export", config, asked.as_of, {"model": fitted["model"]})
-    judged = steps.run("judge", config, asked.as_of, {"model": fitted["model"]})
-    version = steps.run("register", config, asked.as_of, {"judgement": judged["judgement"]})["version"]
-    decided = steps.run("promote", config, asked.as_of, {"judgement": judged["judgement"], "version": version})
-    say(decided["note"])
     # An explanation that fails is told, and changes nothing of what was decided.
-    steps.run("explain", config, asked.as_of, {"model": fitted["model"]})
-    say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made['training_set']})['page']}")
-    say(f"card: {steps.run('write_card', config, asked.as_of, {'version': version})['html']}")
+    steps.run("explain", config, asked.as_of, {"model": made.model})
+    say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made.training_set})['page']}")
+    say(f"card: {steps.run('write_card', config, asked.as_of, {'version': made.version})['html']}")
+
+
+def decide(config: Config, as_of: dt.datetime, run_id: str = "", **asking: Any) -> Trained:
+    """The steps of a training from admission to the champion's alias.
+
+    Args:
+        run_id: the run, for the ledger.
+        asking: who asks and why, see `ml.decision.admit.admit`.
+    """
+    told = steps.run("admit", config, as_of, {"run_id": run_id, **asking})
+    if not told["admitted"]:
+        return Trained(f"held back: {told['reason']}")
+    training_set = steps.run("build_training_set", config, as_of)["training_set"]
+    steps.run("validate_training_set", config, as_of, {"training_set": training_set})
+    tuned = _tune(config, as_of, training_set) if config.training.tuning else {}
+    model = steps.run("fit", config, as_of, {"training_set": training_set, **tuned})["model"]
+    steps.run("export", config, as_of, {"model": model})
+    serving = {"trigger": told["trigger"], "run_id": run_id}
+    judgement = steps.run("judge", config, as_of, {"model": model, **serving})["judgement"]
+    version = steps.run("register", config, as_of, {"judgement": judgement})["version"]
+    decided = steps.run("promote", config, as_of, {"judgement": judgement, "version": version, "run_id": run_id})
+    return Trained(decided["note"], training_set, model, version)
 
 
 def _tune(config: Config, as_of: dt.datetime, training_set: str) -> dict[str, str]:

@@ -1,0 +1,193 @@
+"""A year of flights through the real steps, night after night, against a plain model that is retrained weekly or never.
+
+From 1 February to 31 December 2013, at 9:00 UTC of each night: the files of the day land and are ingested, the day is
+monitored, and a training starts if the arbiter admits it; see `config/flights.yaml`. What is measured is the stream of scores:
+each flight is scored at its scheduled departure by the champion in place, with the features that the online store would have
+answered.
+
+Both plain models are CatBoost on hour, weekday, carrier, origin, distance and weather, with the deployment's settings, fitted
+on all flights answered by then and asked about the same flights: `never` once, on the night of the first champion, `weekly`
+anew every seventh night from then on.
+
+The last line is a JSON object:
+
+- `first_champion_day`, `trainings`, `promotions`;
+- `refused_nights`: nights on which a training was admitted and then refused, by a suite or by the gate;
+- `false_incidents`: faults of the feed that were reported, for there are none;
+- `champion_ap`, `never_ap`, `weekly_ap`: average precision over all flights from the first champion on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import flights_data
+from ml import steps
+from ml.commands.loop import decide
+from ml.config import Config, load
+from ml.decision import request
+from ml.evaluation.metrics import average_precision
+from ml.lake import schema
+from ml.lake.tables import Lake, instant
+from ml.registry.ledger import Ledger
+from ml.registry.signals import Signals
+from ml.store.feast import retrieve
+from ml.training import fit
+from ml.training.model import Model
+
+DAY = dt.timedelta(days=1)
+NIGHT = dt.datetime(2013, 2, 1, 9, tzinfo=dt.UTC)
+"""The first one: four in the morning in New York."""
+LAST = dt.date(2013, 12, 31)
+WEEK = 7
+TEXTS = ["carrier", "origin"]
+PLAIN = ["hour", "weekday", "distance", *flights_data.WEATHER, *TEXTS]
+
+
+@dataclass
+class Year:
+    """What came of the nights: the champion after each, and on which a training was refused."""
+
+    champions: dict[dt.datetime, str] = field(default_factory=dict)
+    trainings: int = 0
+    refused: dict[dt.datetime, str] = field(default_factory=dict)
+
+
+def play(config: Config, until: dt.date) -> Year:
+    """Let the nights pass, the last of them that after `until`."""
+    for day in pd.date_range("2013-01-01", NIGHT.date() - 2 * DAY):
+        flights_data.write_day(config.landing, day.date())
+    year, night = Year(), NIGHT
+    while night.date() <= until + DAY:
+        begun = time.perf_counter()
+        flights_data.write_day(config.landing, night.date() - DAY)
+        told = _night(config, night, year)
+        champion = Ledger(config.ledger).champion(config.name)
+        if champion:
+            year.champions[night] = champion
+        print(f"{night:%Y-%m-%d} {time.perf_counter() - begun:5.1f} s  champion {champion or '-'}  {told}", flush=True)
+        night += DAY
+    return year
+
+
+def _night(config: Config, night: dt.datetime, year: Year) -> str:
+    """One night as the DAGs would have it; what came of it in words."""
+    run_id = f"night {night:%Y-%m-%d}"
+    checked = steps.run("validate_batch", config, night, {"run_id": run_id})
+    steps.run("load_batch", config, night, {"staged": checked["staged"]})
+    steps.run("publish_features", config, night)
+    steps.run("materialize", config, night)
+    request.request_for_new_data(config, night, run_id, checked["accepted"])
+    monitored = steps.run("monitor", config, night, {"run_id": run_id})
+    request.request_for_alarms(config, night)
+    try:
+        decided = decide(config, night, trigger="schedule", run_id=run_id)
+    except (ValueError, RuntimeError) as refusal:
+        year.trainings += 1
+        year.refused[night] = f"{type(refusal).__name__}: {refusal}"
+        return " ".join(year.refused[night].split())
+    year.trainings += decided.version is not None
+    told = [*checked["stopped"], *monitored["incidents"], *monitored["confirmed"]]
+    return "; ".join([*told, decided.note.split("\n")[0]])
+
+
+def scored(config: Config, year: Year) -> pd.DataFrame:
+    """Every flight from the first champion on with its score, `champion`, by the champion of its time."""
+    first = min(year.champions)
+    with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}) as connection:
+        events = connection.execute(
+            f"SELECT * EXCLUDE (known_at, batch_id) FROM events WHERE event_time >= {instant(first)} "
+            "ORDER BY event_time, event_id"
+        ).df()
+    rows = pd.concat([events, retrieve(config, events)], axis=1)
+    nights = pd.DatetimeIndex(sorted(year.champions))
+    versions = np.array([year.champions[night] for night in nights])
+    served = versions[nights.searchsorted(pd.DatetimeIndex(rows["event_time"]), side="right") - 1]
+    scores = np.empty(len(rows))
+    for version in np.unique(served):
+        scores[served == version] = Model(fit.registry(config).fetch(version)).score(rows[served == version])
+    return rows[["event_id", "event_time"]].assign(champion=scores)
+
+
+def plain(config: Config, first: dt.datetime, every: int | None) -> pd.Series:
+    """Scores of the flights from an instant on by a plain model, by flight; refitted every so many days, or never."""
+    from catboost import CatBoostClassifier
+
+    told = flights_data.flights().set_index("flight_id")
+    leaves = told["scheduled"].dt.tz_localize(flights_data.ZONE)
+    inputs = told.assign(
+        hour=told["scheduled"].dt.hour + told["scheduled"].dt.minute / 60, weekday=told["scheduled"].dt.weekday
+    )
+    settings = config.training.model.model_dump(include={"iterations", "learning_rate", "depth", "l2_leaf_reg", "thread_count"})
+    last = leaves.max()
+    night, scores = first, []
+    while night <= last:
+        end = last + DAY if every is None else night + every * DAY
+        past, asked = told["known"] <= night, (leaves >= night) & (leaves < end)
+        trees = CatBoostClassifier(**settings, cat_features=TEXTS, random_seed=7, allow_writing_files=False, verbose=False)
+        trees.fit(inputs.loc[past, PLAIN], told.loc[past, "late"])
+        scores.append(pd.Series(trees.predict_proba(inputs.loc[asked, PLAIN])[:, 1], told.index[asked]))
+        night = end
+    return pd.concat(scores)
+
+
+def compared(config: Config, year: Year) -> dict[str, float | None]:
+    """Average precision of the champions and of both plain models on the same flights."""
+    if not year.champions:
+        return {"champion_ap": None, "never_ap": None, "weekly_ap": None}
+    rows, first = scored(config, year), min(year.champions)
+    late = flights_data.flights().set_index("flight_id")["late"].loc[rows["event_id"]].to_numpy()
+    told = {"champion_ap": rows["champion"].to_numpy()}
+    told |= {
+        name: plain(config, first, every).loc[rows["event_id"]].to_numpy()
+        for name, every in (("never_ap", None), ("weekly_ap", WEEK))
+    }
+    return {name: round(float(average_precision(late, scores)), 4) for name, scores in told.items()}
+
+
+def main() -> None:
+    """Play the year; see `--help`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.flights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--until", type=dt.date.fromisoformat, default=dt.date(2013, 12, 31), help="last day (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--home", type=Path, help="folder of the deployment's data, to look at later (default: a temporary one)"
+    )
+    asked = parser.parse_args()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        config = load("config/flights.yaml").model_copy(update={"home": asked.home or Path(temporary)})
+        year = play(config, asked.until)
+        promoted = [move for move in Ledger(config.ledger).history(config.name) if move.action == "promote"]
+        figures = {
+            "first_champion_day": str(min(year.champions).date()) if year.champions else None,
+            "trainings": year.trainings,
+            "promotions": len(promoted),
+            "refused_nights": len(year.refused),
+            "false_incidents": len(_incidents(config)),
+            **compared(config, year),
+        }
+        print(json.dumps(figures | {"seconds": round(time.perf_counter() - begun, 1)}))
+
+
+def _incidents(config: Config) -> set[tuple[str, str, dt.date]]:
+    """Faults of the feed that people were told of: each from its first day on."""
+    found = Signals(config.ledger).incidents(config.name)
+    days = {(incident.fault, incident.subject, incident.day) for incident in found}
+    return {(fault, subject, day) for fault, subject, day in days if (fault, subject, day - DAY) not in days}
+
+
+if __name__ == "__main__":
+    main()

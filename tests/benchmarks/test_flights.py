@@ -1,0 +1,68 @@
+"""The flights' files hold what was known when they were written, and every flight and answer once."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from benchmarks import flights, flights_data
+from benchmarks.flights import Year
+from ml.config import load
+from ml.quality import suites
+
+
+def test_a_days_files_hold_nothing_of_the_journey(tmp_path) -> None:
+    answers, scheduled = flights_data.write_day(tmp_path, dt.date(2013, 1, 2))
+    told = pd.read_csv(scheduled)
+    assert set(told["scheduled"].str[:10]) == {"2013-01-02"}
+    assert not {name for name in told if "dep_" in name or "arr_" in name or name in ("air_time", "late", "known")}
+    known = pd.to_datetime(pd.read_csv(answers)["known"], utc=True)
+    assert known.min() >= pd.Timestamp("2013-01-02T09:00Z")
+    assert known.max() < pd.Timestamp("2013-01-03T09:00Z")
+
+
+def test_every_flight_has_one_answer_after_its_scheduled_departure() -> None:
+    told = flights_data.flights()
+    assert len(told) == 336_776
+    assert told["flight_id"].is_unique
+    assert told["late"].mean() == pytest.approx(0.181, abs=0.001)
+    assert (told["known"] > told["scheduled"].dt.tz_localize(flights_data.ZONE)).all()
+
+
+def test_tail_numbers_are_missing_for_flights_that_were_late_alone() -> None:
+    """So nothing of the deployment may be made of them."""
+    told = flights_data.flights()
+    assert told.loc[told["tailnum"].isna(), "late"].all()
+    config = load("config/flights.yaml")
+    assert "tailnum" not in {config.events.columns[name] for name in (*config.measures, *config.categories)}
+
+
+def test_the_suites_of_the_deployment_can_be_read() -> None:
+    config = load("config/flights.yaml")
+    assert suites.load(config.events.suite).rows
+    assert suites.load(str(config.labels.suite)).rows
+
+
+def test_the_plain_model_that_is_retrained_learns_from_what_was_known_and_asks_about_every_flight(monkeypatch) -> None:
+    told = flights_data.flights()
+    monkeypatch.setattr(flights_data, "flights", lambda: told[told["scheduled"] < "2013-01-22"])
+    config = load("config/flights.yaml")
+    model = config.training.model.model_copy(update={"iterations": 5})
+    config = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
+    first = dt.datetime(2013, 1, 5, 9, tzinfo=dt.UTC)
+    never, weekly = (flights.plain(config, first, every) for every in (None, 7))
+    assert never.index.is_unique
+    assert (
+        set(never.index)
+        == set(weekly.index)
+        == set(told["flight_id"][told["scheduled"].between("2013-01-05T04:00", "2013-01-22")])
+    )
+    before = weekly.index.str[:8] < "20130112"
+    pd.testing.assert_series_equal(never[before], weekly[before])
+    assert (never[~before] != weekly[~before]).any()
+
+
+def test_without_a_champion_nothing_is_compared() -> None:
+    assert flights.compared(load("config/flights.yaml"), Year()) == {"champion_ap": None, "never_ap": None, "weekly_ap": None}
