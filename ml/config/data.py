@@ -9,11 +9,35 @@ from pydantic import Field, model_validator
 
 from ml.config.thresholds import Cadence, Days, Hours, Identifier, Instant, Ratio, Section, Share, Threshold
 
+# Texts that mean "missing": in every column, or by column (our names).
+Missing = Annotated[list[str] | dict[Identifier, list[str]], Field(exclude_if=lambda missing: not missing)]
+
 DAILY = Threshold(value=24, unit="hours", reason="a snapshot a day, of midnight UTC")
 
 
-class Events(Section):
-    """The stream that is scored. `columns` maps our names to the feed's."""
+class Delivered(Section):
+    """What comes in files: `columns` maps our names to the feed's.
+
+    An empty field is missing, and so are the values that `missing` says, as text and as what they read as.
+    """
+
+    columns: dict[Identifier, str] = {}
+    missing: Missing = []
+
+    @model_validator(mode="after")
+    def _missing_where(self) -> Delivered:
+        named = set(self.missing) if isinstance(self.missing, dict) else set()
+        if wrong := sorted(named - {*self.columns, "label"}):
+            raise ValueError(f"'missing' names {wrong}, expected columns of {sorted(self.columns)}")
+        return self
+
+    def missing_in(self, column: str) -> list[str]:
+        """Texts that mean "missing" in a column."""
+        return self.missing.get(column, []) if isinstance(self.missing, dict) else self.missing
+
+
+class Events(Delivered):
+    """The stream that is scored."""
 
     files: str
     columns: dict[Identifier, str]
@@ -33,7 +57,7 @@ class Feed(Section):
     source: str | None = None
 
 
-class Labels(Section):
+class Labels(Delivered):
     """Where answers come from: files of their own, or a column of the events that is known `delay` days later.
 
     `sources` ranks who answers: of several answers about an event that of the first source here counts, and of one source
@@ -41,7 +65,6 @@ class Labels(Section):
     """
 
     files: str | Annotated[list[Feed], Field(min_length=1)] | None = None
-    columns: dict[Identifier, str] = {}
     column: str | None = None
     suite: str | None = None
     delay: Days

@@ -15,11 +15,14 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import suites
-from ml.quality.landing import Raw
+from ml.quality.content import value_of
+from ml.quality.formats import Raw
 from ml.quality.parse import columns_of
+from ml.quality.values import Fault
 
 VOLUME_FILES = 28
 UNSEEN = "event_id: a label for an event that was never seen"
+UNENDED = "the file ends in this line without a newline, so its last value may be cut off"
 
 
 @dataclass
@@ -99,17 +102,20 @@ def _spoken_of(suite: tuple[dict[str, Any], ...], table: pa.Table) -> pd.DataFra
     return table.select(columns).to_pandas() if columns else pd.DataFrame(index=range(table.num_rows))
 
 
-def check_types(config: Config, unreadable: dict[str, np.ndarray], raw: Raw, kind: str) -> list[str]:
+def check_types(config: Config, faults: dict[str, list[Fault]], raw: Raw, kind: str) -> list[str]:
     """Problems of a file in which a whole column has changed its type."""
     most = config.events.unreadable
     named = columns_of(config, kind)
     told = []
-    for ours, mask in unreadable.items():
+    for ours, found in faults.items():
+        counted = [fault for fault in found if fault.of_type and fault.rows.any()]
+        mask = np.logical_or.reduce([fault.rows for fault in counted], axis=0) if counted else np.zeros(0, bool)
         if mask.sum() > most.value * len(mask):
-            sample = raw.table[named[ours]][int(np.flatnonzero(mask)[0])].as_py()
+            commonest = max(counted, key=lambda fault: int(fault.rows.sum()))
+            sample = value_of(raw.table[named[ours]][int(np.flatnonzero(commonest.rows)[0])])
             told.append(
                 f"column {named[ours]!r}: expect_column_values_to_be_of_type {readable_as(config, ours)}, observed "
-                f"{int(mask.sum())} of {len(mask)} values that are not, such as {sample!r}"
+                f"{int(mask.sum())} of {len(mask)} values that are not, such as {sample!r}, which {commonest.reason}"
             )
     return told
 
@@ -123,8 +129,8 @@ def readable_as(config: Config, column: str) -> str:
     return "a number" if column in config.measures else "text"
 
 
-def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table, dict[str, np.ndarray]]]) -> Rows:
-    """Put the rows of several files behind each other; unreadable values are the first reasons."""
+def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table, dict[str, list[Fault]]]]) -> Rows:
+    """Put the rows of several files behind each other; values that are not taken are the first reasons."""
     lengths = [raw.table.num_rows for raw in raws]
     table = pa.concat_tables([columns for columns, _ in parsed])
     if kind == "labels" and "source" not in table.column_names:
@@ -137,11 +143,14 @@ def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table
     )
     named = columns_of(config, kind)
     offset = 0
-    for raw, (_, unreadable), length in zip(raws, parsed, lengths, strict=True):
-        for ours, mask in unreadable.items():
-            for row in np.flatnonzero(mask):
-                value = raw.table[named[ours]][int(row)].as_py()
-                rows.set_aside(offset + row, f"{ours}: {value!r} cannot be read as {readable_as(config, ours)}")
+    for raw, (_, faults), length in zip(raws, parsed, lengths, strict=True):
+        for ours, found in faults.items():
+            for fault in found:
+                for row in np.flatnonzero(fault.rows):
+                    value = value_of(raw.table[named[ours]][int(row)])
+                    rows.set_aside(offset + row, f"{ours}: {value!r} {fault.reason}")
+        if raw.unended is not None:
+            rows.set_aside(offset + length - 1, UNENDED)
         offset += length
     return rows
 

@@ -1,7 +1,7 @@
 """A row as it was delivered, as JSON that a person reads and from which the very same values come back.
 
-Text, whole numbers, truth values and finite floats are plain JSON. Times are `{"timestamp": [count since 1970, unit, time
-zone], "text": …}`, floats that JSON lacks `{"float": "nan"}`, and every other type is kept as Arrow bytes in base64 beside
+Text, whole numbers, truth values and finite doubles are plain JSON. Times are `{"timestamp": [count since 1970, unit, time
+zone], "text": …}`, doubles that JSON lacks `{"float": "nan"}`, and every other type is kept as Arrow bytes in base64 beside
 its text. A line of a CSV file that could not be cut into fields is `{"line": …}` alone.
 """
 
@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 LINE = "line"
 
 
-def pack(table: pa.Table) -> list[str]:
-    """One JSON text a row."""
-    columns = {name: _cells(table[name]) for name in table.column_names}
+def pack(table: pa.Table, rows: list[int] | None = None) -> list[str]:
+    """One JSON text for each of the rows, by their positions; for all of them when left out."""
+    columns = {name: _cells(table[name] if rows is None else _take(table[name], rows)) for name in table.column_names}
     return [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
@@ -46,19 +46,36 @@ def unpack(contents: list[str]) -> pa.Table:
     return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
 
 
+def value_of(cell: pa.Scalar) -> Any:
+    """A value as Python's, or as text where Python has none of the kind."""
+    try:
+        return cell.as_py()
+    except (pa.ArrowException, ValueError, OverflowError, NotImplementedError, ImportError, KeyError):
+        return str(cell)
+
+
+def _take(column: pa.ChunkedArray, rows: list[int]) -> pa.ChunkedArray:
+    try:
+        return column.take(pa.array(rows, pa.int64()))
+    except pa.ArrowNotImplementedError:
+        return pa.chunked_array([chunk for row in rows for chunk in column.slice(row, 1).chunks], column.type)
+
+
 def _cells(column: pa.ChunkedArray) -> list[Any]:
     kind = column.type
     if pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind):
         return column.to_pylist()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return column.to_pylist()
-    if pa.types.is_floating(kind):
+    if pa.types.is_float64(kind):
         return [v if v is None or math.isfinite(v) else {"float": str(v)} for v in column.to_pylist()]
     if pa.types.is_timestamp(kind):
         counts = column.cast(pa.int64()).to_pylist()
         return [c if c is None else {"timestamp": [c, kind.unit, kind.tz], "text": _time(c, kind)} for c in counts]
     return [
-        None if not cell.is_valid else {"arrow": _bytes(cell), "text": _told(cell)} for chunk in column.chunks for cell in chunk
+        None if not chunk[i].is_valid else {"arrow": _bytes(chunk.slice(i, 1)), "text": str(value_of(chunk[i]))}
+        for chunk in column.chunks
+        for i in range(len(chunk))
     ]
 
 
@@ -67,15 +84,8 @@ def _time(count: int, kind: pa.TimestampType) -> str:
     return str(pc.cast(utc, pa.string()).as_py())
 
 
-def _told(cell: pa.Scalar) -> str:
-    try:
-        return str(cell.as_py())
-    except (ValueError, OverflowError):
-        return repr(cell)
-
-
-def _bytes(cell: pa.Scalar) -> str:
-    batch = pa.record_batch({"cell": pa.array([cell], cell.type)})
+def _bytes(cell: pa.Array) -> str:
+    batch = pa.record_batch({"cell": cell})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)

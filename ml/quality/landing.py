@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
-import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.quality.formats import CODECS, FORMATS, Raw, Unreadable, format_of, read_as
 
-FORMATS = (".parquet", ".csv")
-
-
-class Unreadable(ValueError):
-    """A landing file that cannot be read as a table; the message says what was found."""
+Source = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,64 +29,82 @@ class LandingFile:
     path: Path
     kind: str
     digest: str
-    source: tuple[str, str] | None = None
+    source: Source | None = None
 
     @property
     def name(self) -> str:
         """The file's name as text, whatever bytes it is made of."""
-        return os.fsencode(self.path.name).decode(errors="backslashreplace")
-
-
-@dataclass(frozen=True)
-class Malformed:
-    """A line of a CSV file with the wrong number of fields; `row` counts data rows from 1."""
-
-    row: int
-    text: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A file as it was delivered: columns by their own names, `rows` the data row numbers, from 1, of the table's rows."""
-
-    table: pa.Table
-    rows: np.ndarray
-    malformed: list[Malformed]
+        return _shown(self.path)
 
 
 def find_files(config: Config) -> list[LandingFile]:
-    """All regular files directly in the landing folder that match the patterns of the deployment, by kind and name.
+    """All files directly in the landing folder that match the patterns of the deployment and are read, by kind and name.
 
     Links and folders are passed over, so a name in the landing folder can never lead out of it; so are names with a leading
-    dot, which is how a feed marks a file that it is still writing.
+    dot, which is how a feed marks a file that it is still writing. `passed_over` tells of the others.
     """
-    found = [_file(path, "events") for path in _matching(config, config.events.files)]
-    taken: set[Path] = set()
-    for feed in config.labels.feeds:
-        source = None if feed.source is None else (config.labels.columns["source"], feed.source)
-        mine = [path for path in _matching(config, feed.files) if path not in taken]
-        found += [_file(path, "labels", source) for path in mine]
-        taken.update(mine)
+    found = []
+    for path, kind, source in _matching(config):
+        if _fault(path) is None:
+            try:
+                with path.open("rb") as file:
+                    found.append(LandingFile(path, kind, _digest(hashlib.file_digest(file, "sha256"), source), source))
+            except FileNotFoundError:
+                continue  # taken away since the folder was listed
     return found
 
 
-def _matching(config: Config, pattern: str) -> list[Path]:
-    """Files of the landing folder whose names match a pattern, by name."""
-    return [
-        path
-        for path in sorted(config.landing.glob(pattern))
-        if path.is_file() and not path.is_symlink() and path.parent == config.landing
-        if path.suffix in FORMATS and not path.name.startswith(".")
-    ]
+def passed_over(config: Config) -> list[str]:
+    """What lies in the landing folder, looks like a delivery and is not read: a sentence each, which says why."""
+    matching = {path: f"it matches a pattern, but {fault}" for path, *_ in _matching(config) if (fault := _fault(path))}
+    patterns = [config.events.files, *(feed.files for feed in config.labels.feeds)]
+    taken = {path for path, *_ in _matching(config)}
+    for path in sorted(config.landing.glob("*")):
+        if path in taken or path.name.startswith("."):
+            continue
+        plain = path.stem if path.suffix.lower() in CODECS else path.name
+        near = next(
+            (p for p in patterns if fnmatchcase(plain.lower(), p.lower()) or fnmatchcase(path.name.lower(), p.lower())), ""
+        )
+        if near:
+            matching[path] = (
+                f"it differs from the pattern {near!r} in capitals or in its ending; rename it, or change the pattern"
+            )
+    return [f"{_shown(path)} is not read: {why}" for path, why in sorted(matching.items())]
 
 
-def _file(path: Path, kind: str, source: tuple[str, str] | None = None) -> LandingFile:
-    with path.open("rb") as file:
-        return LandingFile(path, kind, _digest(hashlib.file_digest(file, "sha256"), source), source)
+def _matching(config: Config) -> Iterator[tuple[Path, str, Source | None]]:
+    """Whatever in the landing folder matches a pattern, with its kind and its feed's source; each feed's by name."""
+    feeds = [(config.events.files, "events", None), *[(feed.files, "labels", feed.source) for feed in config.labels.feeds]]
+    taken: set[tuple[str, Path]] = set()
+    for pattern, kind, told in feeds:
+        source = None if told is None else (config.labels.columns["source"], told)
+        for path in sorted(config.landing.glob(pattern)):
+            if path.parent == config.landing and not path.name.startswith(".") and (kind, path) not in taken:
+                taken.add((kind, path))
+                yield path, kind, source
 
 
-def _digest(content: Any, source: tuple[str, str] | None) -> str:
+def _fault(path: Path) -> str | None:
+    """Why a path is not read; None if it is."""
+    if path.is_symlink():
+        return "it is a link, and links are not followed"
+    if path.is_dir():
+        return "it is a folder; put its files into the landing folder itself"
+    if not path.is_file():
+        return "it is no regular file"
+    if format_of(path.name) is None:
+        return f"its name ends in none of {', '.join(FORMATS)}"
+    if not os.access(path, os.R_OK):
+        return "this account may not read it"
+    return None
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path.name).decode(errors="backslashreplace")
+
+
+def _digest(content: Any, source: Source | None) -> str:
     """Id of the batch of a file, from the hash of its content."""
     if source is not None:
         content.update(f"\0{source[1]}".encode())
@@ -98,65 +112,19 @@ def _digest(content: Any, source: tuple[str, str] | None) -> str:
 
 
 def read(file: LandingFile) -> Raw:
-    """Read a landing file without interpreting it: Parquet with its types, CSV as text; its feed's source if it tells none.
+    """Read a landing file without interpreting it; its feed's source where it tells none.
 
     Raises:
-        Unreadable: zero bytes, truncated, not the format that the name says, not UTF-8, a column name twice, or not the content
-            any more that the file was found with.
+        Unreadable: see `formats.read_as`; or gone, or not the content any more that the file was found with.
     """
-    content = file.path.read_bytes()
+    try:
+        content = file.path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"the file cannot be read: {error.strerror}") from error
     if _digest(hashlib.sha256(content), file.source) != file.digest:
         raise Unreadable("the file was written to while it was read; wait until it is whole")
-    raw = read_as(file.path.suffix, content)
+    raw = read_as(file.path.name, content)
     if file.source is None or file.source[0] in raw.table.column_names:
         return raw
     column, source = file.source
     return replace(raw, table=raw.table.append_column(column, pa.repeat(pa.scalar(source), raw.table.num_rows)))
-
-
-def read_as(suffix: str, content: bytes) -> Raw:
-    """Read what a file of that suffix holds.
-
-    Raises:
-        Unreadable: zero bytes, truncated, not the format that the suffix says, not UTF-8, or a column name twice.
-    """
-    if not content:
-        raise Unreadable("the file has zero bytes")
-    try:
-        raw = _read_parquet(content) if suffix == ".parquet" else _read_csv(content)
-        raw.table.validate(full=True)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"not readable as {suffix[1:]}: {str(error).splitlines()[0]}") from error
-    names = raw.table.column_names
-    if len(set(names)) < len(names):
-        raise Unreadable(f"column names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
-    return raw
-
-
-def _read_parquet(content: bytes) -> Raw:
-    table = pq.ParquetFile(pa.BufferReader(content)).read()
-    plain = [column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column for column in table.columns]
-    return Raw(pa.table(plain, names=table.column_names), np.arange(1, table.num_rows + 1), [])
-
-
-def _read_csv(content: bytes) -> Raw:
-    malformed: list[Malformed] = []
-
-    def set_aside(row: pc.InvalidRow) -> str:
-        reason = f"the line has {row.actual_columns} fields, expected {row.expected_columns}"
-        malformed.append(Malformed(row.number - 1, row.text, reason))
-        return "skip"
-
-    parse = pc.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside)
-    header = content.partition(b"\n")[0] + b"\n"
-    names = pc.read_csv(pa.BufferReader(header), parse_options=pc.ParseOptions(newlines_in_values=True)).column_names
-    table = pc.read_csv(
-        pa.BufferReader(content),
-        read_options=pc.ReadOptions(use_threads=False),
-        parse_options=parse,
-        convert_options=pc.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, quoted_strings_can_be_null=True
-        ),
-    )
-    numbers = np.arange(1, table.num_rows + len(malformed) + 1)
-    return Raw(table, np.setdiff1d(numbers, [line.row for line in malformed], assume_unique=True), malformed)

@@ -67,6 +67,6 @@ def _load(config: Config, as_of: dt.datetime, staged: str) -> Load:
                     "put them back, or run validate_batch again to go on without them"
                 )
             staged = stage(config, as_of, lake, files)
-            told = f"checked again, because the lake had moved on: {note(reports(config, staged))}"
+            told = f"checked again, because the lake had moved on: {note(reports(config, staged), [])}"
         added = staging.commit(config, lake, staged)
         return Load(lake.versions(staging.ORDER), added[schema.EVENTS], added[schema.LABELS], told)

@@ -27,12 +27,13 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
-from ml.quality import accept, checks, content, landing, staging
+from ml.quality import accept, checks, content, staging
 from ml.quality.arrival import arrival
-from ml.quality.landing import Raw
+from ml.quality.formats import Malformed, Raw, Unreadable, read_as
 from ml.quality.parse import columns_of, parse
 from ml.quality.report import reason_of
 from ml.quality.staging import Record, Tables
+from ml.quality.values import shown
 
 BATCH, ROW = "batch_id", "row"
 COMMONEST = 3
@@ -211,7 +212,9 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
     if {BATCH, ROW} & set(names):
         raise ValueError(f"the feed has columns {BATCH!r} or {ROW!r} of its own; write mended rows by hand, as a new file")
     in_order = sorted(found, key=lambda told: content.line_of(told.content) is not None)
-    columns = {name: pa.concat_arrays([_as_text(raw[name]), pa.nulls(lines, pa.string())]) for name in raw.column_names}
+    columns = {
+        name: pa.concat_arrays([shown(raw[name]).combine_chunks(), pa.nulls(lines, pa.string())]) for name in raw.column_names
+    }
     columns = columns or {name: pa.nulls(lines, pa.string()) for name in names}
     keys = {BATCH: [told.batch_id for told in in_order], ROW: [told.row for told in in_order]}
     partial = target.with_name(f".{target.name}.partial")
@@ -273,7 +276,7 @@ def _judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, 
     arrived = replace(arrival(config, lake, as_of), archive=False)
     outcomes = [(line.row, QUARANTINED, [line.reason], content.pack_line(line.text)) for line in raw.malformed]
     if raw.table.num_rows:
-        joined = checks.join(config, kind, [raw], [parse(raw.table, config, kind)])
+        joined = checks.join(config, kind, [raw], [parse(raw.table, config, kind, in_order=False)])
         accept.judge(config, as_of, lake, kind, joined, tables)
         accept.collect(config, kind, joined, arrived, [attempt], tables)
         good = joined.good()
@@ -320,15 +323,16 @@ def _delivered(found: list[QuarantinedRow]) -> Raw:
     return Raw(
         content.unpack([row.content for row in whole]),
         np.array([row.row for row in whole], dtype=np.int64),
-        [landing.Malformed(row.row, str(lines[row.row]), row.reasons[0]) for row in found if lines[row.row] is not None],
+        [Malformed(row.row, str(lines[row.row]), row.reasons[0]) for row in found if lines[row.row] is not None],
     )
 
 
 def _mended(config: Config, kind: str, batch: str, data: Path, told: bytes) -> tuple[pa.Table, dict[int, int]]:
     """Mended rows without their keys, and the position of each by its data row in the file that was delivered."""
-    if data.suffix not in landing.FORMATS:
-        raise NotReadmittable(f"{data}: the name ends in {data.suffix!r}, expected one of {landing.FORMATS}")
-    raw = landing.read_as(data.suffix, told)
+    try:
+        raw = read_as(data.name, told)
+    except Unreadable as error:
+        raise NotReadmittable(f"{data}: {error}") from error
     if raw.malformed:
         line = raw.malformed[0]
         raise NotReadmittable(f"{data}: {line.reason} (row {line.row}: {line.text!r})")
@@ -355,13 +359,6 @@ def _only(table: pa.Table, positions: dict[int, int], wanted: list[int]) -> Raw:
         raise NotReadmittable(f"rows {missing} were asked for, and the mended data do not hold them")
     taken = table.take(pa.array([positions[number] for number in wanted], pa.int64()))
     return Raw(taken, np.array(wanted, dtype=np.int64), [])
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.Array:
-    """A column as a CSV file shows it."""
-    if pa.types.is_boolean(column.type) or pa.types.is_temporal(column.type) or pa.types.is_primitive(column.type):
-        return pc.cast(column, pa.string()).combine_chunks()
-    return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
 
 
 @contextmanager

@@ -32,8 +32,12 @@ class FileReport:
             raise AssertionError(f"{self.file}: {self.rows} rows came in, {out} are accounted for")
 
 
-def note(told: list[FileReport]) -> str:
-    """The page that stands on the ingest run: totals, the commonest reasons, warnings, and each stopped file."""
+def note(told: list[FileReport], passed_over: list[str]) -> str:
+    """The page that stands on the ingest run: totals, the commonest reasons, warnings, and each stopped file.
+
+    Args:
+        passed_over: what lies in the landing folder and is not read, a sentence each.
+    """
     rows, accepted, quarantined, rejected = (
         sum(getattr(report, count) for report in told) for count in ("rows", "accepted", "quarantined", "rejected")
     )
@@ -44,6 +48,8 @@ def note(told: list[FileReport]) -> str:
         f"{len(told)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
         *[f"- {count:,} × {reason}" for reason, count in reasons.most_common(10)],
         *[f"- warning, {report.file}: {warning}" for report in told for warning in report.warnings][:10],
+        *[f"- warning, {sentence}" for sentence in passed_over[:10]],
+        *([f"- warning, {len(passed_over) - 10} more are not read"] if len(passed_over) > 10 else []),
         *[f"- STOPPED {line}" for line in stopped(told)],
     ]
     return "\n".join(map(printable, lines))

@@ -20,7 +20,8 @@ from ml.lake.tables import Lake
 from ml.quality import accept, checks, content, landing, staging
 from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
-from ml.quality.landing import LandingFile, Raw
+from ml.quality.formats import Raw, Unreadable
+from ml.quality.landing import LandingFile
 from ml.quality.parse import parse
 from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
@@ -61,7 +62,7 @@ def validate_batch(config: Config, as_of: dt.datetime, run_id: str = "") -> Vali
         quarantined=sum(r.quarantined for r in told),
         rejected=sum(r.rejected for r in told),
         stopped=tuple(stopped(told)),
-        note=note(told),
+        note=note(told, landing.passed_over(config)),
     )
 
 
@@ -117,23 +118,25 @@ def _judge_files(
     usual = checks.usual_volume(lake) if kind == "events" else []
     kept, raws, parsed, warnings = [], [], [], []
     for file in files:
+        rows = 0
         try:
             raw = landing.read(file)
-        except landing.Unreadable as error:
-            reports[file.digest] = _stopped(as_of, file, 0, [str(error)])
-            continue
-        problems, told = checks.check_file(config, raw, kind, usual)
-        if not problems:
-            columns, unreadable = parse(raw.table, config, kind)
-            problems = checks.check_types(config, unreadable, raw, kind)
-        rows = raw.table.num_rows + len(raw.malformed)
+            rows = raw.table.num_rows + len(raw.malformed)
+            problems, told = checks.check_file(config, raw, kind, usual)
+            if not problems:
+                columns, faults = parse(raw.table, config, kind)
+                problems = checks.check_types(config, faults, raw, kind)
+        except Unreadable as error:
+            problems = [str(error)]
+        except Exception as error:  # noqa: BLE001 - whatever is odd about one file, the others go on
+            problems = [f"reading it failed: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"]
         if problems:
             reports[file.digest] = _stopped(as_of, file, rows, problems)
             continue
         usual.append(rows)
         kept.append(file)
         raws.append(raw)
-        parsed.append((columns, unreadable))
+        parsed.append((columns, faults))
         warnings.append(told)
     if kept:
         joined = checks.join(config, kind, raws, parsed)
@@ -159,7 +162,7 @@ def _account(
     """Set the bad rows of one file aside and account for all of them."""
     mine = np.flatnonzero(rows.file == number)
     aside = accept.set_aside(rows, mine)
-    delivered = content.pack(raw.table.take(pa.array([position - mine[0] for position in aside], pa.int64())))
+    delivered = content.pack(raw.table, [position - int(mine[0]) for position in aside])
     quarantined = [
         {"row": int(rows.number[position]), "reasons": rows.reasons[position], "content": told}
         for position, told in zip(aside, delivered, strict=True)
