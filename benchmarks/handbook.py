@@ -111,8 +111,8 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool)
     validation = (rows["day"] >= start) & (rows["day"] < start + WEEK)
     if one_week:
         train = rows[validation]
-        inputs = learn_inputs(config, train)
-        trees = grow(config, inputs, train)
+        inputs, matrix = learn_inputs(config, train)
+        trees = grow(config, inputs, matrix, train)
     else:
         past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
         train = rows[past | validation]

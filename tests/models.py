@@ -12,13 +12,20 @@ import pandas as pd
 
 from ml.config import Config
 from ml.training import fit
+from ml.training.categories import Levels
 from ml.training.dataset import TrainingSet
 from ml.training.export import to_onnx
 from ml.training.model import MISSING, Inputs, Model, save
 
 HOSTILE = "<script>alert('x')</script> & \"q\" | [a](http://b.example) *b* \u202e\n# title $a$"
 
-INPUTS = Inputs({"amount": MISSING, "customer_amount_mean_7d": MISSING}, {"channel": ["chip", HOSTILE, "online"]})
+
+def levels(*names: str) -> Levels:
+    """Levels whose numbers are their places, and others for a missing one and for one that was never seen."""
+    return Levels({name: float(place) for place, name in enumerate(names)}, missing=-2.0, unseen=-1.0)
+
+
+INPUTS = Inputs({"amount": MISSING, "customer_amount_mean_7d": MISSING}, {"channel": levels("chip", HOSTILE, "online")})
 
 NO_SET = TrainingSet(
     training_set="0" * 64,

@@ -15,7 +15,7 @@ import pandas as pd
 from ml.config import Config
 from ml.training import dataset
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
-from ml.training.model import INPUTS, TREES, UNSEEN, Inputs, Model
+from ml.training.model import INPUTS, TREES, Inputs, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
 SAMPLE_ROWS = 200
@@ -129,7 +129,7 @@ COPY_TOLERANCE = 1e-5
 def to_onnx(trees: Any, inputs: Inputs) -> Any:
     """The ONNX graph: one input of shape (n_rows,) a raw column, output `probability` of shape (n_rows,).
 
-    Missing numbers are filled and categories ranked inside of the graph, so that a caller needs none of our code.
+    Missing numbers are filled and levels become numbers inside of the graph, so that a caller needs none of our code.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -144,19 +144,20 @@ def to_onnx(trees: Any, inputs: Inputs) -> Any:
         nodes.append(helper.make_node("Where", [f"missing_{number}", f"fill_{number}", name], [f"filled_{number}"]))
         nodes.append(helper.make_node("Unsqueeze", [f"filled_{number}", "column_axis"], [f"column_{number}"]))
         columns.append(f"column_{number}")
-    for number, (name, ranked) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
+    for number, (name, levels) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
+        codes = {**levels.codes, "": levels.missing}
         nodes.append(
             helper.make_node(
                 "LabelEncoder",
                 [name],
-                [f"rank_{number}"],
+                [f"level_{number}"],
                 domain="ai.onnx.ml",
-                keys_strings=ranked,
-                values_floats=[float(rank) for rank in range(len(ranked))],
-                default_float=UNSEEN,
+                keys_strings=list(codes),
+                values_floats=list(codes.values()),
+                default_float=levels.unseen,
             )
         )
-        nodes.append(helper.make_node("Unsqueeze", [f"rank_{number}", "column_axis"], [f"column_{number}"]))
+        nodes.append(helper.make_node("Unsqueeze", [f"level_{number}", "column_axis"], [f"column_{number}"]))
         columns.append(f"column_{number}")
     nodes.append(helper.make_node("Concat", columns, ["features"], axis=1))
     ensemble.input[0] = "features"

@@ -134,11 +134,16 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
     return record
 
 
-def grow(config: Config, inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame | None = None) -> CatBoostClassifier:
+def grow(
+    config: Config, inputs: Inputs, matrix: np.ndarray, train: pd.DataFrame, validation: pd.DataFrame | None = None
+) -> CatBoostClassifier:
     """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
 
     The validation rows have the weights of their classes and no others, so that the loss that stops the trees is the one that
     they were fitted to, on rows that all count as they come.
+
+    Args:
+        matrix: of the training rows, as `learn_inputs` gives it.
 
     Raises:
         CapUnreachable: see `ml.training.weights`.
@@ -150,13 +155,14 @@ def grow(config: Config, inputs: Inputs, train: pd.DataFrame, validation: pd.Dat
         **settings, bootstrap_type="Bernoulli", loss_function="Logloss", allow_writing_files=False, verbose=100
     )
 
-    def pool(rows: pd.DataFrame, weights: np.ndarray) -> Pool:
-        return Pool(inputs.matrix(rows), rows["label"], weight=weights, feature_names=inputs.names)
+    def pool(values: np.ndarray, labels: pd.Series, weights: np.ndarray) -> Pool:
+        return Pool(values, labels, weight=weights, feature_names=inputs.names)
 
-    fitted = pool(train, row_weights(config, train))
+    fitted = pool(matrix, train["label"], row_weights(config, train))
     if validation is None:
         return trees.fit(fitted)
-    judged = pool(validation, class_weights(validation["label"], config.training.model.positive_weight))
+    weights = class_weights(validation["label"], config.training.model.positive_weight)
+    judged = pool(inputs.matrix(validation), validation["label"], weights)
     patience = config.training.model.early_stopping_rounds
     return trees.fit(fitted, eval_set=judged, early_stopping_rounds=patience, use_best_model=True)
 
@@ -169,8 +175,8 @@ def learn(config: Config, rows: pd.DataFrame) -> tuple[CatBoostClassifier, Input
         RanksNothing: see `ml.training.calibrate`.
     """
     train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-    inputs = learn_inputs(config, train)
-    trees = grow(config, inputs, train, validation)
+    inputs, matrix = learn_inputs(config, train)
+    trees = grow(config, inputs, matrix, train, validation)
     margins = trees.predict(inputs.matrix(validation), prediction_type="RawFormulaVal")
     calibrate.fold(trees, calibrate.platt(margins, validation["label"]))
     return trees, inputs

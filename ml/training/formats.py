@@ -1,7 +1,7 @@
 """A version's model in the formats of other runtimes, each checked to answer as the registered model before it is handed out.
 
 ONNX and PMML take raw columns. CatBoost's own formats take the numbers that the trees split on; `inputs.json` beside them says
-what stands for a missing number, and the rank of each category.
+what stands for a missing number, and the number of each level of a category.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import pandas as pd
 from ml.config import Config
 from ml.training.export import SAMPLE, ParityError
 from ml.training.fit import registry
-from ml.training.model import INPUTS, ONNX, TREES, UNSEEN, Inputs, Model
+from ml.training.model import INPUTS, ONNX, TREES, Inputs, Model
 
 FORMATS = ("onnx", "pmml", "cbm", "json")
 TOLERANCE = 1e-5
@@ -91,11 +91,12 @@ def write(model: Model, file_format: str, path: Path) -> None:
 
 
 def odd_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:
-    """The sample, then its first rows again with every number missing, and with categories that were never seen."""
+    """The sample, then its first rows again without numbers, with categories that were never seen, and without any."""
     some = sample[inputs.names].head(20)
     empty = some.assign(**dict.fromkeys(inputs.fill, np.nan))
     unseen = some.assign(**dict.fromkeys(inputs.categories, LEFT_OUT))
-    return pd.concat([sample[inputs.names], empty, unseen], ignore_index=True)
+    without = some.assign(**dict.fromkeys(inputs.categories, None))
+    return pd.concat([sample[inputs.names], empty, unseen, without], ignore_index=True)
 
 
 def compare(model: Model, file_format: str, path: Path, rows: pd.DataFrame) -> float:
@@ -121,7 +122,7 @@ def _score_onnx(path: Path, inputs: Inputs, rows: pd.DataFrame) -> np.ndarray:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copy(path, folder / ONNX)
-        (folder / INPUTS).write_text(json.dumps({"fill": inputs.fill, "categories": inputs.categories}))
+        (folder / INPUTS).write_text(json.dumps(asdict(inputs)))
         return Model(folder).score_onnx(rows)
 
 
@@ -169,8 +170,8 @@ def to_pmml(trees: Any, inputs: Inputs) -> bytes:
     """The model as PMML 4.4: raw columns in, output `probability`.
 
     CatBoost's own PMML rounds borders to six digits, takes encoded numbers and answers with a label alone, so the document is
-    made from the JSON, which has all digits: missing numbers are filled and categories ranked by derived fields, the sum of
-    the trees goes through a logit link.
+    made from the JSON, which has all digits: derived fields fill missing numbers and turn levels into numbers, the sum of the
+    trees goes through a logit link.
 
     Raises:
         ValueError: the trees are not symmetric, or a category cannot be written in XML.
@@ -225,16 +226,16 @@ def _derive(parent: ET.Element, inputs: Inputs) -> list[str]:
         ET.SubElement(choice, "Constant", {"dataType": "double"}).text = repr(float(fill))
         ET.SubElement(choice, "FieldRef", {"field": name})
         names.append(f"input_{number}")
-    for number, (name, ranked) in enumerate(inputs.categories.items(), start=len(names)):
+    for number, (name, levels) in enumerate(inputs.categories.items(), start=len(names)):
         field = _field(parent, f"input_{number}")
-        unseen = {"defaultValue": repr(UNSEEN), "mapMissingTo": repr(UNSEEN)}
-        mapping = ET.SubElement(field, "MapValues", {"outputColumn": "rank", "dataType": "double", **unseen})
+        otherwise = {"defaultValue": repr(levels.unseen), "mapMissingTo": repr(levels.missing)}
+        mapping = ET.SubElement(field, "MapValues", {"outputColumn": "number", "dataType": "double", **otherwise})
         ET.SubElement(mapping, "FieldColumnPair", {"field": name, "column": "category"})
         table = ET.SubElement(mapping, "InlineTable")
-        for rank, category in enumerate(ranked):
+        for category, code in levels.codes.items():
             row = ET.SubElement(table, "row")
             ET.SubElement(row, "category").text = _writable(name, category)
-            ET.SubElement(row, "rank").text = repr(float(rank))
+            ET.SubElement(row, "number").text = repr(code)
         names.append(f"input_{number}")
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ import pandas as pd
 
 from ml.config import Config
 from ml.store.feast import feature_names
+from ml.training import categories
+from ml.training.categories import Levels
 
 if TYPE_CHECKING:
     from catboost import CatBoostClassifier
@@ -22,19 +25,28 @@ if TYPE_CHECKING:
 TREES, INPUTS, ONNX = "model.cbm", "inputs.json", "model.onnx"
 
 MISSING = -1e9
-UNSEEN = -1.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The columns of a model, in order: numbers with what stands for a missing one, then categories.
-
-    A category becomes its rank by the label's rate among the training rows, which is the best order for a split in two
-    (Breiman et al., Classification and Regression Trees, theorem 4.5); one that was never seen becomes `UNSEEN`.
-    """
+    """The columns of a model, in order: numbers with what stands for a missing one, then categories with their levels."""
 
     fill: dict[str, float]
-    categories: dict[str, list[str]]
+    categories: dict[str, Levels]
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Inputs:
+        """Rebuild what `dataclasses.asdict` made plain.
+
+        Versions of before levels had numbers list them by rank; a champion is scored as long as it is one.
+        """
+
+        def levels(of: dict[str, Any] | list[str]) -> Levels:
+            return Levels({name: float(rank) for rank, name in enumerate(of)}, -1, -1) if isinstance(of, list) else Levels(**of)
+
+        return cls(told["fill"], {name: levels(of) for name, of in told["categories"].items()})
 
     @property
     def names(self) -> list[str]:
@@ -50,25 +62,42 @@ class Inputs:
         missing = [name for name in self.names if name not in frame]
         if missing:
             raise KeyError(f"the model needs columns {missing}, which are not there; published features changed since")
-        columns = [frame[name].astype("float64").fillna(fill).to_numpy() for name, fill in self.fill.items()]
-        for name, ranked in self.categories.items():
-            codes = frame[name].map({category: float(rank) for rank, category in enumerate(ranked)})
-            columns.append(codes.astype("float64").fillna(UNSEEN).to_numpy())
+        columns = filled(frame, self.fill)
+        columns += [levels.numbers(frame[name]) for name, levels in self.categories.items()]
         return np.column_stack(columns).astype(np.float32)
 
 
-def learn_inputs(config: Config, train: pd.DataFrame) -> Inputs:
-    """The inputs of a deployment, categories ranked on training rows.
+def filled(frame: pd.DataFrame, fill: dict[str, float]) -> list[np.ndarray]:
+    """Columns of numbers, shape (n_rows,) each, with what stands for a missing one."""
+    return [frame[name].astype("float64").fillna(value).to_numpy() for name, value in fill.items()]
 
-    A count or a sum without a snapshot is zero, as it is in a snapshot of an entity that did nothing; a mean is missing.
+
+def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarray]:
+    """The inputs of a deployment, and the matrix to fit on: a row's categories have numbers that its label is not in.
+
+    A count or a sum without a snapshot is zero, as it is in a snapshot of an entity that did nothing; a mean is missing. A
+    category that no training row has a value of is left out, with a warning. Rows of one cluster are in one fold, so that a
+    label does not reach its number by way of others of the same card.
     """
     zero = {w.feature(a, d) for w in config.windows for d in w.days for a in w.aggregates if a in ("count", "sum")}
     numbers = [*config.measures, *feature_names(config)]
-    ranked = {}
-    for category in config.categories:
-        rate = train.groupby(category)["label"].agg(["mean", "size"]).sort_index()
-        ranked[category] = [str(c) for c in rate.sort_values(["mean", "size"], kind="stable").index]
-    return Inputs({name: 0.0 if name in zero else MISSING for name in numbers}, ranked)
+    fill = {name: 0.0 if name in zero else MISSING for name in numbers}
+    keys = train[config.entities[config.gate.cluster]]
+    fold = categories.folds(keys.where(keys.notna(), train["event_id"]))
+    levels, columns = {}, filled(train, fill)
+    for name in config.categories:
+        learned, own = categories.learn(train[name], train["label"].to_numpy(np.int8), fold)
+        if not learned.codes:
+            log.warning(
+                "%s is left out of the model: none of the %d training rows has a value of this category", name, len(train)
+            )
+            continue
+        levels[name] = learned
+        columns.append(own)
+    inputs = Inputs(fill, levels)
+    if not inputs.names:
+        raise ValueError("the model has no inputs: no number is declared, and no category has a value in the training window")
+    return inputs, np.column_stack(columns).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -80,7 +109,7 @@ class Model:
     @cached_property
     def inputs(self) -> Inputs:
         """How raw columns become numbers."""
-        return Inputs(**json.loads((self.folder / INPUTS).read_text()))
+        return Inputs.from_dict(json.loads((self.folder / INPUTS).read_text()))
 
     @cached_property
     def trees(self) -> CatBoostClassifier:
@@ -113,7 +142,7 @@ class Model:
 def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """One input a column, shape (n_rows,): numbers as float32 with NaN for a missing one, categories as text."""
     feeds = {name: frame[name].astype("float64").to_numpy(np.float32) for name in inputs.fill}
-    feeds |= {name: frame[name].fillna("").astype(str).to_numpy(object) for name in inputs.categories}
+    feeds |= {name: categories.texts(frame[name]) for name in inputs.categories}
     return feeds
 
 

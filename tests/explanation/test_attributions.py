@@ -14,7 +14,7 @@ from ml.config import Config
 from ml.explanation import attributions, pictures
 from ml.explanation.attributions import by_slice, contributions, sample, summarize
 from ml.training.model import MISSING, Inputs, Model
-from tests.models import HOSTILE, fitted
+from tests.models import HOSTILE, fitted, levels
 
 
 def test_contributions_add_up_to_the_score_of_every_row(model: Model, rows: pd.DataFrame) -> None:
@@ -90,7 +90,7 @@ def test_a_model_has_not_drifted_from_itself(model: Model, rows: pd.DataFrame) -
 def test_an_input_that_only_one_model_has_is_the_largest_mover(
     config: Config, model: Model, rows: pd.DataFrame, tmp_path: Path
 ) -> None:
-    fewer = fitted(tmp_path, config, rows, Inputs({"amount": MISSING}, {"channel": ["chip", "online"]}))
+    fewer = fitted(tmp_path, config, rows, Inputs({"amount": MISSING}, {"channel": levels("chip", "online")}))
     there = {f.feature: f.share for f in summarize(contributions(model, sample(rows).rows), sample(rows).weights)}
     lost, won = (attributions.attribution_drift(*pair, rows) for pair in ((model, fewer), (fewer, model)))
     mover = next(m for m in lost.movers if m.feature == "customer_amount_mean_7d")

@@ -19,9 +19,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, pd.DataFrame
     """Inputs, training and validation rows of a made-up training set with some values missing."""
     config = rows.deployment(tmp_path_factory.mktemp("baseline"))
     told = rows.made(config, split(config, rows.AS_OF))
-    told.loc[told.index % 7 == 0, list(learn_inputs(config, told).fill)[-1]] = np.nan
+    told.loc[told.index % 7 == 0, list(learn_inputs(config, told)[0].fill)[-1]] = np.nan
     train, validation = (told[told["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-    return learn_inputs(config, train), train, validation
+    return learn_inputs(config, train)[0], train, validation
 
 
 def test_each_baseline_ranks_far_better_than_chance(made: tuple[Inputs, pd.DataFrame, pd.DataFrame]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ml.training.export import ParityError, check_copy, compare, to_onnx
 from ml.training.model import MISSING, ONNX, Inputs, Model, save, threshold_for
+from tests.models import levels
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def model(tmp_path: Path, rows: pd.DataFrame) -> Model:
     """A fitted model and its graph in a folder."""
     from catboost import CatBoostClassifier
 
-    inputs = Inputs({"amount": MISSING, "ratio": MISSING}, {"channel": ["chip", "phone", "online"]})
+    inputs = Inputs({"amount": MISSING, "ratio": MISSING}, {"channel": levels("chip", "phone", "online")})
     trees = CatBoostClassifier(iterations=40, depth=5, thread_count=2, random_seed=1, verbose=0, allow_writing_files=False)
     trees.fit(inputs.matrix(rows), rows["label"])
     save(tmp_path, trees, inputs)

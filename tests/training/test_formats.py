@@ -16,7 +16,7 @@ from ml.training import formats
 from ml.training.export import SAMPLE, ParityError
 from ml.training.model import MISSING, Inputs, Model
 from tests.deployments import small
-from tests.models import HOSTILE, INPUTS, fitted, payments
+from tests.models import HOSTILE, INPUTS, fitted, levels, payments
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def registered(model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
 @pytest.mark.parametrize("kind", formats.FORMATS)
 def test_a_file_answers_as_the_registered_model(config: Config, tmp_path: Path, kind: str) -> None:
     told = formats.hand_out(config, "1", kind, tmp_path / f"model.{kind}")
-    assert told.checked.startswith("checked: 100 rows score at most")
+    assert told.checked.startswith("checked: 120 rows score at most")
     assert all(file.is_file() for file in told.files)
     assert {file.name for file in tmp_path.iterdir()} == {file.name for file in told.files}
     takes_numbers = kind in ("cbm", "json")
@@ -99,7 +99,7 @@ def test_pmml_holds_all_digits_of_a_border(model: Model) -> None:
 
 
 def test_a_category_that_xml_cannot_hold_is_named(config: Config, rows: pd.DataFrame, tmp_path: Path) -> None:
-    inputs = Inputs({"amount": MISSING}, {"channel": ["chip", "bell\x07", HOSTILE]})
+    inputs = Inputs({"amount": MISSING}, {"channel": levels("chip", "bell\x07", HOSTILE)})
     model = fitted(tmp_path, config, rows, inputs)
     with pytest.raises(ValueError, match=r"category 'bell\\x07' of channel cannot be written in XML; choose onnx, cbm or json"):
         formats.to_pmml(model.trees, inputs)

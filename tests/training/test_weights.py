@@ -163,7 +163,7 @@ def test_a_cap_bounds_what_a_poisoned_terminal_does_to_scores_elsewhere(tmp_path
     small = {"iterations": 60, "depth": 3, "learning_rate": 0.2}
 
     def mean_score(train: pd.DataFrame, caps: dict[str, float]) -> float:
-        trees = grow(deployment(tmp_path, caps, **small), inputs, train)
+        trees = grow(deployment(tmp_path, caps, **small), inputs, inputs.matrix(train), train)
         return float(trees.predict_proba(inputs.matrix(elsewhere))[:, 1].mean())
 
     clean = mean_score(honest, {"terminal": 0.05})
@@ -183,7 +183,7 @@ def test_a_terminal_of_false_frauds_is_bounded_too(tmp_path) -> None:
     small = {"iterations": 60, "depth": 3, "learning_rate": 0.2}
 
     def mean_score(caps: dict[str, float]) -> float:
-        trees = grow(deployment(tmp_path, caps, **small), inputs, poisoned)
+        trees = grow(deployment(tmp_path, caps, **small), inputs, inputs.matrix(poisoned), poisoned)
         return float(trees.predict_proba(inputs.matrix(elsewhere))[:, 1].mean())
 
     assert mean_score({}) > 0.7

@@ -1,0 +1,96 @@
+"""Categories as numbers: a level becomes the log-odds of a positive among its training rows, drawn towards the base rate.
+
+A number that a row's own label went into tells the trees that label: a level of one row would know its answer. So training rows
+take the number of their level from the other folds (target encoding with cross fitting; Micci-Barreca 2001, A Preprocessing
+Scheme for High-Cardinality Categorical Attributes; Pargent et al. 2022, Regularized Target Encoding Outperforms Traditional
+Methods). Every other row takes the number from all training rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+RARE = 20
+"""A level with fewer training rows than this shares one number with all others such."""
+
+PRIOR = 5
+"""The base rate weighs as much as rows that hold this many of the rarer label: a level with as many lies halfway."""
+
+FOLDS = 5
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The number of each level that training saw, of a missing value, and of a level that was never seen.
+
+    An empty text is a missing value, as in an ONNX graph, whose texts cannot be missing. All numbers are exact in float32.
+    """
+
+    codes: dict[str, float]
+    missing: float
+    unseen: float
+
+    def numbers(self, values: pd.Series) -> Floats:
+        """Number of each value, shape (n_rows,)."""
+        told = {**self.codes, "": self.missing}
+        names, place = _distinct(values)
+        return np.array([told.get(name, self.unseen) for name in names], dtype=np.float32)[place]
+
+
+def texts(values: pd.Series) -> NDArray[np.object_]:
+    """Values as an ONNX graph takes them, shape (n_rows,): text, empty for a missing one."""
+    names, place = _distinct(values)
+    return names[place]
+
+
+def _distinct(values: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """The distinct texts, sorted, and the place of each row's among them."""
+    place, found = pd.factorize(values, use_na_sentinel=True)
+    written = np.array([str(value) for value in found] + [""], dtype=object)
+    names, where = np.unique(written, return_inverse=True)
+    return names, where[place]
+
+
+def learn(values: pd.Series, labels: NDArray[np.int8], fold: NDArray[np.int64]) -> tuple[Levels, Floats]:
+    """Numbers of a category's levels from all rows, and each row's own number from the other folds.
+
+    Args:
+        values: shape (n_rows,), the category of each training row.
+        labels: shape (n_rows,), 0 or 1.
+        fold: shape (n_rows,), from 0 to `FOLDS` - 1; see `folds`.
+    """
+    names, level = _distinct(values)
+    size = np.bincount(level, minlength=len(names))
+    rare = (size < RARE) & (names != "")
+    group = np.where(rare, len(names), np.arange(len(names)))[level]
+    base = (labels.sum() + 0.5) / (len(labels) + 1)
+    prior = PRIOR / min(base, 1 - base)
+
+    def log_odds(positives: NDArray, rows: NDArray) -> Floats:
+        rate = (positives + prior * base) / (rows + prior)
+        return np.log(rate / (1 - rate)).astype(np.float32)
+
+    shape = (FOLDS, len(names) + 1)
+    cell = np.ravel_multi_index((fold, group), shape)
+    positives, rows = (np.bincount(cell, w, minlength=np.prod(shape)).reshape(shape) for w in (labels, np.ones(len(labels))))
+    whole = log_odds(positives.sum(axis=0), rows.sum(axis=0))
+    others = log_odds(positives.sum(axis=0) - positives, rows.sum(axis=0) - rows)
+    # Where all rows are of one kind, folds would differ in nothing but their labels.
+    own = others[fold, group] if len(np.unique(group)) > 1 else whole[group]
+    code = np.where(rare, whole[-1], whole[:-1])
+    codes = {str(name): float(number) for name, number in zip(names, code, strict=True) if name != ""}
+    unseen = float(log_odds(np.zeros(1), np.zeros(1))[0])
+    missing = float(code[names == ""][0])
+    return Levels(codes, missing, unseen), own
+
+
+def folds(keys: pd.Series) -> NDArray[np.int64]:
+    """Fold of each row by a hash of its key, shape (n_rows,): rows of one key are in one fold, on every machine."""
+    hashed = pd.util.hash_array(keys.astype(object).astype(str).to_numpy(object))
+    return (hashed % FOLDS).astype(np.int64)
