@@ -56,7 +56,7 @@ def read(config: Config, data: Path) -> pd.DataFrame:
 def fill(config: Config, rows: pd.DataFrame) -> None:
     """Write the lake's tables as the archive and, after it, daily batches would have."""
     midnight = rows["event_time"].dt.floor("D") + DAY
-    arrival = midnight + dt.timedelta(hours=config.events.lag.value)
+    arrival = midnight + config.events.lag.span
     matured = rows["event_time"] + config.label_delay
     archived = midnight < config.archive_until
     rows = rows.assign(known_at=arrival, batch_id=midnight.dt.strftime("%Y-%m-%d").mask(archived, "archive"))

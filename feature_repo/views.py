@@ -33,9 +33,9 @@ def definitions(config: Config) -> list[Any]:
     """All objects that Feast needs to know of a deployment."""
     entities = {name: Entity(name=name, join_keys=[key], value_type=ValueType.STRING) for name, key in config.entities.items()}
     views = [_view(config, window, entities[window.entity]) for window in config.windows]
-    on_demand = _on_demand(config, {view.name: view for view in views})
-    service = FeatureService(name=SERVICE, features=[*views, on_demand])
-    return [*entities.values(), *views, on_demand, service]
+    served = [*views, *_on_demand(config, {view.name: view for view in views})]
+    service = [FeatureService(name=SERVICE, features=served)] if served else []
+    return [*entities.values(), *served, *service]
 
 
 def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
@@ -55,16 +55,18 @@ def _view(config: Config, window: Window, entity: Entity) -> FeatureView:
     )
 
 
-def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeatureView:
-    """What is computed from the event itself: the same function in training and in serving.
+def _on_demand(config: Config, views: dict[str, FeatureView]) -> list[OnDemandFeatureView]:
+    """What is computed from the event itself, if anything is: the same function in training and in serving.
 
     The view says what its fields mean: Feast infers these from the function's answer and takes a described one for another.
     """
     needed = {window.view for window in config.windows for name in config.request.ratios if name in window.features}
     clock, timezone, compared = config.request.clock, config.events.timezone, request.ratios(config)
     fields = _fields(config, REQUEST)
+    if not fields:
+        return []
     measures = [Field(name=name, dtype=Float64) for name in config.measures]
-    return OnDemandFeatureView(
+    view = OnDemandFeatureView(
         name=REQUEST,
         sources=[
             RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
@@ -78,6 +80,7 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> OnDemandFeature
         ),
         mode="pandas",
     )
+    return [view]
 
 
 def _fields(config: Config, view: str) -> list[Field]:

@@ -38,8 +38,8 @@ def test_a_key_that_nobody_reads_is_named(tmp_path: Path) -> None:
 
 def test_a_threshold_in_another_unit_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
-    told["labels"]["delay"]["unit"] = "hours"
-    assert "labels.delay: Value error, unit is 'hours', expected 'days'" in _refusal(tmp_path, told)
+    told["labels"]["delay"]["unit"] = "weeks"
+    assert "labels.delay: Value error, unit is 'weeks', expected 'days' or 'hours'" in _refusal(tmp_path, told)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,35 @@ def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path)
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
     assert "windows.2.delay: 3 days, below labels.delay" in _refusal(tmp_path, told)
+    told["windows"][2]["delay"] = "144 hours"
+    assert "windows.2.delay: 144 hours, below labels.delay" in _refusal(tmp_path, told)
+
+
+def test_a_delay_takes_hours_that_end_at_a_snapshot(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["labels"]["delay"] |= {"value": 30, "unit": "hours"}
+    for hours, every in [("48 hours", 24), ("30 hours", 6), ("31 hours", 1)]:
+        told["windows"][2] |= {"delay": hours, "publish": {"value": every, "unit": "hours", "reason": "as the test asks"}}
+        config = load(deployments.write(tmp_path, told))
+        assert config.windows[2].behind == dt.timedelta(hours=int(hours.split()[0]))
+    assert config.label_delay == dt.timedelta(hours=30)
+
+
+@pytest.mark.parametrize(
+    ("delay", "told"),
+    [
+        ("30 hours", "give 24 or 48 hours, or 'publish' every 1 or 2 or 3 or 6 hours"),
+        ("7 hours", "give 0 or 24 hours, or 'publish' every 1 hours"),
+        ("a day", "'a day' is neither a number of days, 0 to 366, nor a text such as '30 hours'"),
+        ("-3 hours", "'-3 hours' is neither a number of days"),
+        ("9999 hours", "'9999 hours' is neither a number of days"),
+        (1.5, "windows.0.delay"),
+    ],
+)
+def test_a_delay_that_ends_between_snapshots_is_refused_with_what_is_possible(tmp_path: Path, delay: object, told: str) -> None:
+    written = deployments.raw()
+    written["windows"][0]["delay"] = delay
+    assert told in _refusal(tmp_path, written)
 
 
 @pytest.mark.parametrize(

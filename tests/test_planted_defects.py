@@ -28,7 +28,7 @@ class Defect:
 
 DEFECTS = {
     "a window includes the label's own day": Defect(
-        "ml/features/windows.py", "+ {1 + ticks.in_days(", "+ {ticks.in_days(", "tests/features/test_windows.py"
+        "ml/features/windows.py", "+ {1 + window.behind", "+ {window.behind", "tests/features/test_windows.py"
     ),
     "a window counts what was not known when it was published": Defect(
         "ml/features/windows.py",
@@ -41,8 +41,8 @@ DEFECTS = {
     ),
     "the split has no gap": Defect(
         "ml/training/split.py",
-        "fitted_until = holdout_start - config.label_delay",
-        "fitted_until = holdout_start",
+        "fitted_until = midnight(holdout_start - config.label_delay)",
+        "fitted_until = midnight(holdout_start)",
         "tests/training/test_split.py",
     ),
     "fitted labels are taken as they are known today": Defect(

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from ml.config.thresholds import Cadence, Days, Hours, Identifier, Instant, Ratio, Section, Share, Threshold
+from ml.config.thresholds import Cadence, Days, Delay, Identifier, Instant, Ratio, Section, Share, Threshold
 
 # Texts that mean "missing": in every column, or by column (our names).
 Missing = Annotated[list[str] | dict[Identifier, list[str]], Field(exclude_if=lambda missing: not missing)]
 
 DAILY = Threshold(value=24, unit="hours", reason="a snapshot a day, of midnight UTC")
+HOUR = dt.timedelta(hours=1)
+
+
+def _hours(text: str) -> str:
+    found = re.fullmatch(r"([1-9][0-9]{0,3}) hours", text)
+    if not found or int(found[1]) > 366 * 24:
+        raise ValueError(f"{text!r} is neither a number of days, 0 to 366, nor a text such as '30 hours'")
+    return text
 
 
 class Delivered(Section):
@@ -43,7 +52,7 @@ class Events(Delivered):
     columns: dict[Identifier, str]
     timezone: str = "UTC"
     suite: str
-    lag: Hours
+    lag: Delay
     volume_low: Ratio
     volume_high: Ratio
     unreadable: Share
@@ -58,7 +67,7 @@ class Feed(Section):
 
 
 class Labels(Delivered):
-    """Where answers come from: files of their own, or a column of the events that is known `delay` days later.
+    """Where answers come from: files of their own, or a column of the events that is known `delay` later.
 
     `sources` ranks who answers: of several answers about an event that of the first source here counts, and of one source
     the newest. `files` is one pattern, or one for each feed; a file that several match belongs to the first of them.
@@ -67,7 +76,7 @@ class Labels(Delivered):
     files: str | Annotated[list[Feed], Field(min_length=1)] | None = None
     column: str | None = None
     suite: str | None = None
-    delay: Days
+    delay: Delay
     sources: list[str] = []
 
     @model_validator(mode="after")
@@ -97,19 +106,42 @@ class Window(Section):
     """Trailing windows of one entity over one column: one line of the deployment file, one feature view.
 
     `publish` says how far apart its snapshots are. A day's is left out where the section is told, as if it were not there.
+    Windows end `delay` before a snapshot: a number of days, or a text such as `30 hours`.
     """
 
     entity: Identifier
     column: Identifier
     aggregates: list[Literal["count", "sum", "mean"]]
     days: list[Annotated[int, Field(ge=1, le=366)]]
-    delay: Annotated[int, Field(ge=0, le=366)] = 0
+    delay: Annotated[int, Field(ge=0, le=366)] | Annotated[str, AfterValidator(_hours)] = 0
     publish: Annotated[Cadence, Field(exclude_if=lambda cadence: cadence.value == DAILY.value)] = DAILY
 
     @property
     def every(self) -> dt.timedelta:
         """Time from one snapshot to the next."""
-        return dt.timedelta(hours=self.publish.value)
+        return self.publish.span
+
+    @property
+    def behind(self) -> dt.timedelta:
+        """Time from the end of the windows to the snapshot."""
+        return dt.timedelta(hours=int(self.delay.split()[0])) if isinstance(self.delay, str) else dt.timedelta(days=self.delay)
+
+    @property
+    def behind_told(self) -> str:
+        """The same in words."""
+        return self.delay if isinstance(self.delay, str) else f"{self.delay} days"
+
+    @model_validator(mode="after")
+    def _ends_at_a_snapshot(self) -> Window:
+        if self.behind % self.every:
+            hours, every = self.behind // HOUR, self.every // HOUR
+            finer = [str(apart) for apart in (1, 2, 3, 4, 6, 8, 12) if hours % apart == 0]
+            raise ValueError(
+                f"'delay' is {hours} hours and snapshots are {every} hours apart, so windows would end between two of them: "
+                f"give {hours // every * every} or {(hours // every + 1) * every} hours, or 'publish' every "
+                f"{' or '.join(finer)} hours"
+            )
+        return self
 
     @property
     def view(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from ml.config.training import Training
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+DAY = dt.timedelta(days=1)
 EVENT_COLUMNS = ("event_id", "event_time")
 RESERVED = {"known_at", "batch_id", "label", "split", "event_timestamp", "created_timestamp"}
 
@@ -119,10 +121,10 @@ class Config(Section):
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
             if window.column not in {*self.measures, "label"}:
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
-            if window.column == "label" and window.delay < self.labels.delay.value:
-                wrong.append(f"windows.{i}.delay: {window.delay} days, below labels.delay: most answers are not in yet")
+            if window.column == "label" and window.behind < self.label_delay:
+                wrong.append(f"windows.{i}.delay: {window.behind_told}, below labels.delay: most answers are not in yet")
         if (tuning := self.training.tuning) is not None:
-            reach = tuning.folds.value * tuning.evaluation.value + self.labels.delay.value
+            reach = tuning.folds.value * tuning.evaluation.value + math.ceil(self.label_delay / DAY)
             if self.training.train.value <= reach:
                 wrong.append(
                     f"training.tuning: folds * evaluation + labels.delay is {reach:g} days, which leaves nothing of "
@@ -136,6 +138,10 @@ class Config(Section):
         for name in self.request.ratios:
             if name not in means or means[name].column == "label":
                 wrong.append(f"request.ratios: {name!r} is not a mean of a measure; declared: {sorted(means)}")
+        if not (self.windows or self.request.clock or self.measures or self.categories):
+            wrong.append(
+                "events.columns: neither a measure nor a category, and no window or request feature: nothing to learn from"
+            )
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -190,7 +196,7 @@ class Config(Section):
     @property
     def label_delay(self) -> dt.timedelta:
         """Age at which an event counts as matured: what nobody has reported by then is taken for a negative."""
-        return dt.timedelta(days=self.labels.delay.value)
+        return self.labels.delay.span
 
     @property
     def ledger(self) -> str:

@@ -23,6 +23,8 @@ def _utc(instant: dt.datetime) -> dt.datetime:
     return instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
 
 
+LONGEST = dt.timedelta(days=3650)
+
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Instant = Annotated[dt.datetime, AfterValidator(_utc)]
 
@@ -39,6 +41,19 @@ class Threshold(Section):
     value: float
     unit: str
     reason: str = Field(min_length=8)
+
+    @property
+    def span(self) -> dt.timedelta:
+        """The time that a number of days, hours or minutes is."""
+        return dt.timedelta(**{self.unit: self.value})
+
+
+def _days_or_hours(threshold: Threshold) -> Threshold:
+    if threshold.unit not in ("days", "hours"):
+        raise ValueError(f"unit is {threshold.unit!r}, expected 'days' or 'hours'")
+    if not dt.timedelta() <= threshold.span <= LONGEST:
+        raise ValueError(f"value is {threshold.value:g} {threshold.unit}, expected 0 to {LONGEST.days} days")
+    return threshold
 
 
 def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
@@ -60,6 +75,7 @@ def _divides_a_day(threshold: Threshold) -> Threshold:
     return threshold
 
 
+Delay = Annotated[Threshold, AfterValidator(_days_or_hours)]
 Days = Annotated[Threshold, _in("days", 0, 3650)]
 Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
 Trials = Annotated[Threshold, _in("trials", 1, 100_000)]

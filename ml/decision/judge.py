@@ -32,6 +32,7 @@ from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
 from ml.training.baseline import Baseline, baselines
 from ml.training.cuts import attributes_of, slices_of
+from ml.training.entities import cluster_codes
 from ml.training.model import Model, threshold_for
 
 VERDICT = "verdict.json"
@@ -164,7 +165,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
             labels=holdout["label"].to_numpy(),
             champion=champion.scores,
             challenger=scores,
-            clusters=_clusters(config, holdout),
+            clusters=cluster_codes(config, holdout),
             event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
             missed=_missed(config, holdout),
         ),
@@ -307,7 +308,7 @@ def _golden_meeting(
     if why:
         freeze = "freeze a new version with the features of today: `python -m ml golden freeze`"
         return Meeting(GOLDEN_SET, told, impossible=f"it cannot be scored: {why}; {freeze}")
-    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, _clusters(config, rows))
+    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, cluster_codes(config, rows))
 
 
 def _ancestor_meeting(
@@ -322,7 +323,7 @@ def _ancestor_meeting(
     if isinstance(old, str):
         return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
     told = f"version {version}, {back} promotions ago"
-    return [Meeting(ANCESTOR, told, holdout["label"].to_numpy(), old, scores, _clusters(config, holdout))], []
+    return [Meeting(ANCESTOR, told, holdout["label"].to_numpy(), old, scores, cluster_codes(config, holdout))], []
 
 
 def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
@@ -344,11 +345,6 @@ def _missed(config: Config, rows: pd.DataFrame) -> np.ndarray | None:
     return amounts + config.costs.missed.value
 
 
-def _clusters(config: Config, rows: pd.DataFrame) -> np.ndarray:
-    clusters: np.ndarray = rows[config.entities[config.gate.cluster]].to_numpy()
-    return clusters
-
-
 def _contender(name: str, model_hash: str, fitted: fit.Fit, threshold: float | None = None) -> Contender:
     return Contender(
         name=name,
@@ -368,6 +364,6 @@ def _metrics(config: Config, holdout: pd.DataFrame, scores: dict[str, np.ndarray
         told[f"{who}_average_precision"] = float(average_precision(labels, values))
         told[f"{who}_roc_auc"] = float(roc_auc(labels, values))
         told[f"{who}_card_precision_{alerts}"] = float(
-            card_precision(days, _clusters(config, holdout), labels, values, k=alerts)
+            card_precision(days, cluster_codes(config, holdout), labels, values, k=alerts)
         )
     return told

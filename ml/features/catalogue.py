@@ -38,5 +38,5 @@ def describe(window: Window, aggregate: str, days: int) -> str:
     what |= {name: f"{name} of {column} over {events}{some}" for name in ("sum", "mean")}
     span = "the day" if days == 1 else f"the {days} days"
     tick = "midnight UTC" if window.every == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
-    end = f"that ended {window.delay} days before {tick}" if window.delay else f"before {tick}"
+    end = f"that ended {window.behind_told} before {tick}" if window.delay else f"before {tick}"
     return f"{what[aggregate]} in {span} {end}"

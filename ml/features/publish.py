@@ -39,13 +39,8 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     with Lake(config.lake).writing():
         source = Source(config)
         rows = sum(_publish(config, window, as_of, source) for window in config.windows)
-    newest = {w.view: ticks.newest(w, as_of - _lag(config)).isoformat() for w in config.windows}
+    newest = {w.view: ticks.newest(w, as_of - config.events.lag.span).isoformat() for w in config.windows}
     return Publication(rows, newest, {w.view: digest(config, w) for w in config.windows})
-
-
-def _lag(config: Config) -> dt.timedelta:
-    """How long after a tick its snapshot is due."""
-    return dt.timedelta(hours=config.events.lag.value)
 
 
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
@@ -62,19 +57,19 @@ def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source)
 
 
 def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Made | None:
-    last = ticks.newest(window, as_of - _lag(config))
+    last = ticks.newest(window, as_of - config.events.lag.span)
     with source.connect(as_of) as connection:
         [(oldest,)] = connection.execute("SELECT min(event_time) FROM events").fetchall()
         if oldest is None or oldest >= last:
             return None
         first = ticks.newest(window, oldest) + window.every
-        due = Due(first, last, window.every, created=last + _lag(config), initial=True)
+        due = Due(first, last, window.every, created=last + config.events.lag.span, initial=True)
         return due, whole(config, window, connection, due.snapshots), state.load(config, window, due, source)
 
 
 def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Made | None:
     """The ticks after the newest publication, from its state and from what became known since."""
-    last = ticks.newest(window, as_of - _lag(config))
+    last = ticks.newest(window, as_of - config.events.lag.span)
     due = Due(newest.last + window.every, last, window.every, created=as_of, initial=False)
     if due.last < due.first or due.created <= newest.created:
         return None

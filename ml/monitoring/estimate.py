@@ -17,6 +17,7 @@ from ml.config import Config
 from ml.evaluation.guardrails import CARD_PRECISION
 from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.monitoring.traffic import SCORE
+from ml.training.entities import cluster_codes
 
 
 def estimated(config: Config, rows: pd.DataFrame) -> dict[str, float | None]:
@@ -27,7 +28,7 @@ def estimated(config: Config, rows: pd.DataFrame) -> dict[str, float | None]:
     """
     if rows.empty:
         return {AVERAGE_PRECISION.name: None, CARD_PRECISION: None}
-    scores, cards = rows[SCORE].to_numpy(np.float64), rows[config.entities[config.gate.cluster]].to_numpy()
+    scores, cards = rows[SCORE].to_numpy(np.float64), cluster_codes(config, rows)
     return {
         AVERAGE_PRECISION.name: expected_average_precision(scores),
         CARD_PRECISION: expected_card_precision(cards, scores, int(config.training.alerts.value)),

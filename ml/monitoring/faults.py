@@ -16,6 +16,7 @@ the model's inputs.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -125,11 +126,11 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
 
 def reach(config: Config) -> dt.timedelta:
     """How long a fault can stay in any window."""
-    return max((window.delay + max(window.days) + 1 for window in config.windows), default=0) * DAY
+    return max((math.ceil(window.behind / DAY) + max(window.days) + 1 for window in config.windows), default=0) * DAY
 
 
 def _is_in(window: Window, days: int, faulty: dt.date, day: dt.date) -> bool:
-    return window.delay <= (day - faulty).days <= window.delay + days + 1 and day > faulty
+    return window.behind // DAY <= (day - faulty).days <= math.ceil(window.behind / DAY) + days + 1 and day > faulty
 
 
 def _spoils(config: Config, incident: Incident, window: Window, aggregate: str) -> bool:

@@ -84,7 +84,7 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
 
 def _last_complete(config: Config, as_of: dt.datetime) -> dt.date:
     """The newest day of which all files should have come."""
-    return (as_of.astimezone(dt.UTC) - dt.timedelta(hours=config.events.lag.value)).date() - DAY
+    return (as_of.astimezone(dt.UTC) - config.events.lag.span).date() - DAY
 
 
 class _Watch:

@@ -22,6 +22,7 @@ from ml.lake import schema
 from ml.lake.answers import label_order
 from ml.lake.tables import Lake, instant
 from ml.monitoring.traffic import DAY, SCORE, midnight
+from ml.training.entities import cluster_codes
 
 HIGHER_IS_BETTER = {AVERAGE_PRECISION.name: True, CARD_PRECISION: True, EXPECTED_COST.name: False, CALIBRATION.name: False}
 UNITS = {
@@ -45,7 +46,7 @@ class Figure(NamedTuple):
 
 def matured_by(config: Config, day: dt.date) -> dt.date:
     """The newest day whose answers are in when `day` is over."""
-    return day - dt.timedelta(days=math.ceil(config.labels.delay.value))
+    return day - dt.timedelta(days=math.ceil(config.label_delay / DAY))
 
 
 def metrics(config: Config) -> list[str]:
@@ -85,7 +86,7 @@ def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.
     labels = answered.reindex(rows["event_id"]).fillna(0).to_numpy(np.int64)
     if not 0 < labels.sum() < len(labels):
         return dict.fromkeys(metrics(config))
-    scores, clusters = rows[SCORE].to_numpy(), rows[config.entities[config.gate.cluster]].to_numpy()
+    scores, clusters = rows[SCORE].to_numpy(), cluster_codes(config, rows)
     precision = float(average_precision(labels, scores))
     alerts = int(config.training.alerts.value)
     card = float(daily_card_precision(np.zeros(len(rows)), clusters, labels, scores, alerts)[0])

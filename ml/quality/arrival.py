@@ -42,7 +42,7 @@ class Arrival:
         at = pa.scalar(self.at, schema.INSTANT)
         if not self.archive:
             return pa.chunked_array([pa.repeat(at, len(times))])
-        lag = dt.timedelta(hours=config.events.lag.value)
+        lag = config.events.lag.span
         daily = pc.add(pc.floor_temporal(times, unit="day"), pa.scalar(DAY + lag, pa.duration("us")))
         return pc.if_else(pc.less(daily, at), daily, at).cast(schema.INSTANT)
 

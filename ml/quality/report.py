@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 class FileReport:
     """What became of one file; rows = accepted + quarantined + rejected, always.
 
-    `stopped` lists the problems of a file that failed as a whole, `reasons` counts why rows were set aside.
+    `stopped` lists the problems of a file that failed as a whole, `reasons` counts why rows were set aside, and `positives`
+    those of them whose label is known to be 1.
     """
 
     file: str
@@ -25,6 +26,7 @@ class FileReport:
     stopped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     reasons: dict[str, int] = field(default_factory=dict)
+    positives: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         out = self.accepted + self.quarantined + self.rejected
@@ -42,17 +44,24 @@ def note(told: list[FileReport], passed_over: list[str]) -> str:
         sum(getattr(report, count) for report in told) for count in ("rows", "accepted", "quarantined", "rejected")
     )
     reasons: Counter[str] = Counter()
+    positives: Counter[str] = Counter()
     for report in told:
         reasons.update(report.reasons)
+        positives.update(report.positives)
     lines = [
         f"{len(told)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
-        *[f"- {count:,} × {reason}" for reason, count in reasons.most_common(10)],
+        *[f"- {count:,} × {reason}{_of_them(positives[reason])}" for reason, count in reasons.most_common(10)],
         *[f"- warning, {report.file}: {warning}" for report in told for warning in report.warnings][:10],
         *[f"- warning, {sentence}" for sentence in passed_over[:10]],
         *([f"- warning, {len(passed_over) - 10} more are not read"] if len(passed_over) > 10 else []),
         *[f"- STOPPED {line}" for line in stopped(told)],
     ]
     return "\n".join(map(printable, lines))
+
+
+def _of_them(positives: int) -> str:
+    """What is lost for good when all that has one fault is set aside: often it is just the positives."""
+    return f", {positives:,} of them with the label 1" if positives else ""
 
 
 def stopped(told: list[FileReport]) -> list[str]:

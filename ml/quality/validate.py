@@ -167,7 +167,7 @@ def _account(
         {"row": int(rows.number[position]), "reasons": rows.reasons[position], "content": told}
         for position, told in zip(aside, delivered, strict=True)
     ] + [{"row": line.row, "reasons": [line.reason], "content": content.pack_line(line.text)} for line in raw.malformed]
-    reasons = Counter(reason_of(reason) for position in aside for reason in rows.reasons[position])
+    reasons = _reasons(rows, aside)
     reasons.update({"a line with the wrong number of fields": len(raw.malformed)} if raw.malformed else {})
     common = {"file": file.name, "known_at": known_at, "batch_id": file.digest}
     if quarantined:
@@ -182,9 +182,22 @@ def _account(
         rejected=int(rows.rejected[mine].sum()),
         warnings=(*warnings, *rows.warnings.get(number, [])),
         reasons=dict(reasons),
+        positives=dict(_reasons(rows, _positives(rows, aside))),
     )
     first, last = accept.span(rows, file.kind, number)
     told = asdict(report) | common | {"first_event": first, "last_event": last}
     batch = {name: told[name] for name in schema.BATCHES_SCHEMA.names}
     tables[schema.BATCHES].append(pa.Table.from_pylist([batch], schema.BATCHES_SCHEMA))
     return report
+
+
+def _reasons(rows: Rows, positions: list[int]) -> Counter[str]:
+    return Counter(reason_of(reason) for position in positions for reason in rows.reasons[position])
+
+
+def _positives(rows: Rows, positions: list[int]) -> list[int]:
+    """Those of the rows that are known to be positive: by a column of the events, or because they are answers themselves."""
+    if "label" not in rows.table.column_names:
+        return []
+    labels = rows.table["label"].take(pa.array(positions, pa.int64())).to_pylist()
+    return [position for position, label in zip(positions, labels, strict=True) if label == 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import warnings
 from dataclasses import dataclass
 from string import Template
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 REPOSITORY = PROJECT / "feature_repo"
+# Stands for a missing entity where the online store needs a key. Keys are trimmed, so no entity has this one.
+NOBODY = " nobody"
 
 
 class RowsLost(RuntimeError):
@@ -95,6 +98,8 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
     """
     from feature_repo.views import SERVICE
 
+    if not feature_names(config):
+        return pd.DataFrame(index=range(len(events)))
     keys = list(config.entities.values())
     asked = events[["event_id", "event_time", *keys, *config.measures]].assign(event_timestamp=events["event_time"])
     store = open_store(config)
@@ -112,9 +117,22 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
 
 
 def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.DataFrame:
-    """Features of requests from the online store, one row each: entity keys, measures and `event_time` go in."""
+    """Features of requests from the online store, one row each: entity keys, measures and `event_time` go in.
+
+    A key or a measure may be None: an entity that is missing has no history, as in `retrieve`.
+    """
     from feature_repo.views import SERVICE
 
+    if not feature_names(config):
+        return pd.DataFrame(index=range(len(requests)))
     store = open_store(config)
-    answer = store.get_online_features(features=store.get_feature_service(SERVICE), entity_rows=requests)
+    answer = store.get_online_features(
+        features=store.get_feature_service(SERVICE), entity_rows=[_complete(config, told) for told in requests]
+    )
     return pd.DataFrame(answer.to_dict())[feature_names(config)].astype("float64")
+
+
+def _complete(config: Config, told: dict[str, object]) -> dict[str, object]:
+    """A request in which what is missing has the type of its column."""
+    nothing = dict.fromkeys(config.entities.values(), NOBODY) | dict.fromkeys(config.measures, math.nan)
+    return told | {name: value for name, value in nothing.items() if pd.isna(told.get(name))}

@@ -70,7 +70,7 @@ def _figures(config: Config, as_of: dt.datetime, rows: pd.DataFrame, alone: dict
         "label_rate_holdout_over_train": float(rate[dataset.HOLDOUT] / rate[dataset.TRAIN]) if rate[dataset.TRAIN] else 0.0,
         "positives_holdout": float(rows.loc[rows["split"] == dataset.HOLDOUT, "label"].sum()),
         "duplicate_events": float(rows["event_id"].duplicated().sum()),
-        "largest_single_feature_auc": max(alone.values()),
+        "largest_single_feature_auc": max(alone.values(), default=0.5),
         "rows_known_too_late": float(late),
-        "largest_null_share": float(rows[feature_names(config)].isna().mean().max()),
+        "largest_null_share": float(rows[feature_names(config)].isna().mean().max()) if feature_names(config) else 0.0,
     }

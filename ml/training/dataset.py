@@ -17,6 +17,7 @@ from ml.config import Config
 from ml.features.history import history
 from ml.lake import schema
 from ml.lake.answers import label_order
+from ml.lake.sql import columns, quoted
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training import reserve
@@ -113,33 +114,36 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
 def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
     """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
     order = label_order(config)
-    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
-    cluster = config.entities[config.gate.cluster]
+    named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
+    cluster = quoted(config.entities[config.gate.cluster])
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
         (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
         frame: pd.DataFrame = connection.execute(
             f"""
             WITH chosen AS (
-                SELECT {", ".join(columns)},
+                SELECT {columns(named)},
                     CASE WHEN event_time < {instant(windows.validation_start)} THEN '{TRAIN}'
                          WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS split,
                     CASE WHEN event_time < {instant(windows.fitted_until)}
-                         THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS cutoff
+                         THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS _cutoff
                 FROM events
                 WHERE (event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.fitted_until)}
                        AND known_at <= {instant(windows.holdout_start)} AND NOT {reserve.is_reserved(config)})
                    OR (event_time >= {instant(windows.holdout_start)} AND event_time < {instant(windows.holdout_end)})
             ),
-            first_seen AS (SELECT {cluster}, min(event_time) AS first_event FROM events GROUP BY ALL),
+            first_seen AS (
+                SELECT events.{cluster} AS entity, min(event_time) AS first_event FROM events GROUP BY events.{cluster}
+            ),
             answer AS (
-                SELECT event_id, first(label ORDER BY {order}) AS label,
+                SELECT event_id, first(labels.label ORDER BY {order}) AS label,
                     first(labels.known_at ORDER BY {order}) AS label_known_at
-                FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= cutoff GROUP BY event_id
+                FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= chosen._cutoff GROUP BY event_id
             )
-            SELECT chosen.* EXCLUDE (cutoff), coalesce(label, 0)::TINYINT AS label, label_known_at,
-                (epoch(event_time - first_event) / 86400)::FLOAT AS {config.age}
-            FROM chosen JOIN first_seen USING ({cluster}) LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
+            SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.label_known_at,
+                (epoch(chosen.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
+            FROM chosen LEFT JOIN first_seen ON chosen.{cluster} = first_seen.entity LEFT JOIN answer USING (event_id)
+            ORDER BY chosen.event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):

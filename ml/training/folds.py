@@ -14,7 +14,7 @@ import pandas as pd
 
 from ml.config import Config, Tuning
 from ml.training import dataset
-from ml.training.split import Split
+from ml.training.split import Split, midnight
 
 
 class NoFold(ValueError):
@@ -40,7 +40,7 @@ def windows(config: Config, tuning: Tuning, whole: Split) -> list[Split]:
     found = []
     for back in reversed(range(int(tuning.folds.value))):
         end = whole.fitted_until - back * evaluation
-        fitted_until = end - evaluation - config.label_delay
+        fitted_until = midnight(end - evaluation - config.label_delay)
         validation_start = fitted_until - dt.timedelta(days=config.training.validation.value)
         found.append(Split(whole.train_start, validation_start, fitted_until, end - evaluation, end))
     if not found[0].train_start < found[0].validation_start:

@@ -14,7 +14,7 @@ class Split:
 
     Labels of training and validation rows are taken as they were known at `holdout_start`; those of the holdout as they are
     known at `as_of`. Between the two lies the label's delay, so that no answer of a fitted row came in after the holdout began
-    and every fitted row had matured by then.
+    and every fitted row had matured by then. A delay that is no whole number of days leaves out the day in which it ends.
     """
 
     train_start: dt.datetime
@@ -26,10 +26,14 @@ class Split:
 
 def split(config: Config, as_of: dt.datetime) -> Split:
     """The windows of a training at `as_of`."""
-    midnight = dt.datetime.combine(as_of.astimezone(dt.UTC).date(), dt.time(), dt.UTC)
-    holdout_end = midnight - config.label_delay
+    holdout_end = midnight(as_of - config.label_delay)
     holdout_start = holdout_end - dt.timedelta(days=config.training.holdout.value)
-    fitted_until = holdout_start - config.label_delay
+    fitted_until = midnight(holdout_start - config.label_delay)
     validation_start = fitted_until - dt.timedelta(days=config.training.validation.value)
     train_start = validation_start - dt.timedelta(days=config.training.train.value)
     return Split(train_start, validation_start, fitted_until, holdout_start, holdout_end)
+
+
+def midnight(instant: dt.datetime) -> dt.datetime:
+    """The newest midnight UTC that is not after an instant."""
+    return dt.datetime.combine(instant.astimezone(dt.UTC).date(), dt.time(), dt.UTC)

@@ -155,7 +155,7 @@ def _tuning(config: Config) -> Tuning:
 
 
 def _name(config: Config, training_set: str) -> str:
-    told = [training_set, config.training.model_dump(), config.labels.delay.value, code_version()["sources"]]
+    told = [training_set, config.training.model_dump(), config.label_delay.total_seconds(), code_version()["sources"]]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ml.config import Config
+from ml.training.entities import entity_codes
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ def row_weights(config: Config, train: pd.DataFrame) -> Floats:
     model, caps = config.training.model, {name: cap.value for name, cap in config.training.caps.items()}
     labels = train["label"].to_numpy()
     weights = class_weights(labels, model.positive_weight) * recency_weights(train["event_time"], model.half_life)
-    entities = {name: train[config.entities[name]].to_numpy() for name in caps}
+    entities = {name: entity_codes(config, name, train) for name in caps}
     for label, word in ((1, "positives"), (0, "negatives")):
         rows = labels == label
         if rows.any():

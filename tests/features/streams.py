@@ -20,15 +20,19 @@ START = dt.datetime(2025, 3, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
 
+# By hours between snapshots: what the label windows are delayed by.
+DELAYS = {24: 7, 6: "168 hours", 1: "161 hours"}
+
 Rows = list[dict[str, Any]]
 
 
 def deployment(tmp_path: Path, hours: int = 24) -> Config:
-    """Two views whose snapshots are so many hours apart."""
+    """Two views whose snapshots are so many hours apart; where a day has several, labels are delayed by no whole days."""
     told = deployments.raw()
+    told["labels"]["delay"] |= {"value": 90, "unit": "hours"}
     told["windows"] = [
         {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "days": [1, 3]},
-        {"entity": "terminal", "column": "label", "aggregates": ["count", "mean"], "days": [2], "delay": 7},
+        {"entity": "terminal", "column": "label", "aggregates": ["count", "mean"], "days": [2], "delay": DELAYS[hours]},
     ]
     for window in told["windows"]:
         window["publish"] = {"value": hours, "unit": "hours", "reason": "as the test asks"}
@@ -130,7 +134,7 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
     fraud = {e["event_id"] for e in events if winner(config, e, labels, created)}
     answered: dict[str, Any] = {}
     for days in window.days:
-        end = until - window.delay * DAY
+        end = until - window.behind
         inside = [
             e for e in events if e[key] == row[key] and end - days * DAY <= e["event_time"] < end and e["known_at"] <= created
         ]
@@ -149,7 +153,7 @@ def assert_rows_are_where_events_are(config: Config, window: Window, events: Row
     found = {(row[key], row["event_timestamp"]): row[counted] for row in published(config, window)}
     expected = set()
     for e in [e for e in events if e[key] is not None]:
-        begin = e["event_time"] + window.delay * DAY
+        begin = e["event_time"] + window.behind
         held = {tick for tick in created if begin < tick <= begin + longest * DAY and e["known_at"] <= created[tick]}
         expected |= {(e[key], tick) for tick in held}
     after = {(entity, tick + window.every) for entity, tick in expected if tick + window.every in created}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml.config import Config
+from ml.config import Config, load
 from ml.features.publish import publish_features
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
 from ml.store import feast
-from tests.deployments import land, payments, small
+from tests.deployments import land, payments, small, small_told, write
 
 AS_OF = dt.datetime(2025, 3, 11, 2, tzinfo=dt.UTC)
 
@@ -64,6 +65,25 @@ def test_an_entity_that_nobody_knows_has_no_snapshot_but_keeps_its_row(config: C
     told = feast.retrieve(config, pd.DataFrame([_event(0, "2025-03-06 12:00:00", customer="STRANGER")]))
     assert np.isnan(told["customer_amount_count_1d"].iloc[0])
     assert told["hour"].iloc[0] == 12.0
+
+
+def test_a_missing_entity_has_no_history_and_neither_has_a_batch_of_them(config: Config) -> None:
+    """Online as offline; a missing measure is missing in its ratios."""
+    known, stranger = _event(0, "2025-03-11 03:00:00"), _event(1, "2025-03-11 03:00:00", customer="STRANGER")
+    nobody = {**known, "event_id": "Q2", "customer_id": None, "amount": None}
+    told = feast.retrieve(config, pd.DataFrame([known, stranger, nobody]))
+    of_customers = [name for name in told if name.startswith("customer_")]
+    assert told[of_customers].iloc[0].notna().all()
+    pd.testing.assert_series_equal(told[of_customers].iloc[1], told[of_customers].iloc[2], check_names=False)
+    assert told["terminal_amount_count_7d"].tolist() == [told["terminal_amount_count_7d"].iloc[0]] * 3
+    assert told["amount_over_terminal_amount_mean_7d"].isna().tolist() == [False, False, True]
+    requests = [{name: value for name, value in row.items() if name != "event_id"} for row in (known, stranger, nobody)]
+    pd.testing.assert_frame_equal(told, feast.retrieve_online(config, requests))
+    none = [{**nobody, "event_id": f"Q{i}", "terminal_id": None, "amount": 1.0} for i in range(2)]
+    told = feast.retrieve(config, pd.DataFrame(none))
+    assert told[[name for name in told if "_amount_" in name]].isna().all(axis=None)
+    requests = [{name: value for name, value in row.items() if name != "event_id"} for row in none]
+    pd.testing.assert_frame_equal(told, feast.retrieve_online(config, requests))
 
 
 def test_lost_rows_stop_the_retrieval(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +141,27 @@ def test_request_features_know_missing_and_zero_averages(config: Config) -> None
     assert told["is_night"].tolist() == [1.0, 0.0]
     assert told["amount_over_customer_amount_mean_7d"].iloc[0] == 2.0
     assert np.isnan(told["amount_over_customer_amount_mean_7d"].iloc[1])
+
+
+WITHOUT = {
+    "request features": {"request": {"clock": False, "ratios": []}},
+    "windows": {"windows": [], "request": {"clock": True, "ratios": []}},
+    "windows and request features": {"windows": [], "request": {"clock": False, "ratios": []}},
+}
+
+
+@pytest.mark.parametrize("lacking", WITHOUT)
+def test_a_deployment_may_have_only_some_kinds_of_features(lacking: str, tmp_path: Path) -> None:
+    config = load(write(tmp_path, small_told() | WITHOUT[lacking]))
+    land(config, "payments_2025-03-10.parquet", payments(50))
+    load_batch(config, AS_OF, validate_batch(config, AS_OF).staged)
+    publish_features(config, AS_OF)
+    assert set(feast.materialize(config, AS_OF).views) == {window.view for window in config.windows}
+    events = pd.DataFrame([_event(i, "2025-03-11 03:00:00", customer=f"C{i:03d}") for i in range(3)])
+    offline = feast.retrieve(config, events)
+    online = feast.retrieve_online(config, events.drop(columns="event_id").to_dict("records"))
+    assert offline.columns.tolist() == feast.feature_names(config)
+    pd.testing.assert_frame_equal(offline, online)
+    assert len(offline) == 3
+    if config.windows:
+        assert offline["customer_amount_count_1d"].tolist() == [8, 7, 7]
