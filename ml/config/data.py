@@ -46,7 +46,7 @@ class Delivered(Section):
 
 
 class Events(Delivered):
-    """The stream that is scored."""
+    """The stream that is scored. `empty_days` says that there are days without events: a file without rows is then no fault."""
 
     files: str
     columns: dict[Identifier, str]
@@ -57,6 +57,7 @@ class Events(Delivered):
     volume_high: Ratio
     unreadable: Share
     oldest: Days
+    empty_days: bool = False
 
 
 class Feed(Section):

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from ml.config import suites
 from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
@@ -179,6 +180,11 @@ class Config(Section):
         return [name for name in self.events.columns if name not in other]
 
     @property
+    def has_empty_days(self) -> bool:
+        """Whether a file without events is no fault; a replay writes one for each day without events."""
+        return self.events.empty_days or isinstance(self.feed, Replay)
+
+    @property
     def landing(self) -> Path:
         """Folder into which the feed drops its files."""
         return self.home / "landing"
@@ -227,11 +233,21 @@ def load(path: str | Path) -> Config:
     Paths in it are relative to the project; `${NAME}` is replaced by the environment variable of that name.
 
     Raises:
-        ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range.
+        ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range; or a suite that it names
+            asks what cannot be answered.
     """
     path = Path(path)
     file = path if path.is_absolute() or path.exists() else PROJECT / path
-    return _load(file.resolve(), file.stat().st_mtime_ns if file.exists() else 0)
+    config = _load(file.resolve(), file.stat().st_mtime_ns if file.exists() else 0)
+    wrong = []
+    for suite in (suites.events_suite, suites.labels_suite, suites.training_suite):
+        try:
+            suite(config)
+        except suites.SuiteError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join([f"{path}: its suites cannot be run", *(f"  {told}" for told in wrong)]))
+    return config
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.config import Config
+from ml.config.suites import Suite, events_suite, labels_suite
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import suites
@@ -20,7 +20,6 @@ from ml.quality.formats import Raw
 from ml.quality.parse import columns_of
 from ml.quality.values import Fault
 
-VOLUME_FILES = 28
 UNSEEN = "event_id: a label for an event that was never seen"
 UNENDED = "the file ends in this line without a newline, so its last value may be cut off"
 
@@ -51,23 +50,13 @@ class Rows:
         return mask
 
 
-def usual_volume(lake: Lake) -> list[int]:
-    """Rows of the newest event files in the lake, oldest first."""
-    with lake.connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
-        found = connection.execute(
-            f"SELECT rows FROM {schema.BATCHES} WHERE kind = 'events' AND accepted > 0 "
-            f"ORDER BY last_event DESC LIMIT {VOLUME_FILES}"
-        ).fetchall()
-    return [int(rows) for (rows,) in reversed(found)]
+def suite_of(config: Config, kind: str) -> Suite | None:
+    """The suite on files of this kind, if there is one."""
+    return events_suite(config) if kind == "events" else labels_suite(config)
 
 
-def check_file(config: Config, raw: Raw, kind: str, usual: list[int]) -> tuple[list[str], list[str]]:
-    """Problems that stop the file, and warnings.
-
-    Args:
-        usual: rows of the files before it, for the volume.
-    """
-    section = config.events if kind == "events" else config.labels
+def check_columns(config: Config, raw: Raw, kind: str) -> tuple[list[str], list[str]]:
+    """Problems of a file's columns and lines that stop it, and warnings."""
     has = raw.table.column_names
     named = columns_of(config, kind)
     problems = [
@@ -82,24 +71,29 @@ def check_file(config: Config, raw: Raw, kind: str, usual: list[int]) -> tuple[l
         problems.append(
             f"{len(raw.malformed)} of {rows} lines have the wrong number of fields; row {first.row}: {first.reason}"
         )
-    if problems or section.suite is None:
-        return problems, warnings
-    median = float(np.median(usual[-VOLUME_FILES:])) if usual else None
-    parameters = {
-        "rows_low": max(1, int(config.events.volume_low.value * (median or 0))),
-        "rows_high": None if median is None else int(config.events.volume_high.value * median),
-    }
-    suite = suites.load(section.suite).file
-    for failure in suites.run(suite, _spoken_of(suite, raw.table), parameters):
-        (problems if failure.critical else warnings).append(failure.told)
     return problems, warnings
 
 
-def _spoken_of(suite: tuple[dict[str, Any], ...], table: pa.Table) -> pd.DataFrame:
-    """The columns that a file's suite needs; counting rows needs none."""
-    named = [e.get("kwargs", {}).get("column") for e in suite if not e["type"].startswith("expect_table_row_count")]
-    columns = table.column_names if None in named else [c for c in table.column_names if c in named]
-    return table.select(columns).to_pandas() if columns else pd.DataFrame(index=range(table.num_rows))
+def check_file(config: Config, as_of: dt.datetime, columns: pa.Table, kind: str) -> tuple[list[str], list[str]]:
+    """Problems by the suite's list `file` that stop a file, and warnings; the volume of its days is judged elsewhere.
+
+    Args:
+        columns: the file's rows as `ml.quality.parse.parse` reads them.
+    """
+    suite = suite_of(config, kind)
+    entries = tuple(entry for entry in suite.file if not entry.of_days) if suite else ()
+    if not entries or columns.num_rows == 0:
+        return [], []
+    needed = set().union(*(entry.needed for entry in entries))
+    told = columns.select([name for name in columns.column_names if name in needed])
+    frame = told.to_pandas() if needed else pd.DataFrame(index=range(columns.num_rows))
+    failures = suites.run(entries, frame, _times(config, as_of))
+    return [f.told for f in failures if f.critical], [f.told for f in failures if not f.critical]
+
+
+def _times(config: Config, as_of: dt.datetime) -> dict[str, pd.Timestamp]:
+    now = pd.Timestamp(as_of)
+    return {"as_of": now, "earliest": now - pd.Timedelta(days=config.events.oldest.value)}
 
 
 def check_types(config: Config, faults: dict[str, list[Fault]], raw: Raw, kind: str) -> list[str]:
@@ -157,18 +151,11 @@ def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table
 
 def check_rows(config: Config, as_of: dt.datetime, rows: Rows, kind: str) -> None:
     """Run the suite's `rows` on all rows: critical failures become reasons, the others warnings of their files."""
-    section = config.events if kind == "events" else config.labels
-    if section.suite is None or rows.table.num_rows == 0:
+    suite = suite_of(config, kind)
+    if suite is None or rows.table.num_rows == 0:
         return
-    suite = suites.load(section.suite)
-    has = rows.table.column_names
-    unknown = suite.columns() - set(has)
-    if unknown:
-        raise ValueError(f"{section.suite}: checks {sorted(unknown)}, which are not in {kind}.columns {sorted(has)}")
-    now = pd.Timestamp(as_of)
-    parameters = {"as_of": now, "earliest": now - pd.Timedelta(days=config.events.oldest.value)}
     unreadable = set(rows.reasons)
-    for failure in suites.run_rows(suite.rows, rows.table, parameters):
+    for failure in suites.run_rows(suite.rows, rows.table, _times(config, as_of)):
         if not failure.critical:
             for number in np.unique(rows.file[failure.rows]):
                 rows.warnings.setdefault(int(number), []).append(failure.told)

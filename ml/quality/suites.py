@@ -1,9 +1,4 @@
-"""Runs Great Expectations suites on frames and answers in our words: which column, which expectation, what was found.
-
-A suite is a YAML file under `expectations/` with the lists `file` (about the whole; a critical failure stops the batch) and
-`rows` (about single values; a critical failure sets the row aside, a warning is reported). Entries are GX's own expectation
-configurations, with a `reason`; `{$PARAMETER: name}` takes a value that the caller computes, for example `as_of`.
-"""
+"""Runs Great Expectations suites on frames and answers in our words: which column, which expectation, what was found."""
 
 from __future__ import annotations
 
@@ -11,31 +6,19 @@ import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from ml.config import PROJECT
+from ml.config.expectations import COLUMNS, CONDITION, PARSER
+from ml.config.suites import Entry
 
 ROW = "__row"
 SAMPLE = 10_000
-# Expectations that answer about each value from that value alone, so that they need to see it once however often it occurs.
-BY_VALUE = {
-    "expect_column_values_to_be_between",
-    "expect_column_values_to_be_in_set",
-    "expect_column_values_to_be_null",
-    "expect_column_values_to_match_regex",
-    "expect_column_values_to_not_be_in_set",
-    "expect_column_values_to_not_be_null",
-    "expect_column_values_to_not_match_regex",
-    "expect_column_value_lengths_to_be_between",
-    "expect_column_value_lengths_to_equal",
-}
 
 
 class CheckBroken(RuntimeError):
@@ -61,39 +44,9 @@ class Failure:
         return f"{self.column}: {self.expectation} ({self.expected}), observed {self.observed}; {self.reason}"
 
 
-@dataclass(frozen=True)
-class Suite:
-    """The two lists of a suite file."""
-
-    name: str
-    file: tuple[dict[str, Any], ...]
-    rows: tuple[dict[str, Any], ...]
-
-    def columns(self) -> set[str]:
-        """All columns that the suite speaks about."""
-        return {e["kwargs"]["column"] for e in (*self.file, *self.rows) if "column" in e.get("kwargs", {})}
-
-
 def digest(path: str) -> str:
     """SHA-256 of a suite file: what it answers about equal rows depends on nothing else."""
     return hashlib.sha256((PROJECT / path).read_bytes()).hexdigest()
-
-
-def load(path: str) -> Suite:
-    """Read a suite file, path relative to the project.
-
-    Raises:
-        ValueError: an entry lacks `type`, `severity` or `reason`, or the file has other keys than `file` and `rows`.
-    """
-    raw = yaml.safe_load((PROJECT / path).read_text())
-    if not isinstance(raw, dict) or set(raw) - {"file", "rows"}:
-        raise ValueError(f"{path}: expected the lists 'file' and 'rows'")
-    for part, entries in raw.items():
-        for i, entry in enumerate(entries):
-            lacking = {"type", "severity", "reason"} - set(entry)
-            if lacking:
-                raise ValueError(f"{path}: {part}.{i} lacks {sorted(lacking)}")
-    return Suite(Path(path).stem, tuple(raw.get("file", ())), tuple(raw.get("rows", ())))
 
 
 @cache
@@ -108,7 +61,7 @@ def _context() -> Any:
     return context
 
 
-def run(entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure]:
+def run(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure]:
     """Validate a frame as a whole and return what failed.
 
     Args:
@@ -122,7 +75,7 @@ def run(entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: di
     return [failure for failure in _answers(entries, frame, parameters, "SUMMARY") if failure is not None]
 
 
-def run_rows(entries: tuple[dict[str, Any], ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
+def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
     """Validate rows and return what failed, naming every failing row, in the order of the entries.
 
     Args:
@@ -136,8 +89,8 @@ def run_rows(entries: tuple[dict[str, Any], ...], table: pa.Table, parameters: d
     answers: dict[int, Failure | None] = {}
     by_column: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
-        if entry["type"] in BY_VALUE and "mostly" not in entry["kwargs"]:
-            by_column.setdefault(entry["kwargs"]["column"], []).append(number)
+        if entry.by_value:
+            by_column.setdefault(entry.columns[0], []).append(number)
     for column, numbers in by_column.items():
         values, codes = _distinct(table[column])
         asked = tuple(entries[number] for number in numbers)
@@ -145,7 +98,10 @@ def run_rows(entries: tuple[dict[str, Any], ...], table: pa.Table, parameters: d
         answers |= zip(numbers, [f and _everywhere(f, codes) for f in found], strict=True)
     rest = [number for number in range(len(entries)) if number not in answers]
     if rest:
-        found = _row_answers(tuple(entries[number] for number in rest), table.to_pandas(), parameters)
+        asked = tuple(entries[number] for number in rest)
+        needed = set().union(*(entry.needed for entry in asked))
+        frame = table.select([name for name in table.column_names if name in needed]).to_pandas()
+        found = _row_answers(asked, frame, parameters)
         answers |= zip(rest, found, strict=True)
     return [failure for _, failure in sorted(answers.items()) if failure is not None]
 
@@ -174,19 +130,39 @@ def _share(count: int, total: int, values: tuple[Any, ...]) -> str:
     return f"{count} of {total} values ({100 * count / max(total, 1):.3g} %), such as {sample}"
 
 
-def _row_answers(entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure | None]:
+def _row_answers(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure | None]:
     complete = {
         "result_format": "COMPLETE",
         "unexpected_index_column_names": [ROW],
         "return_unexpected_index_query": False,
     }
-    return _answers(entries, frame.assign(**{ROW: np.arange(len(frame))}), parameters, complete)
+    answers = _answers(entries, frame.assign(**{ROW: np.arange(len(frame))}), parameters, complete)
+    for entry, failure in zip(entries, answers, strict=True):
+        if failure is not None and not len(failure.rows):
+            raise CheckBroken(f"{entry.place} failed and named no row, observed {failure.observed}; move it to 'file'")
+    return answers
 
 
 def _answers(
-    entries: tuple[dict[str, Any], ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
+    entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
 ) -> list[Failure | None]:
     """For each entry None where it holds, or its failure."""
+    answers: dict[int, Failure | None] = {}
+    by_condition: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        by_condition.setdefault(entry.kwargs.get(CONDITION, ""), []).append(number)
+    for condition, numbers in by_condition.items():
+        # Great Expectations names the wrong rows of two columns under a condition, so it sees the rows of the condition only.
+        chosen = frame.query(condition) if condition else frame
+        asked = [number for number in numbers if len(chosen) or not entries[number].columns]
+        found = _ask(tuple(entries[number] for number in asked), chosen, parameters, result_format)
+        answers |= dict.fromkeys(numbers) | dict(zip(asked, found, strict=True))
+    return [answers[number] for number in range(len(entries))]
+
+
+def _ask(
+    entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
+) -> list[Failure | None]:
     if not entries:
         return []
     context = _context()
@@ -198,43 +174,51 @@ def _answers(
     validator = Validator(PandasExecutionEngine(batch_data_dict={"frame": frame}), data_context=context)
     asked = [
         ExpectationConfiguration(
-            type=e["type"],
-            kwargs=dict(e.get("kwargs", {})),
-            severity=e["severity"],
-            meta={"reason": e["reason"], "entry": number},
+            type=entry.type,
+            kwargs={name: value for name, value in entry.kwargs.items() if name not in (CONDITION, PARSER)},
+            severity="critical" if entry.critical else "warning",
+            meta={"entry": number},
         )
-        for number, e in enumerate(entries)
+        for number, entry in enumerate(entries)
     ]
-    results = validator.graph_validate(
-        validator.process_expectations_for_validation(asked, parameters), runtime_configuration={"result_format": result_format}
-    )
-    answers: dict[int, Failure | None] = {
-        r.expectation_config.meta["entry"]: None if r.success else _failure(r) for r in results
-    }
-    return [answers[number] for number in range(len(entries))]
+    try:
+        ready = validator.process_expectations_for_validation(asked, parameters)
+        results = validator.graph_validate(ready, runtime_configuration={"result_format": result_format})
+    except Exception as error:
+        if len(entries) == 1:
+            raise CheckBroken(f"{entries[0].place} cannot be evaluated: {error}") from error
+        return [answer for entry in entries for answer in _ask((entry,), frame, parameters, result_format)]
+    told = {r.expectation_config.meta["entry"]: r for r in results}
+    return [None if told[number].success else _failure(entry, told[number]) for number, entry in enumerate(entries)]
 
 
-def _failure(result: Any) -> Failure:
-    told = result.expectation_config
+def _failure(entry: Entry, result: Any) -> Failure:
     info = result.exception_info or {}
     broken = [i for i in ([info] if "raised_exception" in info else info.values()) if i.get("raised_exception")]
     if broken:
-        raise CheckBroken(f"{told.type} on {told.kwargs.get('column', 'the table')}: {broken[0]['exception_message']}")
-    bounds = {k: v for k, v in told.kwargs.items() if k not in ("column", "batch_id") and v is not None}
+        raise CheckBroken(f"{entry.place} cannot be evaluated: {broken[0]['exception_message']}")
+    asked = result.expectation_config.kwargs
+    bounds = {k: v for k, v in asked.items() if k not in (*COLUMNS, "batch_id") and v is not None}
+    bounds |= {CONDITION: entry.kwargs[CONDITION]} if CONDITION in entry.kwargs else {}
     found = result.result
     index = found.get("unexpected_index_list") or []
-    if "unexpected_count" in found:
+    if "unexpected_count" in found and "element_count" in found:
         observed = _share(found["unexpected_count"], found["element_count"], tuple(found["partial_unexpected_list"]))
     else:
         observed = str(found.get("observed_value", "not there"))
-    column = told.kwargs.get("column", "the file")
     return Failure(
-        column=column,
-        expectation=told.type,
+        column=", ".join(entry.columns) or "the file",
+        expectation=entry.type,
         expected=", ".join(f"{k} {v}" for k, v in bounds.items()) or "holds",
         observed=observed,
-        critical=str(getattr(told.severity, "value", told.severity)) == "critical",
-        reason=(told.meta or {}).get("reason", ""),
+        critical=entry.critical,
+        reason=entry.reason,
         rows=np.array([int(i[ROW]) for i in index], dtype=np.int64),
-        values=tuple(i.get(column) for i in index),
+        values=tuple(_value(i, entry.columns) for i in index),
     )
+
+
+def _value(found: dict[str, Any], columns: tuple[str, ...]) -> Any:
+    """What a failing row holds: the value of the column, or of each of the columns."""
+    values = tuple(found.get(column) for column in columns)
+    return values[0] if len(values) == 1 else values

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,12 @@ import pyarrow as pa
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.quality import accept, checks, content, landing, staging
+from ml.quality import accept, checks, content, landing, staging, volume
 from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
 from ml.quality.formats import Raw, Unreadable
 from ml.quality.landing import LandingFile
-from ml.quality.parse import parse
+from ml.quality.parse import Fault, parse
 from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
 from ml.registry.messages import Message, Messages
@@ -40,6 +40,17 @@ class Validation:
     rejected: int
     stopped: tuple[str, ...]
     note: str
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A file with nothing against it as a whole: as it was delivered, and its rows by our names and types."""
+
+    file: LandingFile
+    raw: Raw
+    columns: pa.Table
+    faults: dict[str, list[Fault]]
+    warnings: list[str]
 
 
 def validate_batch(config: Config, as_of: dt.datetime, run_id: str = "") -> Validation:
@@ -115,14 +126,13 @@ def _judge_files(
 ) -> dict[str, FileReport]:
     """Sort the rows of files of one kind into the tables; the report on each file by its digest."""
     reports: dict[str, FileReport] = {}
-    usual = checks.usual_volume(lake) if kind == "events" else []
-    kept, raws, parsed, warnings = [], [], [], []
+    sound: list[_Sound] = []
     for file in files:
-        rows = 0
+        rows, warnings = 0, []
         try:
             raw = landing.read(file)
-            rows = raw.table.num_rows + len(raw.malformed)
-            problems, told = checks.check_file(config, raw, kind, usual)
+            rows = _rows_of(raw)
+            problems, warnings = checks.check_columns(config, raw, kind)
             if not problems:
                 columns, faults = parse(raw.table, config, kind)
                 problems = checks.check_types(config, faults, raw, kind)
@@ -130,21 +140,41 @@ def _judge_files(
             problems = [str(error)]
         except Exception as error:  # noqa: BLE001 - whatever is odd about one file, the others go on
             problems = [f"reading it failed: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"]
+        if not problems:
+            problems, more = checks.check_file(config, as_of, columns, kind)
+            warnings = [*warnings, *more]
         if problems:
             reports[file.digest] = _stopped(as_of, file, rows, problems)
-            continue
-        usual.append(rows)
-        kept.append(file)
-        raws.append(raw)
-        parsed.append((columns, faults))
-        warnings.append(told)
-    if kept:
-        joined = checks.join(config, kind, raws, parsed)
+        else:
+            sound.append(_Sound(file, raw, columns, faults, warnings))
+    if kind == "events":
+        sound, unusual = _of_usual_volume(config, as_of, lake, sound)
+        reports |= unusual
+    if sound:
+        joined = checks.join(config, kind, [s.raw for s in sound], [(s.columns, s.faults) for s in sound])
         accept.judge(config, as_of, lake, kind, joined, tables)
-        accept.collect(config, kind, joined, arrived, [file.digest for file in kept], tables)
-        for number, (file, raw, told) in enumerate(zip(kept, raws, warnings, strict=True)):
-            reports[file.digest] = _account(arrived.at, joined, number, file, raw, tables, told)
+        accept.collect(config, kind, joined, arrived, [s.file.digest for s in sound], tables)
+        for number, s in enumerate(sound):
+            reports[s.file.digest] = _account(arrived.at, joined, number, s.file, s.raw, tables, s.warnings)
     return reports
+
+
+def _of_usual_volume(
+    config: Config, as_of: dt.datetime, lake: Lake, sound: list[_Sound]
+) -> tuple[list[_Sound], dict[str, FileReport]]:
+    """The files of events whose days have a usual number of rows, and the reports on those that are stopped."""
+    kept, reports = [], {}
+    found = volume.check_days(config, as_of, lake, [volume.delivery(config, s.columns) for s in sound])
+    for s, (problems, warnings) in zip(sound, found, strict=True):
+        if problems:
+            reports[s.file.digest] = _stopped(as_of, s.file, _rows_of(s.raw), problems)
+        else:
+            kept.append(replace(s, warnings=[*s.warnings, *warnings]))
+    return kept, reports
+
+
+def _rows_of(raw: Raw) -> int:
+    return raw.table.num_rows + len(raw.malformed)
 
 
 def _stopped(as_of: dt.datetime, file: LandingFile, rows: int, problems: list[str]) -> FileReport:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.config.suites import training_suite
 from ml.evaluation.metrics import roc_auc
 from ml.quality import suites
 from ml.store.feast import feature_names
@@ -38,7 +39,7 @@ def validate_training_set(config: Config, as_of: dt.datetime, training_set: str)
     rows = dataset.read(config, training_set)
     alone = single_feature_auc(config, rows[rows["split"] == dataset.TRAIN])
     figures = _figures(config, as_of, rows, alone)
-    failures = suites.run(suites.load(config.training.suite).file, pd.DataFrame([figures]), {})
+    failures = suites.run(training_suite(config).file, pd.DataFrame([figures]), {})
     critical = [f.told for f in failures if f.critical]
     if critical:
         leak = max(alone, key=lambda name: alone[name])

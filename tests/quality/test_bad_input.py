@@ -377,13 +377,14 @@ def test_people_are_told_of_a_stopped_file_once_however_often_it_is_tried(config
     _ingest(config)
     land(config, "payments_2025-03-06.parquet", payments(10, dt.date(2025, 3, 6), start=9000))
     for night in range(1, 4):  # other files land, so the bounds of the volume move
-        land(config, f"payments_2025-03-1{night}.parquet", payments(200, dt.date(2025, 3, 8), start=10_000 * night))
+        day = dt.date(2025, 3, 6) + dt.timedelta(days=night)
+        land(config, f"payments_{day}.parquet", payments(200, day, start=10_000 * night))
         assert validate_batch(config, AS_OF + dt.timedelta(days=night), run_id=f"night {night}").stopped
         _ingest(config, AS_OF + dt.timedelta(days=night))
     (told,) = Messages(config.ledger).all(config.name)
     assert told.event == "stopped batch"
     assert told.text.startswith(
-        "payments_2025-03-06.parquet was stopped: the file: expect_table_row_count_to_be_between "
+        "payments_2025-03-06.parquet was stopped: the day 2025-03-06: expect_table_row_count_to_be_between "
         "(min_value 40, max_value 250), observed 10;"
     )
     assert (told.figure, told.dag_id, told.run_id) == ("10 rows stay out", "ingest", "night 1")

@@ -1,0 +1,221 @@
+"""The expectations of Great Expectations that a suite may use: under which list, with which arguments, on which columns.
+
+Importing Great Expectations takes seconds, and a deployment file is read by every command; so what can be asked is written down
+here, and a test holds it against the installed library. What is not listed has no answer on a table in memory, or one that
+depends on the order in which rows happen to come.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["number", "time", "text"]
+
+NUMBER, TIME, TEXT = ("number",), ("time",), ("text",)
+ANY = ("number", "time", "text")
+COLUMNS = ("column", "column_A", "column_B", "column_list")
+CONDITION, PARSER = "row_condition", "condition_parser"
+MOSTLY = "mostly"
+BOUNDS = ("min_value", "max_value", "strict_min", "strict_max")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What an expectation can be asked.
+
+    Attributes:
+        rows: it answers about each row, and so may stand under `rows`; all of them may stand under `file`.
+        needs, takes: its arguments, those that must be given and those that may be.
+        of: kinds of columns that it can be asked about.
+        by_value: its answer about a value depends on nothing but that value.
+    """
+
+    rows: bool
+    needs: tuple[str, ...] = ("column",)
+    takes: tuple[str, ...] = ()
+    of: tuple[str, ...] = ANY
+    by_value: bool = False
+
+    @property
+    def arguments(self) -> list[str]:
+        """All arguments that it can be given."""
+        return [*self.needs, *self.takes, *([MOSTLY] if self.rows else []), CONDITION, PARSER]
+
+
+def _value(*needs: str, takes: tuple[str, ...] = (), of: tuple[str, ...] = ANY) -> Expectation:
+    return Expectation(True, ("column", *needs), takes, of, by_value=True)
+
+
+def _pair(*needs: str, takes: tuple[str, ...] = ()) -> Expectation:
+    return Expectation(True, ("column_A", "column_B", *needs), (*takes, "ignore_row_if"))
+
+
+def _several(*needs: str, of: tuple[str, ...] = ANY) -> Expectation:
+    return Expectation(True, ("column_list", *needs), ("ignore_row_if",), of)
+
+
+def _whole(*needs: str, takes: tuple[str, ...] = (), of: tuple[str, ...] = ANY) -> Expectation:
+    return Expectation(False, ("column", *needs), takes, of)
+
+
+EXPECTATIONS = {
+    "expect_column_values_to_not_be_null": _value(),
+    "expect_column_values_to_be_null": _value(),
+    "expect_column_values_to_be_between": _value(takes=BOUNDS, of=NUMBER + TIME),
+    "expect_column_values_to_be_in_set": _value("value_set", of=NUMBER + TEXT),
+    "expect_column_values_to_not_be_in_set": _value("value_set", of=NUMBER + TEXT),
+    "expect_column_values_to_match_regex": _value("regex", of=TEXT),
+    "expect_column_values_to_not_match_regex": _value("regex", of=TEXT),
+    "expect_column_values_to_match_regex_list": _value("regex_list", takes=("match_on",), of=TEXT),
+    "expect_column_values_to_not_match_regex_list": _value("regex_list", of=TEXT),
+    "expect_column_value_lengths_to_be_between": _value(takes=BOUNDS, of=TEXT),
+    "expect_column_value_lengths_to_equal": _value("value", of=TEXT),
+    "expect_column_values_to_match_strftime_format": _value("strftime_format", of=TEXT),
+    "expect_column_values_to_be_dateutil_parseable": _value(of=TEXT),
+    "expect_column_values_to_be_json_parseable": _value(of=TEXT),
+    "expect_column_values_to_be_unique": Expectation(True),
+    "expect_column_pair_values_to_be_equal": _pair(),
+    "expect_column_pair_values_a_to_be_greater_than_b": _pair(takes=("or_equal",)),
+    "expect_column_pair_values_to_be_in_set": _pair("value_pairs_set"),
+    "expect_compound_columns_to_be_unique": _several(),
+    "expect_select_column_values_to_be_unique_within_record": _several(),
+    "expect_multicolumn_values_to_be_equal": _several(),
+    "expect_multicolumn_sum_to_equal": _several("sum_total", of=NUMBER),
+    "expect_column_min_to_be_between": _whole(takes=BOUNDS, of=NUMBER + TIME),
+    "expect_column_max_to_be_between": _whole(takes=BOUNDS, of=NUMBER + TIME),
+    "expect_column_mean_to_be_between": _whole(takes=BOUNDS, of=NUMBER),
+    "expect_column_median_to_be_between": _whole(takes=BOUNDS, of=NUMBER),
+    "expect_column_stdev_to_be_between": _whole(takes=BOUNDS, of=NUMBER),
+    "expect_column_sum_to_be_between": _whole(takes=BOUNDS, of=NUMBER),
+    "expect_column_quantile_values_to_be_between": _whole("quantile_ranges", of=NUMBER),
+    "expect_column_unique_value_count_to_be_between": _whole(takes=BOUNDS),
+    "expect_column_proportion_of_unique_values_to_be_between": _whole(takes=BOUNDS),
+    "expect_column_proportion_of_non_null_values_to_be_between": _whole(takes=BOUNDS),
+    "expect_column_distinct_values_to_be_in_set": _whole("value_set", of=NUMBER + TEXT),
+    "expect_column_distinct_values_to_contain_set": _whole("value_set", of=NUMBER + TEXT),
+    "expect_column_distinct_values_to_equal_set": _whole("value_set", of=NUMBER + TEXT),
+    "expect_column_most_common_value_to_be_in_set": _whole("value_set", takes=("ties_okay",), of=NUMBER + TEXT),
+    "expect_table_row_count_to_be_between": Expectation(False, (), ("min_value", "max_value")),
+    "expect_table_row_count_to_equal": Expectation(False, ("value",)),
+}
+# Bounds of these are of a number, whatever the column holds.
+COUNTED = ("count", "length", "proportion")
+IGNORED = {
+    "column_A": ("both_values_are_missing", "either_value_is_missing", "neither"),
+    "column_list": ("all_values_are_missing", "any_value_is_missing", "never"),
+}
+
+
+def closest(word: object, among: Iterable[str]) -> str:
+    """What was probably meant by a word, or what there is: the end of a sentence."""
+    known = list(among)
+    near = difflib.get_close_matches(str(word), known, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    return f"there is {', '.join(known)}" if known else "there is none"
+
+
+def wrong_values(kind_of: str, name: str, arguments: dict[str, Any], kind: Kind | None) -> list[str]:
+    """What is wrong with the values of an expectation's arguments; `kind` is that of its columns."""
+    bounded = "number" if kind is None or any(word in name for word in COUNTED) else kind
+    wrong = []
+    for argument, value in arguments.items():
+        if argument in ("min_value", "max_value"):
+            problem = None if value is None else _of_kind(value, bounded)
+        elif argument in ("value_set", "value_pairs_set"):
+            problem = _set(value, kind, pairs=argument == "value_pairs_set")
+        elif argument == "ignore_row_if":
+            allowed = IGNORED[kind_of]
+            problem = None if value in allowed else f"expected one of {', '.join(allowed)}"
+        else:
+            problem = SHAPES[argument](value) if argument in SHAPES else None
+        if problem:
+            wrong.append(f"{argument} is {value!r}, {problem}")
+    if "max_value" in EXPECTATIONS[name].takes:
+        low, high = arguments.get("min_value"), arguments.get("max_value")
+        if low is None and high is None:
+            wrong.append("it has neither min_value nor max_value, so nothing could fail")
+        elif not wrong and not isinstance(low, dict) and not isinstance(high, dict) and None not in (low, high) and low > high:
+            wrong.append(f"min_value {low} is more than max_value {high}")
+    return wrong
+
+
+def _of_kind(value: object, kind: str) -> str | None:
+    if isinstance(value, dict):
+        return None
+    if kind == "time":
+        fits = isinstance(value, dt.datetime)
+        return None if fits else "expected a date, a time in UTC, or {$PARAMETER: as_of}"
+    if kind == "text":
+        return None if isinstance(value, str) else "expected a text: put it in quotes"
+    fits = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if fits else "expected a number"
+
+
+def _set(value: object, kind: Kind | None, pairs: bool) -> str | None:
+    if not isinstance(value, list) or not value:
+        return "expected a list of values, such as [a, b]"
+    if pairs:
+        fits = all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value)
+        return None if fits else "expected a list of pairs, such as [[a, b], [c, d]]"
+    return next((f"of which {v!r}: {told}" for v in value if v is not None and (told := _of_kind(v, kind or "text"))), None)
+
+
+def _regex(value: object) -> str | None:
+    try:
+        re.compile(str(value) if isinstance(value, str) else "(")
+    except re.error as error:
+        return f"expected a regular expression ({error})" if isinstance(value, str) else "expected a text"
+    return None
+
+
+def _regexes(value: object) -> str | None:
+    if not isinstance(value, list) or not value:
+        return "expected a list of regular expressions"
+    return next((told for told in map(_regex, value) if told), None)
+
+
+def _quantiles(value: object) -> str | None:
+    told = value if isinstance(value, dict) else {}
+    quantiles, ranges = told.get("quantiles"), told.get("value_ranges")
+    fits = set(told) == {"quantiles", "value_ranges"} and isinstance(quantiles, list) and isinstance(ranges, list)
+    fits = fits and len(quantiles) == len(ranges) > 0 and all(isinstance(r, list) and len(r) == 2 for r in ranges)
+    return None if fits else "expected {quantiles: [0.5], value_ranges: [[low, high]]}, a range for each quantile"
+
+
+def _one_of(*allowed: object) -> Callable[[object], str | None]:
+    told = f"expected {' or '.join(str(a).lower() if isinstance(a, bool) else str(a) for a in allowed)}"
+    return lambda value: None if any(value is a or (isinstance(a, str) and value == a) for a in allowed) else told
+
+
+def _count(value: object) -> str | None:
+    return None if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else "expected a whole number"
+
+
+def _share(value: object) -> str | None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+    return None if fits else "expected a share, more than 0 and at most 1"
+
+
+SHAPES: dict[str, Callable[[object], str | None]] = {
+    "strict_min": _one_of(True, False),
+    "strict_max": _one_of(True, False),
+    "or_equal": _one_of(True, False),
+    "ties_okay": _one_of(True, False),
+    "match_on": _one_of("any", "all"),
+    "regex": _regex,
+    "regex_list": _regexes,
+    "strftime_format": lambda value: (
+        None if isinstance(value, str) and "%" in value else "expected a format such as '%Y-%m-%d'"
+    ),
+    "value": _count,
+    "sum_total": lambda value: _of_kind(value, "number"),
+    "quantile_ranges": _quantiles,
+    MOSTLY: _share,
+    PARSER: _one_of("pandas"),
+}
