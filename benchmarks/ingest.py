@@ -46,6 +46,8 @@ def make(landing: Path, rows: int, labels: bool) -> int:
 def ours(home: Path) -> dict[str, float]:
     """Seconds to import and to ingest what has landed."""
     begun = time.perf_counter()
+    import pyarrow as pa
+
     from ml.config import load
     from ml.config.suites import events_suite
     from ml.quality import suites

@@ -137,11 +137,11 @@ def wrong_values(kind_of: str, name: str, arguments: dict[str, Any], kind: Kind 
         if problem:
             wrong.append(f"{argument} is {value!r}, {problem}")
     if "max_value" in EXPECTATIONS[name].takes:
-        low, high = arguments.get("min_value"), arguments.get("max_value")
-        if low is None and high is None:
+        bounds = [arguments[bound] for bound in ("min_value", "max_value") if arguments.get(bound) is not None]
+        if not bounds:
             wrong.append("it has neither min_value nor max_value, so nothing could fail")
-        elif not wrong and not isinstance(low, dict) and not isinstance(high, dict) and None not in (low, high) and low > high:
-            wrong.append(f"min_value {low} is more than max_value {high}")
+        elif not wrong and len(bounds) == 2 and not any(isinstance(bound, dict) for bound in bounds) and bounds[0] > bounds[1]:
+            wrong.append(f"min_value {bounds[0]} is more than max_value {bounds[1]}")
     return wrong
 
 
@@ -183,8 +183,13 @@ def _regexes(value: object) -> str | None:
 def _quantiles(value: object) -> str | None:
     told = value if isinstance(value, dict) else {}
     quantiles, ranges = told.get("quantiles"), told.get("value_ranges")
-    fits = set(told) == {"quantiles", "value_ranges"} and isinstance(quantiles, list) and isinstance(ranges, list)
-    fits = fits and len(quantiles) == len(ranges) > 0 and all(isinstance(r, list) and len(r) == 2 for r in ranges)
+    fits = (
+        set(told) == {"quantiles", "value_ranges"}
+        and isinstance(quantiles, list)
+        and isinstance(ranges, list)
+        and len(quantiles) == len(ranges) > 0
+        and all(isinstance(bounds, list) and len(bounds) == 2 for bounds in ranges)
+    )
     return None if fits else "expected {quantiles: [0.5], value_ranges: [[low, high]]}, a range for each quantile"
 
 
