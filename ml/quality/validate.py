@@ -22,9 +22,10 @@ from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
 from ml.quality.formats import Raw, Unreadable
 from ml.quality.landing import LandingFile
-from ml.quality.parse import Fault, parse
+from ml.quality.parse import parse
 from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
+from ml.quality.values import Fault
 from ml.registry.messages import Message, Messages
 
 
@@ -128,7 +129,7 @@ def _judge_files(
     reports: dict[str, FileReport] = {}
     sound: list[_Sound] = []
     for file in files:
-        rows, warnings = 0, []
+        rows, warnings = 0, list[str]()
         try:
             raw = landing.read(file)
             rows = _rows_of(raw)
