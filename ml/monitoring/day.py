@@ -24,8 +24,9 @@ class Day:
 
     Attributes:
         features, outputs: profiles of the model's inputs and of its score; alerts: their rate, see `reference.alert_rate`.
-        faulty: whether its feed was broken; it is then compared with nothing.
-        muted: columns in which an earlier fault still shows.
+        faulty: whether rows were lost or doubled; it is then compared with nothing.
+        muted: columns in which a fault shows, of this day or of an earlier one.
+        doubts: see `ml.monitoring.faults.Found`.
     """
 
     features: Profile
@@ -33,6 +34,7 @@ class Day:
     alerts: float
     faulty: bool
     muted: frozenset[str]
+    doubts: frozenset[str] = frozenset()
 
     @property
     def sound(self) -> bool:
@@ -47,13 +49,15 @@ class Day:
             "alerts": self.alerts,
             "faulty": self.faulty,
             "muted": sorted(self.muted),
+            "doubts": sorted(self.doubts),
         }
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Day:
         """From what `to_dict` gave."""
-        profiles = {role: Profile.from_dict(told[role]) for role in ("features", "outputs")}
-        return cls(**profiles, alerts=told["alerts"], faulty=told["faulty"], muted=frozenset(told["muted"]))
+        features, outputs = (Profile.from_dict(told[role]) for role in ("features", "outputs"))
+        muted, doubts = (frozenset(told.get(name, ())) for name in ("muted", "doubts"))
+        return cls(features, outputs, told["alerts"], told["faulty"], muted, doubts)
 
 
 def comparable(days: Mapping[dt.date, Day]) -> Days:

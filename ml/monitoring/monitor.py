@@ -14,7 +14,7 @@ from functools import partial
 import pandas as pd
 
 from ml.config import Config
-from ml.monitoring import faults, performance, words
+from ml.monitoring import faults, muting, performance, words
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.day import WEEK, Day
 from ml.monitoring.decay import Decay, decay_of
@@ -105,9 +105,10 @@ class _Watch:
         answered = performance.answers(config, self._as_of, needed)
         delivered = faults.deliveries(config, self._as_of, days)
         kept, before = self._recorded(min(min(days) - WEEK * DAY, min(matured.values())))
-        incidents = self._signals.incidents(config.name, days[0] - faults.reach(config))
+        incidents = self._signals.incidents(config.name, days[0] - muting.reach(config))
         for day in days:
-            broken, kept[day] = self._kept(seen[day], delivered[day], incidents)
+            eve = kept.get(day - DAY)
+            broken, kept[day] = self._kept(seen[day], delivered[day], incidents, eve.doubts if eve else frozenset())
             incidents += broken
             drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
             told = [self._traffic(seen[day], kept[day], broken), *drift.readings, *self._estimates(seen[day])]
@@ -127,13 +128,16 @@ class _Watch:
         newest = self._signals.newest_day(self._config.name, self._champion.version)
         return kept, {reading.signal: reading for reading in recorded if reading.day == newest}
 
-    def _kept(self, seen: Traffic, delivery: Delivery, incidents: Sequence[Incident]) -> tuple[list[Incident], Day]:
+    def _kept(
+        self, seen: Traffic, delivery: Delivery, incidents: Sequence[Incident], doubted: frozenset[str]
+    ) -> tuple[tuple[Incident, ...], Day]:
         features, outputs, alerts = self._reference.count(seen.rows)
-        broken = faults.faults_of(self._config, self._usual, seen.day, seen.rows, features, delivery)
-        muted = faults.muted(self._config, incidents, seen.day)
+        found = faults.faults_of(self._config, self._usual, seen.day, seen.rows, features, delivery, doubted)
+        muted = muting.muted(self._config, [*incidents, *found.incidents], seen.day)
         if muted & self._inputs:
             muted |= {SCORE, ALERTS}
-        return broken, Day(features, outputs, alerts, bool(broken), frozenset(muted))
+        faulty = muting.is_faulty(found.incidents)
+        return found.incidents, Day(features, outputs, alerts, faulty, frozenset(muted), found.doubts)
 
     def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
         """Whether the last alarm of this champion is long enough ago."""

@@ -73,6 +73,11 @@ class Counts:
         """Rows in all bins."""
         return int(self.present.sum())
 
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.seen + (self.unseen or 0) + self.missing
+
     def __add__(self, other: Counts) -> Counts:
         if self.present.shape != other.present.shape or (self.unseen is None) != (other.unseen is None):
             raise ValueError(f"counts of {len(self.present)} and of {len(other.present)} bins: they were not cut alike")

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
-from ml.monitoring import performance
+from ml.monitoring import faults, performance
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
 from ml.monitoring.cusum import Performance
@@ -31,15 +31,16 @@ from ml.monitoring.detector import FEWEST_DAYS, Detector
 from ml.monitoring.faults import Usual
 from ml.monitoring.observed import Days
 from ml.monitoring.performance import Figure
-from ml.monitoring.profile import Binning, Counts, Profile, cut
+from ml.monitoring.profile import Binning, Counts, Profile, cut, numbers_of
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
+from ml.monitoring.units import Sizes
 from ml.registry.signals import Signals
 from ml.training import dataset
 
 ALERTS = "alerts"
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
-FORMAT = 2
+FORMAT = 3
 """Of the folder's files; one of another format is made anew."""
 
 
@@ -70,6 +71,7 @@ class Reference:
         binning: of the model's inputs and the raw columns; outputs: of the score.
         days: what was counted, by day.
         volumes: rows in the lake, by day.
+        sizes: of the measures.
         performance: by day, each metric, None where it was undefined.
         detector: fitted on `days`; charts: on `performance`, of the metrics that have enough days.
     """
@@ -82,6 +84,7 @@ class Reference:
     outputs: Binning
     days: Days
     volumes: Mapping[dt.date, int]
+    sizes: Mapping[str, Sizes]
     performance: Mapping[dt.date, Mapping[str, Figure | None]]
     detector: Detector
     charts: Performance
@@ -96,25 +99,8 @@ class Reference:
 
     def usual(self, config: Config) -> Usual:
         """What faults of the feed are compared with."""
-        total = sum(self.days.features.values(), start=self._nothing())
-        weekdays = [[rows for day, rows in self.volumes.items() if day.weekday() == weekday] for weekday in range(7)]
-        missing = {name: total.counts[name].missing / total.rows for name in raw_columns(config)}
-        texts = (*config.categories, *config.attributes)
-        return Usual(
-            rows=[float(np.median(rows)) if rows else 0.0 for rows in weekdays],
-            missing=missing,
-            unseen={name: (total.counts[name].unseen or 0) / total.rows for name in texts},
-            binnings={name: Binning({name: self.binning.columns[name]}) for name in config.measures},
-            measures={name: total.counts[name].present for name in config.measures},
-        )
-
-    def _nothing(self) -> Profile:
-        first = next(iter(self.days.features.values()))
-        empty = {
-            name: Counts(np.zeros_like(counts.present), 0, None if counts.unseen is None else 0)
-            for name, counts in first.counts.items()
-        }
-        return Profile(0, empty)
+        columns = {name: [day.counts[name] for day in self.days.features.values()] for name in raw_columns(config)}
+        return Usual.of(self.volumes, columns, self.sizes)
 
 
 def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profiled:
@@ -167,9 +153,9 @@ def _told(name: str, reference: Reference) -> Profiled:
 
 def _made(config: Config, champion: Champion) -> Reference:
     until = champion.window("holdout_end")
-    broken = {incident.day for incident in Signals(config.ledger).incidents(config.name)}
     rows = dataset.read(config, champion.fitted.training_set)
     rows = rows.assign(day=rows["event_time"].dt.date)
+    broken = faults.left_out(Signals(config.ledger).incidents(config.name), set(rows["day"]))
     rows = rows[~rows["day"].isin(broken)]
     scored = rows[rows["split"] != dataset.TRAIN]
     scored = scored.assign(**{SCORE: champion.model.score(scored)})
@@ -198,6 +184,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         outputs=outputs,
         days=days,
         volumes=volumes,
+        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby("day")[name]}) for name in config.measures},
         performance=measured,
         detector=detector,
         charts=_charts(config, measured),
@@ -263,6 +250,7 @@ def _write(folder: Path, reference: Reference) -> None:
         "outputs": reference.outputs.to_dict(),
         "series": {name: _by_text(days) for name, days in reference.days.series.items()},
         "volumes": _by_text(reference.volumes),
+        "sizes": {name: sizes.to_dict() for name, sizes in reference.sizes.items()},
         "performance": _by_text(reference.performance),
         "detector": reference.detector.to_dict(),
         "charts": reference.charts.to_dict(),
@@ -297,6 +285,7 @@ def read(folder: Path) -> Reference:
         outputs=Binning.from_dict(told["outputs"]),
         days=Days(days[FEATURES], days[OUTPUTS], series),
         volumes=_by_day(told["volumes"]),
+        sizes={name: Sizes.from_dict(sizes) for name, sizes in told["sizes"].items()},
         performance={
             day: {name: figure and Figure(*figure) for name, figure in measured.items()}
             for day, measured in _by_day(told["performance"]).items()

@@ -59,12 +59,39 @@ def test_a_fault_that_lasts_is_told_once(faulty: Config) -> None:
     assert [message.figure for message in told if "unit" in message.figure] == [f"unit of amount on {BEGINS + 4 * DAY}"]
 
 
-def test_no_state_moves_on_a_day_with_a_fault(faulty: Config) -> None:
+def _spoilt(faulty: Config, day: dt.date) -> set[str]:
+    """Signals that a day does not judge: all of them on a day of which rows are lost, else those of what is muted."""
+    seen = living.seen(faulty)
+    drift = {signal for (of, signal), reading in seen.items() if of == day and reading[0] == "drift"}
+    kept = seen[day, "traffic"][4]["kept"]
+    return drift if kept["faulty"] else {signal for signal in drift if signal.split(":")[0] in kept["muted"]}
+
+
+def test_no_state_of_what_a_fault_has_spoilt_moves_on_its_day(faulty: Config) -> None:
     seen = living.seen(faulty)
     for day in FAULTS:
-        drift = {signal: reading for (of, signal), reading in seen.items() if of == day and reading[0] == "drift"}
-        assert {value for _, value, *_ in drift.values()} == {None}
-        assert {state for _, _, _, state, _ in drift.values()} == {seen[day - DAY, s][3] for s in drift}
+        spoilt = _spoilt(faulty, day)
+        assert {seen[day, signal][1] for signal in spoilt} == {None}
+        assert {seen[day, signal][3] for signal in spoilt} == {seen[day - DAY, s][3] for s in spoilt}
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_broken_column_leaves_the_day_judged(faulty: Config, number: int) -> None:
+    """Severity is judged on all that is sound; the score is not, for the model reads the column."""
+    seen, day = living.seen(faulty), BEGINS + number * DAY
+    subject = FAULTS[day][2]
+    assert seen[day, "drift: severity"][1] is not None
+    assert seen[day, "country: shape"][1] is not None
+    assert seen[day, f"{subject}: shape"][1] is None
+    assert seen[day, "score: location"][1] is None
+    assert "score" in seen[day, "traffic"][4]["kept"]["muted"]
+
+
+def test_a_day_of_which_rows_are_lost_is_compared_with_nothing(faulty: Config) -> None:
+    seen = living.seen(faulty)
+    for day in (BEGINS + 2 * DAY, BEGINS + 7 * DAY, BEGINS + 9 * DAY):
+        assert {seen[day, signal][1] for signal in _spoilt(faulty, day)} == {None}
+        assert {"amount: location", "drift: severity", "score: location"} <= _spoilt(faulty, day)
 
 
 def test_what_a_fault_left_in_windows_is_muted_until_it_has_left_them(faulty: Config) -> None:
