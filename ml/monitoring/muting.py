@@ -54,7 +54,7 @@ def reach(config: Config) -> dt.timedelta:
 
 
 def _is_in(window: Window, days: int, faulty: dt.date, day: dt.date) -> bool:
-    first = max(window.behind // DAY, 0 if window.publish.span < DAY else 1)
+    first = max(window.behind // DAY, 0 if window.every < DAY else 1)
     return first <= (day - faulty).days <= math.ceil(window.behind / DAY) + days + 1
 
 
