@@ -152,20 +152,20 @@ def test_days_with_a_fault_are_left_out_of_a_reference_unless_it_has_become_usua
     assert left_out(always[:5], days) == {incident.day for incident in always[:5]}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(factor=st.sampled_from(FACTORS), seed=st.integers(0, 1000))
 def test_another_unit_is_found_whatever_the_factor(config: Config, factor: float, seed: int) -> None:
     rows = BEFORE.sample(1000, random_state=seed)
     assert _found(config, rows.assign(amount=rows["amount"] * factor)) == [("unit", "amount")]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(factor=st.floats(0.4, 2.5))
 def test_a_world_that_spends_more_or_less_is_no_fault(config: Config, factor: float) -> None:
     assert _found(config, _rows().assign(amount=_rows()["amount"] * factor)) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(factor=st.sampled_from(FACTORS), part=st.floats(0.15, 0.9), seed=st.integers(0, 1000))
 def test_another_unit_of_a_part_of_the_rows_is_found(config: Config, factor: float, part: float, seed: int) -> None:
     """Of one channel, or of the half of a feed that one machine sends."""
