@@ -28,6 +28,7 @@ from ml.evaluation.verdict import Verdict
 from ml.explanation.attributions import attribution_drift
 from ml.registry.ledger import HoldoutUse, Ledger, champions_of
 from ml.registry.schema import Trigger
+from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
 from ml.training.baseline import Baseline, baselines
@@ -105,6 +106,11 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted.
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
+    with turn(config.home / "judgements" / "judge.lock"):
+        return _judge(config, as_of, model, trigger, run_id)
+
+
+def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run_id: str) -> Judgement:
     ledger = Ledger(config.ledger)
     history = ledger.history(config.name)
     champions = champions_of(history)

@@ -8,7 +8,6 @@ become visible in the same instant: a batch that was interrupted is committed ag
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from ml.registry.turn import turn
 
 # Delta Lake forgets versions and transaction identifiers after 30 days unless told otherwise; a registered model names versions
 # for as long as it exists, and a file may come back after years.
@@ -72,9 +73,7 @@ class Lake:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Take turns with every other process that writes to this lake; a process that dies gives its turn back."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with turn(self.root / ".lock"):
             yield
 
     def append_batches(self, table: str, rows: pa.Table) -> int:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ml.registry.turn import turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +25,11 @@ ARTIFACTS = "model"
 DIGESTS = "perennial.digests"
 STAGE = "perennial.stage"
 RUN_KEY = "perennial.key"
+PAUSES = (2, 5, 15)
 MEND = "restore the file from a copy, or train again"
+
+
+log = logging.getLogger(__name__)
 
 
 class BrokenModel(RuntimeError):
@@ -42,9 +50,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        return _opened(self.tracking_uri)
 
     def experiment(self, name: str, artifact_location: str) -> str:
         """Id of the experiment of that name, made with that folder or URI for its artifacts when it is missing."""
@@ -209,6 +215,34 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _opened(uri: str) -> MlflowClient:
+    """A client of MLflow whose tables are there.
+
+    MLflow makes missing tables whenever it opens a database and does not expect company: of two processes that open a new one
+    at once, one finds tables that the other has just made. On SQLite they take turns; elsewhere the loser tries again.
+    """
+    from mlflow import MlflowClient, MlflowException
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DBAPIError
+
+    def opened() -> MlflowClient:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_registered_models(max_results=1)
+        return client
+
+    if uri.startswith("sqlite:"):
+        file = Path(make_url(uri).database or "mlflow.db")
+        with turn(file.with_name(f"{file.name}.lock")):
+            return opened()
+    for seconds in PAUSES:
+        try:
+            return opened()
+        except (DBAPIError, MlflowException) as error:
+            log.warning("MLflow at %s cannot be opened, again in %d s: %s", make_url(uri), seconds, error)
+            time.sleep(seconds)
+    return opened()
 
 
 def model_hash(digests: dict[str, str]) -> str:

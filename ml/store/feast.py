@@ -7,6 +7,7 @@ import hashlib
 import math
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import yaml
 from ml.config import PROJECT, Config
 from ml.features import request
 from ml.features.history import newest_publication
+from ml.registry.turn import turn
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -46,13 +48,19 @@ def open_store(config: Config) -> FeatureStore:
     """The Feast store of a deployment, its definitions applied."""
     from feast import FeatureStore, RepoConfig
 
-    from feature_repo.views import definitions
-
     folder = config.home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
     text = Template((REPOSITORY / "feature_store.yaml").read_text())
     raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
-    store = FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY))
+    with turn(folder / "registry.lock"):
+        return _applied(config, FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY)), folder)
+
+
+def _applied(config: Config, store: FeatureStore, folder: Path) -> FeatureStore:
+    """The store with the deployment's definitions; its registry's tables are made where they are missing."""
+    from feature_repo.views import definitions
+
+    _ = store.registry
     source = (REPOSITORY / "views.py").read_text()
     told = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
     applied = folder / "applied"

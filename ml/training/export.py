@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.registry.turn import turn
 from ml.training import dataset
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
 from ml.training.model import INPUTS, TREES, Inputs, Model
@@ -42,6 +43,13 @@ def export(config: Config, as_of: dt.datetime, model: str) -> Export:
         ParityError: a probability differs by more than `training.parity`, or a row changes sides at the decision threshold.
     """
     folder = folder_of(config, model) / EXPORT
+    if (folder / PARITY).exists():
+        return Export(**json.loads((folder / PARITY).read_text()))
+    with turn(folder.with_name("export.lock")):
+        return _exported(config, model, folder)
+
+
+def _exported(config: Config, model: str, folder: Path) -> Export:
     if (folder / PARITY).exists():
         return Export(**json.loads((folder / PARITY).read_text()))
     fitted = describe(config, model)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
+from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import calibrate, chosen, dataset
 from ml.training.code import code_version
@@ -118,6 +119,12 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
         return describe(config, key)
+    with turn(folder.with_name("fit.lock")):
+        return describe(config, key) if (folder / RECORD).exists() else _tracked(config, training_set, settings, key)
+
+
+def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
+    """Fit within the MLflow run of the model's key."""
     import mlflow
 
     mlflow.set_tracking_uri(config.tracking)
@@ -130,7 +137,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
         mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
         mlflow.set_tag("settings", record.settings_from)
         if settings:
-            mlflow.log_artifact(str(folder / TUNING))
+            mlflow.log_artifact(str(folder_of(config, key) / TUNING))
     return record
 
 
