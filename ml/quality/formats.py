@@ -6,6 +6,8 @@ letters. What else means "missing" is for the deployment to say.
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,8 @@ CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "b
 FORMATS = (".parquet", ".csv", *(f".csv{suffix}" for suffix in CODECS))
 # A day of events as text shrinks to a tenth or a thirtieth; what grows a hundredfold was made to.
 GROWTH, ALWAYS = 100, 2**26
+SUSPECT_QUOTE = re.compile(rb'[^,\r\n]"[^",\r\n]')
+QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"(?:[^"]|"")*+"(?P<rest>[^,\r\n]*)')
 
 
 class Unreadable(ValueError):
@@ -71,13 +75,21 @@ def read_as(name: str, content: bytes) -> Raw:
         else:
             # Its checksum says that a packed file is whole, also behind a last line without a newline.
             raw = _read_csv(_unpack(content, CODECS[suffix.removeprefix(".csv")]), may_be_cut=False)
-        raw.table.validate(full=True)
+        _check_values(raw.table, suffix[1:])
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, OverflowError) as error:
         raise Unreadable(f"not readable as {suffix[1:]}: {_first_line(error)}") from error
     names = raw.table.column_names
     if len(set(names)) < len(names):
         raise Unreadable(f"column names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
     return raw
+
+
+def _check_values(table: pa.Table, form: str) -> None:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise Unreadable(f"not readable as {form}: column {name!r}: {_first_line(error)}") from error
 
 
 def _unpack(content: bytes, codec: str) -> bytes:
@@ -133,10 +145,21 @@ def _read_csv(content: bytes, may_be_cut: bool = True) -> Raw:
             "the file is not whole, or a quote in a value is not written twice"
         )
     malformed.pop()
+    _check_quotes(content, table.num_rows + len(malformed))
     numbers = np.arange(1, table.num_rows + len(malformed) + 1)
     unended = len(numbers) if may_be_cut and not ended and len(numbers) else None
     rows = np.setdiff1d(numbers, [line.row for line in malformed], assume_unique=True)
     return Raw(table, rows, malformed, unended if len(rows) and unended == rows[-1] else None)
+
+
+def _check_quotes(content: bytes, rows: int) -> None:
+    """Refuse a quote that closes before its field does: what follows it, perhaps rows on, would become part of the value."""
+    if not SUSPECT_QUOTE.search(content) and not (b'"' in content and content.count(b"\n") > rows + 1):
+        return
+    for field in QUOTED.finditer(content.removeprefix(codecs.BOM_UTF8)):
+        if field["rest"]:
+            told = field[0][-60:].decode(errors="backslashreplace")
+            raise Unreadable(f"a quote closes in the middle of a field: …{told!r}; a quote in a value is to be written twice")
 
 
 def _read_column(file: pq.ParquetFile, number: int) -> pa.ChunkedArray:
