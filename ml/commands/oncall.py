@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ml.commands.command import Command
-from ml.commands.terminal import say, table
+from ml.commands.terminal import line, say, table
 from ml.config import Config
 
 
@@ -16,7 +16,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     from ml.decision.budget import fresh_days_at, next_night
     from ml.lake import schema
     from ml.lake.tables import Lake
-    from ml.quality import quarantine
+    from ml.quality import landing, quarantine
     from ml.registry.ledger import Ledger
 
     ledger = Ledger(config.ledger)
@@ -51,6 +51,8 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     waiting = quarantine.count_open(config)
     if waiting:
         say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
+    for sentence in landing.passed_over(config):
+        line(f"landing       {sentence}")
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.quality import checks
+from ml.quality import answers, checks
 from ml.quality.arrival import Arrival
 from ml.quality.checks import Rows
 from ml.quality.staging import Tables
@@ -29,7 +29,9 @@ def judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, rows: Rows,
         checks.find_repeats(lake, events, rows)
     else:
         fresh = tables[schema.EVENTS]
-        checks.match_labels(lake, events, pa.concat_tables(fresh) if fresh else None, rows)
+        accepted = pa.concat_tables(fresh) if fresh else None
+        checks.match_labels(lake, events, accepted, rows)
+        answers.warn(config, lake, accepted, rows)
 
 
 def collect(config: Config, kind: str, rows: Rows, arrival: Arrival, batches: list[str], tables: Tables) -> None:

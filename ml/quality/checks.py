@@ -43,6 +43,10 @@ class Rows:
         """Remember one more reason why a row goes to quarantine."""
         self.reasons.setdefault(int(position), []).append(reason)
 
+    def warn(self, file: int, warning: str) -> None:
+        """Remember what is to be said of a file whose rows are taken."""
+        self.warnings.setdefault(file, []).append(warning)
+
     def good(self) -> np.ndarray:
         """Mask of shape (n_rows,) of the rows that nothing speaks against so far."""
         mask = ~self.rejected
@@ -142,7 +146,8 @@ def join(config: Config, kind: str, raws: list[Raw], parsed: list[tuple[pa.Table
             for fault in found:
                 for row in np.flatnonzero(fault.rows):
                     value = value_of(raw.table[named[ours]][int(row)])
-                    rows.set_aside(offset + row, f"{ours}: {value!r} {fault.reason}")
+                    told = f"{value!r} {fault.reason}" if fault.of_type else f"{fault.reason}, observed {value!r}"
+                    rows.set_aside(offset + row, f"{ours}: {told}")
         if raw.unended is not None:
             rows.set_aside(offset + length - 1, UNENDED)
         offset += length

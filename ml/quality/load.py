@@ -11,7 +11,7 @@ from ml.lake.tables import Lake
 from ml.quality import landing, staging
 from ml.quality.report import note
 from ml.quality.validate import reports, stage
-from ml.quality.waiting import readmit_answers
+from ml.quality.waiting import readmit_answers, readmit_last_lines
 
 
 class FilesGone(RuntimeError):
@@ -43,7 +43,7 @@ def load_batch(config: Config, as_of: dt.datetime, staged: str) -> Load:
         FilesGone: rows have to be checked again, and their files are gone.
     """
     loaded = _load(config, as_of, staged)
-    readmitted = readmit_answers(config, as_of)
+    readmitted = readmit_answers(config, as_of) + readmit_last_lines(config, as_of)
     return replace(loaded, versions=Lake(config.lake).versions(staging.ORDER), readmitted=readmitted) if readmitted else loaded
 
 

@@ -177,15 +177,20 @@ def rows_of(config: Config, batch: str, row: int | None = None) -> list[Quaranti
     ]
 
 
-def waiting(config: Config, reason: str, actor: str) -> dict[str, dict[int, str]]:
-    """Open rows that were set aside for this reason alone and that the actor has not tried: by batch and row, their content."""
+def waiting(config: Config, reason: str, actor: str, before: dt.datetime | None = None) -> dict[str, dict[int, str]]:
+    """Open rows that were set aside for this reason alone and that the actor has not tried: by batch and row, their content.
+
+    Args:
+        before: only rows that were known before this instant.
+    """
     tried = f'(SELECT source, "row" FROM {schema.READMISSIONS} WHERE actor = $actor)'
     found: dict[str, dict[int, str]] = {}
     with _tables(config) as connection:
         for batch, row, told in connection.execute(
             f'SELECT batch_id, "row", content FROM (SELECT q.* FROM {OPEN}) q '
-            f'ANTI JOIN {tried} t ON q.batch_id = t.source AND q."row" = t."row" WHERE reasons = [$reason] ORDER BY 1, 2',
-            {"actor": actor, "reason": reason},
+            f'ANTI JOIN {tried} t ON q.batch_id = t.source AND q."row" = t."row" WHERE reasons = [$reason] '
+            "AND ($before IS NULL OR known_at < $before) ORDER BY 1, 2",
+            {"actor": actor, "reason": reason, "before": before},
         ).fetchall():
             found.setdefault(batch, {})[row] = told
     return found

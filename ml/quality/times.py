@@ -122,8 +122,8 @@ def _from_wall(local: np.ndarray, known: np.ndarray, timezone: str, in_order: bo
     found[untold] = np.datetime64("NaT")
     ask = "say it with its zone, such as 2025-10-26T02:30:00+02:00"
     return found, [
-        Fault(untold, f"is an hour that the clock of {timezone} shows twice; {ask}", of_type=False),
-        Fault(skipped, f"is an hour that the clock of {timezone} skips; {ask}", of_type=False),
+        Fault(untold, f"an hour that the clock of {timezone} shows twice; {ask}", of_type=False),
+        Fault(skipped, f"an hour that the clock of {timezone} skips; {ask}", of_type=False),
     ]
 
 

@@ -30,7 +30,7 @@ class Fault:
 
     Args:
         rows: mask of shape (n_rows,).
-        reason: what is wrong, to be said behind the value.
+        reason: what is wrong, to be said behind the value; of the hour and not of the value where it is no fault of type.
         of_type: whether many of them mean that the column has changed its type.
     """
 
