@@ -8,9 +8,9 @@ is skipped and the note says why. `python -m ml requests` lists who asked and ho
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `admit` | answers all open requests, and decides whether to train | lake empty or feed silent: skipped, see the note |
-| `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough |
+| `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough; a window without rows is a refusal |
 | `data.explore` | a page on the training set and what changed since the last one | nothing waits for it: clear this task |
-| `data.validate_training_set` | label rates, positives, duplicates, leakage suspects | the message names the figure; nothing was fitted |
+| `data.validate_training_set` | label rates, positives, duplicates, leakage suspects, late answers | the message names the figure; nothing was fitted, and after some nights in a row people are told |
 | `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
 | `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
@@ -91,9 +91,12 @@ with DAG(
         because="reason",
     )
     with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
-        build = StepOperator(step="build_training_set")
+        build = StepOperator(step="build_training_set", references={"run_id": "{{ run_id }}"})
         StepOperator(step="explore", references={"training_set": build.output["training_set"]})
-        checked = StepOperator(step="validate_training_set", references={"training_set": build.output["training_set"]})
+        checked = StepOperator(
+            step="validate_training_set",
+            references={"run_id": "{{ run_id }}", "training_set": build.output["training_set"]},
+        )
     settings = {}
     if (asked := config.training.tuning) is not None:
         with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other") as tuning:

@@ -60,7 +60,8 @@ def decide(config: Config, as_of: dt.datetime, run_id: str = "", **asking: Any) 
     if not told["admitted"]:
         return Trained(f"held back: {told['reason']}")
     training_set = steps.run("build_training_set", config, as_of)["training_set"]
-    steps.run("validate_training_set", config, as_of, {"training_set": training_set})
+    if warnings := steps.run("validate_training_set", config, as_of, {"training_set": training_set})["note"]:
+        say(warnings)
     tuned = _tune(config, as_of, training_set) if config.training.tuning else {}
     model = steps.run("fit", config, as_of, {"training_set": training_set, **tuned})["model"]
     steps.run("export", config, as_of, {"model": model})

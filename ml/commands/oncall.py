@@ -18,6 +18,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     from ml.lake.tables import Lake
     from ml.quality import landing, quarantine
     from ml.registry.ledger import Ledger
+    from ml.registry.refusals import Refusals
 
     ledger = Ledger(config.ledger)
     moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
@@ -48,11 +49,31 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
             f"{quarantined:,} quarantined + {rejected:,} rejected"
         )
+    if streak := Refusals(config.ledger).streak(config.name):
+        say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)
     if waiting:
         say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
     for sentence in landing.passed_over(config):
         line(f"landing       {sentence}")
+
+
+def answers(config: Config, asked: argparse.Namespace) -> None:
+    """Print how long answers take to come, against `labels.delay`, and the delay by which 95 % of them are in."""
+    from ml.training.arrivals import SHARES, arrivals
+
+    told = arrivals(config, asked.as_of)
+    if not told.events:
+        say("answers       no event of the training window is in the lake yet, so there is nothing to measure")
+        return
+    table(
+        ["answers", "count", "later than the delay", *(f"{share:.0%} within" for share in SHARES)],
+        [
+            [name, f"{curve.answers:,}", f"{curve.late:.1%}", *(f"{hours:.1f} h" for hours in curve.hours)]
+            for name, curve in (("all", told.all), ("positive", told.positive))
+        ],
+    )
+    say(told.told)
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:
@@ -153,6 +174,7 @@ def _plain(record: Any) -> dict[str, Any]:
 
 COMMANDS = {
     "status": Command(status),
+    "answers": Command(answers, needs_as_of=True),
     "history": Command(history, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
     "requests": Command(requests, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
     "rollback": Command(

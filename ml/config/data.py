@@ -67,17 +67,38 @@ class Feed(Section):
     source: str | None = None
 
 
+class Rate(Section):
+    """The share of positives that a training window may have; outside of it the labels are taken for broken."""
+
+    low: Share
+    high: Share
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Rate:
+        if not self.low.value < self.high.value:
+            raise ValueError(f"low is {self.low.value:g}, expected less than high, which is {self.high.value:g}")
+        return self
+
+
 class Labels(Delivered):
     """Where answers come from: files of their own, or a column of the events that is known `delay` later.
 
     `sources` ranks who answers: of several answers about an event that of the first source here counts, and of one source
     the newest. `files` is one pattern, or one for each feed; a file that several match belongs to the first of them.
+
+    Attributes:
+        complete: every event is answered sooner or later, so that one without an answer is not a negative and is left out.
+        late: so many of the answers may come later than `delay` before that is a warning.
+        rate: shares of positives that a training may have.
     """
 
     files: str | Annotated[list[Feed], Field(min_length=1)] | None = None
     column: str | None = None
     suite: str | None = None
     delay: Delay
+    complete: bool = False
+    late: Share = Threshold(value=0.1, unit="share", reason="of ten positives one counts as negative, which a model bears")
+    rate: Rate | None = None
     sources: list[str] = []
 
     @model_validator(mode="after")

@@ -6,9 +6,19 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ml.config.thresholds import Days, PerMonth, PerYear, Ratio, Section, Share, Threshold
+from ml.config.thresholds import Days, Nights, PerMonth, PerYear, Ratio, Section, Share, Threshold
 
-Event = Literal["stopped batch", "data incident", "drift", "performance", "verdict", "promotion", "rollback", "missed deadline"]
+Event = Literal[
+    "stopped batch",
+    "data incident",
+    "drift",
+    "performance",
+    "refused training",
+    "verdict",
+    "promotion",
+    "rollback",
+    "missed deadline",
+]
 
 
 class Faults(Section):
@@ -36,12 +46,14 @@ class Monitoring(Section):
         drift_alarms, performance_alarms: false alarms that each family of signals may raise in a year.
         cooldown: so long after a confirmed alarm the same signal confirms no other one.
         severity: share of the model's importance that must drift, weighed by how far, before that asks for a training.
+        refused: nights in a row on which a training was refused, until people are told.
     """
 
     drift_alarms: PerYear = Threshold(value=1, unit="per year", reason="a false alarm costs a training and trust")
     performance_alarms: PerYear = Threshold(value=1, unit="per year", reason="a false alarm costs a training and trust")
     cooldown: Days = Threshold(value=14, unit="days", reason="an alarm that stands says nothing new on the next day")
     severity: Share = Threshold(value=0.05, unit="share", reason="features that hold less of the model cannot move many scores")
+    refused: Nights = Threshold(value=3, unit="nights", reason="one bad night mends itself; three leave the champion to age")
     faults: Faults = Faults()
 
 

@@ -33,8 +33,9 @@ VOLUME = ("rows_low", "rows_high")
 FIGURES = (
     *("label_rate_train", "label_rate_holdout_over_train", "positives_holdout", "duplicate_events"),
     *("largest_single_feature_auc", "rows_known_too_late", "largest_null_share"),
+    *("unanswered_share", "late_answers_share"),
 )
-LIMITS = ()
+LIMITS = ("rate_low", "rate_high", "ratio_low", "ratio_high", "positives_low", "late_high")
 TIMES: dict[str, Kind] = {"as_of": "time", "earliest": "time"}
 # What a condition on rows may be made of: comparisons of columns with values.
 COMPARISONS = (

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from ml.config.thresholds import Cap, Days, Folds, Identifier, Minutes, PerDay, Probability, Sample, Section, Trials
+from ml.config.thresholds import (
+    Cap,
+    Days,
+    Folds,
+    Identifier,
+    Minutes,
+    PerDay,
+    Positives,
+    Probability,
+    Sample,
+    Section,
+    Threshold,
+    Trials,
+)
 
 
 class Model(Section):
@@ -116,6 +129,7 @@ class Training(Section):
     """How a training set is cut, which checks it must pass, and what any one entity may weigh in the fit.
 
     Attributes:
+        positives: so many the holdout must have.
         caps: by entity, the largest share of the positives' weight, and of the negatives', that one of them may carry.
     """
 
@@ -125,6 +139,9 @@ class Training(Section):
     max_staleness: Days
     alerts: PerDay
     parity: Probability
+    positives: Positives = Threshold(
+        value=30, unit="positives", reason="with fewer no interval on average precision means anything"
+    )
     caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
     model: Model

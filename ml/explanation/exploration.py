@@ -45,6 +45,7 @@ from ml.explanation.summary import (
 )
 from ml.store.feast import feature_names
 from ml.training import dataset
+from ml.training.arrivals import SHARES, Arrivals, arrivals
 
 ARTIFACTS = "exploration"
 SHIFTS = 15
@@ -106,7 +107,8 @@ def explore(config: Config, as_of: dt.datetime, training_set: str) -> Exploratio
         change = None if before is None else compare(config, before, summary, rows)
         told = _told(summary, change)
         page.parent.mkdir(parents=True, exist_ok=True)
-        _write(page, render.html(document(config, frozen, summary, change, rows, told)))
+        answers = arrivals(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)
+        _write(page, render.html(document(config, frozen, summary, change, rows, told, answers)))
         exploration = Exploration(training_set, str(page), None if change is None else change.previous, told)
         figures = {"exploration": asdict(exploration), "summary": asdict(summary), "change": change and asdict(change)}
         _write(record, json.dumps(figures, indent=1))
@@ -165,7 +167,13 @@ def compare(config: Config, before: dataset.TrainingSet, summary: Summary, rows:
 
 
 def document(
-    config: Config, frozen: dataset.TrainingSet, summary: Summary, change: Change | None, rows: pd.DataFrame, told: str
+    config: Config,
+    frozen: dataset.TrainingSet,
+    summary: Summary,
+    change: Change | None,
+    rows: pd.DataFrame,
+    told: str,
+    answers: Arrivals,
 ) -> Document:
     """The page."""
     return Document(
@@ -184,6 +192,7 @@ def document(
         sections=(
             Section("What changed since the last one", _changes(summary, change)),
             Section("Over time", _over_time(frozen, summary)),
+            Section("When answers come", _answers(answers)),
             Section("Numbers", _number_table(summary)),
             Section("Categories", _category_tables(summary)),
             Section("Rank correlations", _correlations(rows, summary)),
@@ -281,6 +290,17 @@ def _over_time(frozen: dataset.TrainingSet, summary: Summary) -> tuple[Block, ..
             "Rows per day.",
         ),
     )
+
+
+def _answers(answers: Arrivals) -> tuple[Block, ...]:
+    """The answers' ages against the declared delay."""
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (name, count(curve.answers), share(curve.late), *(brief(hours) for hours in curve.hours))
+        for name, curve in (("all first answers", answers.all), ("positive ones", answers.positive))
+    )
+    columns = (Column("answers"), Column("count", True), Column("later than the delay", True))
+    ages = tuple(Column(f"{part:.0%} within, hours", True) for part in SHARES)
+    return Text(f"{answers.told}." if answers.events else "No event is old enough."), Table(columns + ages, rows)
 
 
 def _number_table(summary: Summary) -> tuple[Block, ...]:

@@ -81,8 +81,10 @@ def measured(config: Config, threshold: float, rows: pd.DataFrame, answered: pd.
     Args:
         threshold: score from which on a row is alerted.
         rows: rows of a day with the champion's score.
-        answered: label by event id; what nobody reported counts as negative.
+        answered: label by event id; what nobody reported counts as negative, or is left out where every event is answered.
     """
+    if config.labels.complete:
+        rows = rows[rows["event_id"].isin(answered.index)]
     labels = answered.reindex(rows["event_id"]).fillna(0).to_numpy(np.int64)
     if not 0 < labels.sum() < len(labels):
         return dict.fromkeys(metrics(config))

@@ -19,7 +19,17 @@ from ml.registry.records import aware, one_of, read
 
 RECENT = dt.timedelta(days=1)
 
-Event = Literal["stopped batch", "data incident", "drift", "performance", "verdict", "promotion", "rollback", "missed deadline"]
+Event = Literal[
+    "stopped batch",
+    "data incident",
+    "drift",
+    "performance",
+    "refused training",
+    "verdict",
+    "promotion",
+    "rollback",
+    "missed deadline",
+]
 
 messages = sa.Table(
     "messages",

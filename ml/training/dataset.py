@@ -22,13 +22,18 @@ from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training import reserve
 from ml.training.code import code_version
+from ml.training.refused import recorded
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 
 
 class NotEnoughHistory(ValueError):
-    """The lake does not reach back far enough, or a window is empty."""
+    """The lake does not reach back far enough, which waiting mends."""
+
+
+class WindowEmpty(NotEnoughHistory):
+    """A window holds no rows, although the lake reaches back far enough."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,18 @@ def verified(config: Config, training_set: str) -> Path:
     return path
 
 
-def build_training_set(config: Config, as_of: dt.datetime) -> TrainingSet:
+def build_training_set(config: Config, as_of: dt.datetime, run_id: str = "") -> TrainingSet:
     """Join, label, split and freeze; the same inputs give the same bytes, and the second call finds the first one's.
+
+    Args:
+        run_id: the run that trains, for the record of a refusal.
 
     Raises:
         NotEnoughHistory: a window holds no events.
         RowsLost: the point-in-time join lost or doubled rows.
     """
-    return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
+    with recorded(config, as_of, "build_training_set", run_id, WindowEmpty):
+        return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
 
 
 def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> TrainingSet:
@@ -114,6 +123,7 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
 def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
     """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
     order = label_order(config)
+    answered = "" if config.labels.complete else "LEFT"
     named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
     cluster = quoted(config.entities[config.gate.cluster])
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
@@ -142,15 +152,18 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
             )
             SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.label_known_at,
                 (epoch(chosen.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
-            FROM chosen LEFT JOIN first_seen ON chosen.{cluster} = first_seen.entity LEFT JOIN answer USING (event_id)
+            FROM chosen LEFT JOIN first_seen ON chosen.{cluster} = first_seen.entity {answered} JOIN answer USING (event_id)
             ORDER BY chosen.event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):
         if not (frame["split"] == part).any():
+            kind = "answered events" if config.labels.complete else "events"
+            told = f"no {kind} in the {part} window of {windows}; the lake begins at {oldest}: "
+            if oldest is not None and oldest <= windows.train_start:
+                raise WindowEmpty(f"{told}look at the feed of those days, and at the quarantine")
             raise NotEnoughHistory(
-                f"no events in the {part} window of {windows}; the lake begins at {oldest}: "
-                "wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
+                f"{told}wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
             )
     return frame
 

@@ -81,6 +81,7 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
     columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of) as connection:
+        answered = "" if config.labels.complete else "LEFT"
         events = connection.execute(
             f"""
             WITH chosen AS (
@@ -92,7 +93,7 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
                 FROM chosen JOIN labels USING (event_id) GROUP BY event_id
             )
             SELECT chosen.*, coalesce(label, 0)::TINYINT AS label
-            FROM chosen LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
+            FROM chosen {answered} JOIN answer USING (event_id) ORDER BY event_time, event_id
             """
         ).df()
     if events.empty:
