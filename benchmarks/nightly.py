@@ -19,6 +19,7 @@ from functools import cache
 import numpy as np
 
 from ml.evaluation.bootstrap import Difference, closed_form, student_quantile
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.metrics import Floats, Integers, average_precision
 from ml.evaluation.reuse import DAY, freshness
 from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
@@ -41,11 +42,14 @@ class World:
         decay: average precision that a model loses in 45 days.
         luck: standard deviation of true average precision from training to training.
         own: standard deviation of a model's own errors, where those that all models share have 0.9.
+        by_day: standard deviation, from day to day, of how much higher a model scores frauds than its quality says; every model
+            has good days and bad days of its own.
     """
 
     decay: float = 0.02
     luck: float = 0.005
     own: float = 0.2
+    by_day: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Model:
         if day not in self._scores:
             rng = np.random.default_rng([*self._seed, day + 1])
             own = errors(rng, self._stream.card[day], self._of_cards)
-            signal = np.interp(self.quality(day), *signals(self._world.own))
+            signal = np.interp(self.quality(day), *signals(self._world.own)) + self._world.by_day * rng.normal()
             self._scores[day] = signal * self._stream.labels[day] + self._stream.common[day] + self._world.own * own
         return self._scores[day]
 
@@ -194,13 +198,13 @@ def run(seed: int, world: World, policies: Mapping[str, Policy]) -> dict[str, Ye
 
 
 def _meet(stream: Stream, window: range, champions: set[Model], challenger: Model) -> dict[Model, Difference]:
-    labels = np.concatenate([stream.labels[day] for day in window])
-    names, cluster = np.unique(np.concatenate([stream.card[day] for day in window]), return_inverse=True)
+    labels, card = (np.concatenate([of[day] for day in window]) for of in (stream.labels, stream.card))
+    clusters = Clusters.of(card, np.repeat(window, [len(stream.labels[day]) for day in window]), labels)
 
     def ranking(model: Model) -> Ranking:
-        return Ranking(labels, np.concatenate([model.scores(day) for day in window]), cluster, len(names))
+        return Ranking(labels, np.concatenate([model.scores(day) for day in window]), clusters)
 
     new = ranking(challenger)
     return {
-        champion: closed_form(ranking(champion), new, len(names), alpha=0.05)[AVERAGE_PRECISION.name] for champion in champions
+        champion: closed_form(ranking(champion), new, clusters, alpha=0.05)[AVERAGE_PRECISION.name] for champion in champions
     }

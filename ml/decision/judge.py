@@ -172,7 +172,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
             champion=champion.scores,
             challenger=scores,
             clusters=cluster_codes(config, holdout),
-            event_times=holdout["event_time"].dt.tz_localize(None).to_numpy(),
+            event_times=_event_times(holdout),
             missed=_missed(config, holdout),
         ),
         rules=rules_of(config, alpha),
@@ -314,7 +314,7 @@ def _golden_meeting(
     if why:
         freeze = "freeze a new version with the features of today: `python -m ml golden freeze`"
         return Meeting(GOLDEN_SET, told, impossible=f"it cannot be scored: {why}; {freeze}")
-    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, cluster_codes(config, rows))
+    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, cluster_codes(config, rows), _event_times(rows))
 
 
 def _ancestor_meeting(
@@ -329,7 +329,8 @@ def _ancestor_meeting(
     if isinstance(old, str):
         return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
     told = f"version {version}, {back} promotions ago"
-    return [Meeting(ANCESTOR, told, holdout["label"].to_numpy(), old, scores, cluster_codes(config, holdout))], []
+    labels, clusters = holdout["label"].to_numpy(), cluster_codes(config, holdout)
+    return [Meeting(ANCESTOR, told, labels, old, scores, clusters, _event_times(holdout))], []
 
 
 def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
@@ -349,6 +350,11 @@ def _missed(config: Config, rows: pd.DataFrame) -> np.ndarray | None:
         return None
     amounts: np.ndarray = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64)
     return amounts + config.costs.missed.value
+
+
+def _event_times(rows: pd.DataFrame) -> np.ndarray:
+    times: np.ndarray = rows["event_time"].dt.tz_localize(None).to_numpy()
+    return times
 
 
 def _contender(name: str, model_hash: str, fitted: fit.Fit, threshold: float | None = None) -> Contender:

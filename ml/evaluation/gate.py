@@ -1,6 +1,7 @@
 """The promotion gate: is the challenger better than the champion, on rows that neither has seen, beyond chance?
 
-One metric declared beforehand decides superiority, with an interval that knows that rows of one card belong together.
+One metric declared beforehand decides superiority, with an interval that knows that rows of one card belong together, and rows
+of one day.
 Guardrails must be shown to hold, and evidence of harm in a slice vetoes. Nothing turns the gate off, a comparison that would
 be worthless is an error, and a verdict whose outcome contradicts its own figures cannot be made.
 """
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ml.evaluation import guardrails, verdict
 from ml.evaluation.bootstrap import Difference, compare_rankings, paired_bootstrap
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.fairness import GroupRates, group_rates, judge_fairness
 from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, Check, not_inferior
 from ml.evaluation.holdout import MINIMUM_CLUSTERS, CheckedRows, Contender, GateError, Holdout, Rows, check_models, check_rows
@@ -47,7 +49,8 @@ class Meeting:
     Attributes:
         name: `golden set` or `ancestor`.
         told: which version of it, for people.
-        labels, champion, challenger, clusters: arrays of shape (n_rows,); `champion` holds the scores of whom it meets.
+        labels, champion, challenger, clusters, event_times: arrays of shape (n_rows,), as those of `Rows`; `champion` holds the
+            scores of whom it meets.
         impossible: why it could not be held; the arrays are empty then.
     """
 
@@ -57,6 +60,7 @@ class Meeting:
     champion: ArrayLike = ()
     challenger: ArrayLike = ()
     clusters: ArrayLike = ()
+    event_times: ArrayLike = ()
     impossible: str = ""
 
 
@@ -125,7 +129,7 @@ def judge(
                 attributes,
                 checked.labels,
                 alerts,
-                checked.cluster,
+                checked.clusters.entity,
                 gap=rules.fairness_gap,
                 fewest=rules.slice_clusters,
                 alpha=rules.alpha,
@@ -134,7 +138,10 @@ def judge(
     parts = judge_slices(checked, slices, margin=rules.slice_harm, fewest=rules.slice_clusters, alpha=rules.alpha)
     outcome = verdict.decide(primary, rules.worthwhile_gain, checks, parts)
     days = verdict.more_days(outcome, primary, rules.worthwhile_gain, checks, holdout.days)
-    counts = f"{len(checked.labels):,} rows, {int(checked.labels.sum()):,} positives, {checked.clusters:,} clusters"
+    counts = (
+        f"{len(checked.labels):,} rows, {int(checked.labels.sum()):,} positives, {checked.clusters.entities:,} clusters, "
+        f"{checked.clusters.days_with_a_positive} days"
+    )
     return Verdict(
         outcome=outcome,
         reason=verdict.reason(outcome, primary, rules, checks, parts, counts, days),
@@ -152,9 +159,9 @@ def judge(
         holdout=holdout,
         rows=len(checked.labels),
         positives=int(checked.labels.sum()),
-        clusters=checked.clusters,
+        clusters=checked.clusters.entities,
         replicates=replicates,
-        notes=(*notes, *_disagreements(compared.values())),
+        notes=(*notes, *_disagreements(compared.values()), *_one_day(checked.clusters)),
     )
 
 
@@ -175,12 +182,12 @@ def _compare(
     """Every measure of both models, from the same replicates."""
 
     def statistics(contender: Contender, scores: NDArray[np.float64]) -> list[Statistic]:
-        told: list[Statistic] = [Ranking(rows.labels, scores, rows.cluster, rows.clusters)]
-        told.append(CalibrationError(rows.labels, scores, rows.cluster, rows.clusters))
+        told: list[Statistic] = [Ranking(rows.labels, scores, rows.clusters)]
+        told.append(CalibrationError(rows.labels, scores, rows.clusters))
         if rows.missed is not None:
             alerts = scores >= contender.threshold
             costs = decision_costs(rows.labels, alerts, rows.missed, rules.alert_cost, rules.false_alert_cost)
-            told.append(CostPerDay(costs, holdout.days, rows.cluster, rows.clusters))
+            told.append(CostPerDay(costs, holdout.days, rows.clusters))
         return told
 
     old, new = statistics(champion, rows.champion), statistics(challenger, rows.challenger)
@@ -213,9 +220,9 @@ def _meet(meeting: Meeting, rules: Rules, replicates: int, seed: int) -> Check:
     if why:
         return guardrails.unknown(who, unit, margin, f"{who}: {why}")
     try:
-        compared = compare_rankings(
-            labels, meeting.champion, meeting.challenger, clusters, replicates=replicates, seed=seed, alpha=rules.alpha
-        )
+        days = np.asarray(meeting.event_times, dtype="datetime64[D]")
+        rows = (labels, meeting.champion, meeting.challenger, clusters, days)
+        compared = compare_rankings(*rows, replicates=replicates, seed=seed, alpha=rules.alpha)
     except ValueError as error:
         raise GateError(f"{who}: {error}") from error
     check = not_inferior(compared[AVERAGE_PRECISION.name], margin)
@@ -227,7 +234,7 @@ def _rates(champion: Contender, challenger: Contender, rows: CheckedRows, groups
     for contender, scores in ((champion, rows.champion), (challenger, rows.challenger)):
         alerts = scores >= contender.threshold
         for attribute, of_rows in groups.items():
-            told += group_rates(contender.name, attribute, of_rows, rows.labels, alerts, rows.cluster)
+            told += group_rates(contender.name, attribute, of_rows, rows.labels, alerts, rows.clusters.entity)
     return told
 
 
@@ -242,6 +249,14 @@ def _disagreements(compared: Iterable[Difference]) -> list[str]:
             )
             log.warning(notes[-1])
     return notes
+
+
+def _one_day(clusters: Clusters) -> list[str]:
+    if clusters.days_with_a_positive > 1:
+        return []
+    return [
+        "all positives are of one day: nothing is known of how the gain differs from day to day, and the interval leaves it out"
+    ]
 
 
 __all__ = ["Contender", "Footprint", "GateError", "Holdout", "Meeting", "Outcome", "Rows", "Rules", "Slice", "Verdict", "judge"]

@@ -92,7 +92,7 @@ def card_precision_by_day(rows: CheckedRows, cards_a_day: int, margin: float, al
     """
     name, unit = f"{CARD_PRECISION}@{cards_a_day}", "share"
     old, new = (
-        daily_card_precision(rows.days, rows.cluster, rows.labels, scores, cards_a_day)
+        daily_card_precision(rows.days, rows.clusters.entity, rows.labels, scores, cards_a_day)
         for scores in (rows.champion, rows.challenger)
     )
     daily, champion, challenger = new - old, float(old.mean()), float(new.mean())

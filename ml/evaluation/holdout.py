@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.metrics import Floats, Integers, checked
-from ml.evaluation.statistics import cluster_codes
 
 MINIMUM_CLUSTERS = 30
 """Clusters that must hold a positive, and clusters that must hold a negative.
@@ -100,13 +100,12 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class CheckedRows:
-    """The same after every check, with the clusters numbered from 0; arrays of shape (n_rows,)."""
+    """The same after every check; arrays of shape (n_rows,), days are those of UTC."""
 
     labels: Integers
     champion: Floats
     challenger: Floats
-    cluster: Integers
-    clusters: int
+    clusters: Clusters
     days: NDArray[np.datetime64]
     missed: Floats | None
 
@@ -153,23 +152,22 @@ def check_rows(champion: Contender, challenger: Contender, holdout: Holdout, row
             f"{champion.name} and {challenger.name} give every one of {len(labels):,} rows the same score: one model was "
             "scored twice, or the challenger is a copy; look at where the scores come from"
         )
+    days = _times_within(rows.event_times, holdout, len(labels)).astype("datetime64[D]")
     try:
-        codes, clusters = cluster_codes(rows.clusters, len(labels))
+        clusters = Clusters.of(rows.clusters, days, labels)
     except ValueError as error:
         raise GateError(str(error)) from error
     for label, name in ((1, "positive"), (0, "negative")):
-        holding = len(np.unique(codes[labels == label]))
+        holding = len(np.unique(clusters.entity[labels == label]))
         if holding < MINIMUM_CLUSTERS:
             raise GateError(
                 f"only {holding} clusters have a {name} in the holdout, an interval needs {MINIMUM_CLUSTERS}; "
                 "wait for more rows or widen the holdout"
             )
-    times = _times_within(rows.event_times, holdout, len(labels))
     missed = None if rows.missed is None else np.asarray(rows.missed, dtype=np.float64)
     if missed is not None and missed.shape != labels.shape:
         raise GateError(f"costs of a miss have shape {missed.shape}, expected ({len(labels)},) like labels")
-    days = times.astype("datetime64[D]")
-    return CheckedRows(labels, scored[champion.name], scored[challenger.name], codes, clusters, days, missed)
+    return CheckedRows(labels, scored[champion.name], scored[challenger.name], clusters, days, missed)
 
 
 def _refuse_seen(contender: Contender, holdout: Holdout) -> None:

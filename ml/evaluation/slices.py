@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.evaluation.bootstrap import closed_form, student_probability
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.holdout import CheckedRows
 from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 
@@ -88,8 +89,8 @@ def holm(probabilities: Sequence[float | None], alpha: float) -> list[bool]:
 
 def _look(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: float) -> SliceCheck:
     labels = rows.labels[part.mask]
-    names, cluster = np.unique(rows.cluster[part.mask], return_inverse=True)
-    holding = len(np.unique(cluster[labels == 1]))
+    clusters = Clusters.of(rows.clusters.entity[part.mask], rows.days[part.mask], labels)
+    holding = len(np.unique(clusters.entity[labels == 1]))
     empty = SliceCheck(
         part.slice,
         part.group,
@@ -109,8 +110,8 @@ def _look(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: flo
         return replace(empty, status=SliceStatus.EMPTY, told=advice) if part.required else replace(empty, told="no rows")
     if holding < fewest or labels.all():
         return empty
-    old, new = (Ranking(labels, scores[part.mask], cluster, len(names)) for scores in (rows.champion, rows.challenger))
-    found = closed_form(old, new, len(names), alpha=alpha)[AVERAGE_PRECISION.name]
+    old, new = (Ranking(labels, scores[part.mask], clusters) for scores in (rows.champion, rows.challenger))
+    found = closed_form(old, new, clusters, alpha=alpha)[AVERAGE_PRECISION.name]
     beyond = found.gain + margin
     harm = (
         student_probability(beyond / found.standard_error, found.degrees_of_freedom)

@@ -1,4 +1,4 @@
-"""A model's figures on a holdout as functions of how much each cluster weighs: what a bootstrap over clusters needs.
+"""A model's figures on a holdout as functions of how much each entity weighs, and how much each row moves them.
 
 Everything that does not depend on the weights (sorting, ties, bins) is done once. What is left for a replicate is sums of
 weights, which is one sparse product for a whole block of replicates.
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.metrics import Floats, Integers, reliability_bins
 
 Weights = NDArray[np.int32]
@@ -33,7 +34,7 @@ CALIBRATION = Measure("calibration error", "share of the positives", higher_is_b
 
 
 class Statistic(Protocol):
-    """One or more measures of one model on rows that belong to clusters, numbered from 0.
+    """One or more measures of one model on rows that belong to clusters.
 
     Attributes:
         measures: what is measured.
@@ -44,10 +45,10 @@ class Statistic(Protocol):
     cells: int
 
     def figures(self, weights: Weights) -> Floats:
-        """Measures by replicate, shape (n_measures, n_replicates), for weights of shape (n_clusters, n_replicates)."""
+        """Measures by replicate, shape (n_measures, n_replicates), for weights of shape (n_entities, n_replicates)."""
 
     def influence(self) -> Floats:
-        """Change of each measure per unit of weight of each cluster, shape (n_measures, n_clusters), at equal weights."""
+        """Change of each measure per unit of weight of each row, shape (n_measures, n_rows), at equal weights."""
 
 
 class Ranking:
@@ -59,33 +60,32 @@ class Ranking:
     Args:
         labels: array of shape (n_rows,), 0 or 1.
         scores: array of shape (n_rows,), finite.
-        cluster: array of shape (n_rows,), the number of each row's cluster.
-        clusters: how many there are.
+        clusters: whose row it is; entities are drawn, days are not.
     """
 
     measures: tuple[Measure, ...] = (AVERAGE_PRECISION, ROC_AUC)
 
-    def __init__(self, labels: Integers, scores: Floats, cluster: Integers, clusters: int) -> None:
+    def __init__(self, labels: Integers, scores: Floats, clusters: Clusters) -> None:
         from scipy.sparse import csr_array
 
-        order = np.argsort(-scores, kind="stable")
-        falling, self._labels, self._cluster = scores[order], labels[order], cluster[order]
+        self._order = order = np.argsort(-scores, kind="stable")
+        falling, self._labels, entity = scores[order], labels[order], clusters.entity[order]
         self._starts = np.flatnonzero(np.r_[True, falling[1:] != falling[:-1]])
         self._ends = np.r_[self._starts[1:], len(labels)]
         hit = np.add.reduceat(self._labels, self._starts) > 0
         starts, ends = self._starts[hit], self._ends[hit]
-        self._clusters, self.cells = clusters, 2 * len(ends) + 1
+        self.cells = 2 * len(ends) + 1
 
         row = np.arange(len(labels))
         group = np.searchsorted(ends, row, side="right")
         inside = row >= np.r_[starts, len(labels)][group]
         positive = self._labels == 1
         self._rows = csr_array(
-            (np.ones(len(row), dtype=np.int32), (2 * group + inside, self._cluster)), shape=(self.cells, clusters)
+            (np.ones(len(row), dtype=np.int32), (2 * group + inside, entity)), shape=(self.cells, clusters.entities)
         )
         self._positives = csr_array(
-            (np.ones(positive.sum(), dtype=np.int32), (group[positive], self._cluster[positive])),
-            shape=(len(ends), clusters),
+            (np.ones(positive.sum(), dtype=np.int32), (group[positive], entity[positive])),
+            shape=(len(ends), clusters.entities),
         )
 
     def figures(self, weights: Weights) -> Floats:
@@ -129,10 +129,9 @@ class Ranking:
         above = (true_positives - positives / 2) / total
         area = np.sum(positives * below) / total
         of_area = np.where(self._labels == 1, (below[group] - area) / total, (above[group] - area) / n_negatives)
-        return np.stack([self._by_cluster(of_precision), self._by_cluster(of_area)])
-
-    def _by_cluster(self, by_row: Floats) -> Floats:
-        return np.bincount(self._cluster, weights=by_row, minlength=self._clusters).astype(np.float64)
+        influence = np.empty((2, len(self._order)))
+        influence[:, self._order] = of_precision, of_area
+        return influence
 
 
 class CostPerDay:
@@ -141,15 +140,16 @@ class CostPerDay:
     Args:
         costs: array of shape (n_rows,), what the decision on each row cost.
         days: whole days that the rows were taken from.
-        cluster, clusters: as for `Ranking`.
+        clusters: as for `Ranking`.
     """
 
     measures: tuple[Measure, ...] = (EXPECTED_COST,)
     cells = 1
 
-    def __init__(self, costs: Floats, days: float, cluster: Integers, clusters: int) -> None:
-        self._sums = np.bincount(cluster, weights=costs, minlength=clusters)
-        self._rows = np.bincount(cluster, minlength=clusters)
+    def __init__(self, costs: Floats, days: float, clusters: Clusters) -> None:
+        self._costs = costs
+        self._sums = np.bincount(clusters.entity, weights=costs)
+        self._rows = np.bincount(clusters.entity)
         self._per_day = len(costs) / days
 
     def figures(self, weights: Weights) -> Floats:
@@ -159,9 +159,7 @@ class CostPerDay:
 
     def influence(self) -> Floats:
         """See `Statistic`."""
-        rows = self._rows.sum()
-        mean = self._sums.sum() / rows
-        return ((self._sums - mean * self._rows) / rows * self._per_day)[None, :]
+        return ((self._costs - self._costs.mean()) / len(self._costs) * self._per_day)[None, :]
 
 
 class CalibrationError:
@@ -170,19 +168,18 @@ class CalibrationError:
     The bins are those of `ml.evaluation.metrics.reliability_bins` on all rows and stay the same in every replicate.
 
     Args:
-        labels, scores, cluster, clusters: as for `Ranking`; scores are probabilities.
+        labels, scores, clusters: as for `Ranking`; scores are probabilities.
     """
 
     measures: tuple[Measure, ...] = (CALIBRATION,)
 
-    def __init__(self, labels: Integers, scores: Floats, cluster: Integers, clusters: int, bins: int = 10) -> None:
+    def __init__(self, labels: Integers, scores: Floats, clusters: Clusters, bins: int = 10) -> None:
         from scipy.sparse import csr_array
 
-        bin_of = reliability_bins(scores, bins)
-        self.cells = int(bin_of.max()) + 1
-        shape = (self.cells, clusters)
-        self._excess = csr_array((labels - scores, (bin_of, cluster)), shape=shape)
-        self._positives = np.bincount(cluster, weights=labels, minlength=clusters)
+        self._bin, self._missed, self._labels = reliability_bins(scores, bins), labels - scores, labels
+        self.cells = int(self._bin.max()) + 1
+        self._excess = csr_array((self._missed, (self._bin, clusters.entity)), shape=(self.cells, clusters.entities))
+        self._positives = np.bincount(clusters.entity, weights=labels)
 
     def figures(self, weights: Weights) -> Floats:
         """See `Statistic`."""
@@ -192,25 +189,7 @@ class CalibrationError:
 
     def influence(self) -> Floats:
         """See `Statistic`."""
-        total = self._positives.sum()
+        total = self._labels.sum()
         excess = self._excess.sum(axis=1)
         error = np.abs(excess).sum() / total
-        return ((np.sign(excess) @ self._excess - error * self._positives) / total)[None, :]
-
-
-def cluster_codes(clusters: ArrayLike, rows: int) -> tuple[Integers, int]:
-    """Number the clusters from 0: an array of shape (n_rows,) and how many there are.
-
-    Raises:
-        ValueError: another shape, or a cluster is missing.
-    """
-    array = np.asarray(clusters)
-    if array.shape != (rows,):
-        raise ValueError(f"clusters have shape {array.shape}, expected ({rows},) like labels")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueError(f"clusters are missing (NaN) for {int(np.isnan(array).sum()):,} rows")
-    try:
-        names, codes = np.unique(array, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(f"clusters cannot be sorted, are some of them missing or of another type? {error}") from error
-    return codes, len(names)
+        return ((np.sign(excess)[self._bin] * self._missed - error * self._labels) / total)[None, :]

@@ -186,8 +186,9 @@ def more_days(
 ) -> int | None:
     """Days by which a longer holdout would decide: its interval could no longer hold both 0 and what is worthwhile.
 
-    A guardrail that is not known is counted as if its figures stay. None if the outcome is not INCONCLUSIVE, nothing is said to
-    be worthwhile, or a figure would have to change.
+    A guardrail that is not known is counted as if its figures stay. Degrees of freedom are taken as they are, so that fewer
+    days do where these are few. None if the outcome is not INCONCLUSIVE, nothing is said to be worthwhile, or a figure would
+    have to change.
     """
     if outcome is not Outcome.INCONCLUSIVE:
         return None
@@ -237,6 +238,8 @@ def reason(
         told = "; ".join(unknown)
         return f"The challenger is better, but a guardrail is not shown to hold: {told}. {change}, on {counts}.{longer}"
     shown = f"these rows show a gain of {_figure(primary, primary.minimum_detectable_effect)} in 80 of 100 gates"
+    if primary.share_of_days >= 0.01:
+        shown += f"; {primary.share_of_days:.0%} of the gain's variance comes from differences between days"
     return (
         f"The holdout cannot tell: {change}, a gain between {low} and {high}, each bound with {sure} confidence, on {counts}; "
         f"{shown}.{longer}"
@@ -253,7 +256,8 @@ def _signed(difference: Difference, value: float) -> str:
 
 def _difference(record: Mapping[str, Any]) -> Difference:
     pairs = {name: tuple(record[name]) for name in ("champion_interval", "challenger_interval", "interval")}
-    return Difference(**{**record, **pairs})
+    # Records of gates that knew no days have no share of theirs.
+    return Difference(**{"share_of_days": 0.0, **record, **pairs})
 
 
 def _slice(record: Mapping[str, Any]) -> SliceCheck:

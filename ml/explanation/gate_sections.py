@@ -71,6 +71,7 @@ def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "chance of promoting an equal challenger": _value(rules, "alpha", brief),
         "gain that is worth waiting for": _value(rules, "worthwhile_gain", brief),
         "gain that these rows would have shown": _value(verdict, "minimum_detectable_effect", number),
+        "part of the gain's variance that days add": _value(primary, "share_of_days", share),
         "more days of holdout to tell": _value(verdict, "more_days", count),
         "holdout": _holdout(verdict),
         "rows": _value(verdict, "rows", count),

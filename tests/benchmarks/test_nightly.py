@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import gate_errors, nightly
 from benchmarks.nightly import Model, Policy, Stream, World, run
+from benchmarks.payments import payments
 from ml.evaluation.metrics import average_precision
 
 
@@ -64,5 +65,30 @@ def test_alpha_is_relaxed_when_nothing_was_promoted_for_long() -> None:
 def test_a_challenger_of_the_same_recipe_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 3,000 cards with a fraud; chance is about .012."""
     monkeypatch.setattr(gate_errors, "LARGE", 3000)
-    assert gate_errors.true_gain(0.0) == pytest.approx(0, abs=0.036)
-    assert gate_errors.true_gain(0.5) > gate_errors.true_gain(0.2) > 0.03
+    assert gate_errors.true_gain(0.0, 0.0) == pytest.approx(0, abs=0.036)
+    assert gate_errors.true_gain(0.5, 0.0) > gate_errors.true_gain(0.2, 0.0) > 0.03
+
+
+def test_a_day_favours_one_model_or_the_other_and_neither_in_the_long_run() -> None:
+    """Ranks of frauds by day differ by the effect that was asked for; 300 days know its standard deviation to 4 %, times 3."""
+    for by_day in (0.0, 1.0):
+        labels, *scores, _, day = payments(np.random.default_rng(1), 6000, days=300, by_day=by_day)
+        champion, challenger = (np.log(of / (1 - of)) for of in scores)
+        frauds = labels == 1
+        daily = np.bincount(day[frauds], (challenger - champion)[frauds]) / np.bincount(day[frauds])
+        noise = 1.0 / np.sqrt(20)
+        assert daily.mean() == pytest.approx(0, abs=0.2)
+        assert daily.std() == pytest.approx(np.hypot(by_day, noise), abs=0.12)
+        assert set(day) == set(range(300))
+
+
+def test_a_model_has_good_and_bad_days_in_a_world_where_days_have_an_effect() -> None:
+    stream = Stream(5)
+    steady, moody = (Model(stream, World(by_day=by_day), [5, 1], trained_until=0) for by_day in (0.0, 0.5))
+    found = []
+    for day in range(40):
+        higher = moody.scores(day) - steady.scores(day)
+        assert not higher[stream.labels[day] == 0].any()
+        found.append(higher[stream.labels[day] == 1].mean())
+    assert steady.quality(7) == moody.quality(7)
+    assert np.std(found) == pytest.approx(0.5, abs=0.17)  # three standard deviations of 40 days

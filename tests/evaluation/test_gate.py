@@ -45,8 +45,61 @@ def test_a_proven_gain_is_promoted_however_small():
 
 
 def test_the_minimum_detectable_effect_is_about_two_and_a_half_standard_errors():
-    verdict = judge(**meeting())
-    assert 2.486 < verdict.minimum_detectable_effect / verdict.primary.standard_error < 2.6
+    """Fourteen days leave fewer degrees of freedom than hundreds of cards; with one day nothing is known of days."""
+    ratio, alone = (
+        verdict.minimum_detectable_effect / verdict.primary.standard_error
+        for verdict in (judge(**meeting()), judge(**meeting(on_one_day(scored()))))
+    )
+    assert 2.486 < alone < 2.6
+    assert alone < ratio < 2.85
+
+
+def on_one_day(rows):
+    return replace(rows, event_times=np.full(len(rows.labels), np.datetime64("2025-06-05T12:00")))
+
+
+def with_good_days(gain, seed=0):
+    """Rows on which the challenger's frauds score higher by `gain` on every second day, and lower by it on the others."""
+    rows = scored(seed=seed)
+    days = rows.event_times.astype("datetime64[D]").astype(int)
+    logits = np.log(rows.challenger / (1 - rows.challenger)) + gain * rows.labels * np.where(days % 2, 1, -1)
+    return replace(rows, challenger=1 / (1 + np.exp(-logits)))
+
+
+def test_a_verdict_tells_how_much_of_the_uncertainty_comes_from_days():
+    steady, uneven = judge(**meeting()), judge(**meeting(with_good_days(1.0)))
+    assert uneven.primary.share_of_days > 0.5 > steady.primary.share_of_days
+    assert uneven.minimum_detectable_effect > 1.5 * steady.minimum_detectable_effect
+    assert f"{uneven.primary.share_of_days:.0%} of the gain's variance comes from differences between days" in uneven.reason
+    assert "600 clusters, 14 days" in uneven.reason
+    assert not [note for note in uneven.notes if "one day" in note]
+
+
+def test_a_holdout_of_one_day_says_that_nothing_is_known_of_days():
+    verdict = judge(**meeting(on_one_day(with_good_days(1.0))))
+    assert verdict.primary.share_of_days == 0
+    assert [note for note in verdict.notes if note.startswith("all positives are of one day: nothing is known of how")]
+
+
+def test_guardrails_and_second_meetings_know_days_too():
+    rules = {"margins": {"ROC AUC": 0.05, "golden set": 0.05, "calibration error": 0.2}}
+    told = []
+    for rows in (with_good_days(1.0), on_one_day(with_good_days(1.0))):
+        frozen = {part: getattr(rows, part) for part in ("labels", "champion", "challenger", "clusters", "event_times")}
+        second = Meeting("golden set", "version 1", **frozen)
+        told.append(judge(**meeting(rows, rules, meetings=[second])).guardrails)
+    assert [check.name for check in told[0]] == ["ROC AUC", "calibration error", "golden set (version 1)"]
+    for check, alone in zip(*told, strict=True):
+        assert check.gain == alone.gain
+        assert check.lower_bound < alone.lower_bound
+
+
+def test_a_golden_set_of_months_knows_their_days():
+    rows = scored(seed=9)
+    months = np.datetime64("2025-01-01") + np.random.default_rng(1).integers(0, 120, 6000).astype("timedelta64[D]")
+    assert met(second_meeting(event_times=months)).guardrails[0].status is Status.PASSED
+    with pytest.raises(GateError, match=r"golden set \(version 1\): days have shape \(5,\)"):
+        met(second_meeting(event_times=rows.event_times[:5]))
 
 
 def test_a_tie_is_never_promoted():
@@ -266,7 +319,7 @@ def test_the_same_rows_and_seed_give_the_same_verdict():
 def second_meeting(name="golden set", gain=0.0, **changes):
     """Rows of a second meeting in which the challenger's frauds score higher by `gain`."""
     rows = scored(gain=gain, seed=9)
-    told = {"labels": rows.labels, "champion": rows.champion, "challenger": rows.challenger, "clusters": rows.clusters}
+    told = {part: getattr(rows, part) for part in ("labels", "champion", "challenger", "clusters", "event_times")}
     return Meeting(name, "version 1", **{**told, **changes})
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from ml.evaluation.bootstrap import compare_rankings
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.guardrails import (
     Status,
     card_precision_by_day,
@@ -49,12 +50,18 @@ def rows(seed=1, days=10, gain=0.0):
     champion, challenger = common + 0.7 * rng.normal(size=n), common + 0.7 * rng.normal(size=n) + gain * labels
     cluster = rng.integers(0, 400, n)
     day = np.datetime64("2025-06-02") + np.repeat(np.arange(days), 300)
-    return CheckedRows(labels, champion, challenger, cluster, 400, day, None)
+    return CheckedRows(labels, champion, challenger, Clusters.of(cluster, day, labels), day, None)
+
+
+def compared(held):
+    """The paired difference of ROC AUC."""
+    rows = (held.labels, held.champion, held.challenger, held.clusters.entity, held.days)
+    return compare_rankings(*rows, replicates=200, seed=1)["ROC AUC"]
 
 
 def test_a_compared_measure_is_guarded_by_its_own_bounds():
     held = rows()
-    told = compare_rankings(held.labels, held.champion, held.challenger, held.cluster, replicates=200, seed=1)["ROC AUC"]
+    told = compared(held)
     check = not_inferior(told, 0.5)
     assert (check.name, check.unit, check.status) == ("ROC AUC", "area", Status.PASSED)
     assert (check.gain, check.lower_bound, check.upper_bound) == (told.gain, told.lower_bound, told.upper_bound)
@@ -66,9 +73,8 @@ def test_a_compared_measure_is_guarded_by_its_own_bounds():
 def test_card_precision_pairs_the_two_models_by_day():
     held = rows(gain=0.3)
     check = card_precision_by_day(held, 20, 0.05, 0.05)
-    daily = [
-        daily_card_precision(held.days, held.cluster, held.labels, scores, 20) for scores in (held.champion, held.challenger)
-    ]
+    asked = (held.days, held.clusters.entity, held.labels)
+    daily = [daily_card_precision(*asked, scores, 20) for scores in (held.champion, held.challenger)]
     expected = ttest_1samp(daily[1] - daily[0], 0).confidence_interval(0.9)
     assert (check.lower_bound, check.upper_bound) == pytest.approx((expected.low, expected.high))
     assert (check.champion, check.challenger) == pytest.approx((daily[0].mean(), daily[1].mean()))
@@ -126,7 +132,7 @@ def test_size_is_known_and_never_doubtful(megabytes, status):
 
 def test_rows_that_an_unknown_guardrail_would_need():
     held = rows()
-    told = compare_rankings(held.labels, held.champion, held.challenger, held.cluster, replicates=200, seed=1)["ROC AUC"]
+    told = compared(held)
     check = not_inferior(replace(told, gain=0.0, lower_bound=-0.04, upper_bound=0.04), 0.02)
     assert check.status is Status.UNKNOWN
     assert check.times_the_rows == pytest.approx(4)  # half the width needs four times the rows

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.gate import Outcome, judge
 from ml.evaluation.holdout import CheckedRows
 from ml.evaluation.slices import Slice, SliceStatus, holm, judge_slices
@@ -52,7 +53,7 @@ def population(rng, harm=0.0, group_cards=60):
     common = 2 * labels + 0.7 * errors()
     champion, challenger = common + 0.6 * errors(), common + 0.6 * errors() - harm * labels * (group == 0)
     days = np.full(len(labels), np.datetime64("2025-06-05"))
-    return CheckedRows(labels, champion, challenger, card, cards, days, None), group
+    return CheckedRows(labels, champion, challenger, Clusters.of(card, days, labels), days, None), group
 
 
 def slices_by(group):

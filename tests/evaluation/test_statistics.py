@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ml.evaluation.bootstrap import closed_form, paired_bootstrap
+from ml.evaluation.clusters import Clusters
 from ml.evaluation.metrics import calibration_error, decision_costs, reliability_bins
-from ml.evaluation.statistics import CalibrationError, CostPerDay, cluster_codes
+from ml.evaluation.statistics import CalibrationError, CostPerDay
 
 CLUSTERS, DAYS = 40, 14.0
 
@@ -18,9 +19,13 @@ def scored(seed=1, rows=1500):
     return labels, scores, rng.lognormal(4, 1, rows), rng.integers(0, CLUSTERS, rows)
 
 
+def on_one_day(cluster, labels):
+    return Clusters.of(cluster, np.zeros(len(labels)), labels)
+
+
 def cost_of(labels, scores, missed, cluster):
     costs = decision_costs(labels, scores >= 0.3, missed, 4, 6)
-    return costs, CostPerDay(costs, DAYS, cluster, CLUSTERS)
+    return costs, CostPerDay(costs, DAYS, on_one_day(cluster, labels))
 
 
 def replicates(count=20):
@@ -53,7 +58,7 @@ def test_at_equal_weights_the_cost_is_what_the_decisions_cost_in_a_day():
 def test_a_replicate_of_the_calibration_error_takes_the_rows_as_often_as_they_were_drawn():
     labels, scores, _, cluster = scored()
     weights, bins = replicates(), reliability_bins(scores)
-    told = CalibrationError(labels, scores, cluster, CLUSTERS).figures(weights)[0]
+    told = CalibrationError(labels, scores, on_one_day(cluster, labels)).figures(weights)[0]
     for i, figure in enumerate(told):
         row = weights[cluster, i]
         excess = sum(abs(np.sum(row * (labels - scores) * (bins == b))) for b in np.unique(bins))
@@ -63,16 +68,17 @@ def test_a_replicate_of_the_calibration_error_takes_the_rows_as_often_as_they_we
 @pytest.mark.parametrize("seed", range(5))
 def test_at_equal_weights_it_is_the_metric_of_the_same_name(seed):
     labels, scores, _, cluster = scored(seed)
-    figure = CalibrationError(labels, scores, cluster, CLUSTERS).figures(np.ones((CLUSTERS, 1), dtype=np.int32))[0, 0]
+    figure = CalibrationError(labels, scores, on_one_day(cluster, labels)).figures(np.ones((CLUSTERS, 1), dtype=np.int32))[0, 0]
     assert figure == pytest.approx(calibration_error(labels, scores), abs=1e-12)
 
 
 def test_influence_is_the_derivative_by_the_weight_of_a_cluster():
     labels, scores, missed, cluster = scored()
-    for statistic in (CalibrationError(labels, scores, cluster, CLUSTERS), cost_of(labels, scores, missed, cluster)[1]):
+    calibration = CalibrationError(labels, scores, on_one_day(cluster, labels))
+    for statistic in (calibration, cost_of(labels, scores, missed, cluster)[1]):
         influence = statistic.influence()
-        assert influence.shape == (1, CLUSTERS)
-        assert influence[0] == pytest.approx(slopes(statistic), rel=1e-4, abs=1e-8)
+        assert influence.shape == (1, len(labels))
+        assert np.bincount(cluster, influence[0]) == pytest.approx(slopes(statistic), rel=1e-4, abs=1e-8)
         assert influence.sum() == pytest.approx(0, abs=1e-9)  # weighing everything twice changes nothing
 
 
@@ -81,7 +87,7 @@ def test_a_replicate_without_a_positive_has_no_calibration_error():
     labels[cluster > 0] = 0
     weights = np.ones((CLUSTERS, 1), dtype=np.int32)
     weights[0] = 0
-    assert np.isnan(CalibrationError(labels, scores, cluster, CLUSTERS).figures(weights)).all()
+    assert np.isnan(CalibrationError(labels, scores, on_one_day(cluster, labels)).figures(weights)).all()
 
 
 def test_a_saving_is_a_gain():
@@ -89,21 +95,16 @@ def test_a_saving_is_a_gain():
     labels, scores, missed, cluster = scored()
     careless = np.zeros_like(scores)
     dear, cheap = (cost_of(labels, s, missed, cluster)[1] for s in (careless, scores))
-    saved = closed_form(dear, cheap, CLUSTERS, alpha=0.05)["expected cost"]
+    saved = closed_form(dear, cheap, on_one_day(cluster, labels), alpha=0.05)["expected cost"]
     assert saved.gain == pytest.approx(saved.champion - saved.challenger)
     assert saved.gain > 0
-    off, right = (CalibrationError(labels, s, cluster, CLUSTERS) for s in (np.sqrt(scores), scores))
-    assert closed_form(off, right, CLUSTERS, alpha=0.05)["calibration error"].gain > 0
+    off, right = (CalibrationError(labels, s, on_one_day(cluster, labels)) for s in (np.sqrt(scores), scores))
+    assert closed_form(off, right, on_one_day(cluster, labels), alpha=0.05)["calibration error"].gain > 0
 
 
 def test_bootstrap_and_influence_agree_on_the_error_of_the_cost():
     """Within 12 %: the bootstrap's own error with 1,000 replicates is 2.2 %, the rest is the chance number of rows."""
     labels, scores, missed, cluster = scored(rows=6000)
     old, new = (cost_of(labels, s, missed, cluster)[1] for s in (np.roll(scores, 1), scores))
-    told = paired_bootstrap([old], [new], CLUSTERS, replicates=1000, seed=3)["expected cost"]
+    told = paired_bootstrap([old], [new], on_one_day(cluster, labels), replicates=1000, seed=3)["expected cost"]
     assert told.standard_error == pytest.approx(told.standard_error_influence, rel=0.12)
-
-
-def test_clusters_are_numbered_whatever_their_names_are():
-    codes, count = cluster_codes(["b", "a", "b", "c"], 4)
-    assert (codes.tolist(), count) == ([1, 0, 1, 2], 3)

@@ -27,6 +27,7 @@ def difference(lower, upper, name="average precision"):
         gain=gain,
         standard_error=0.01,
         standard_error_influence=0.01,
+        share_of_days=0.2,
         degrees_of_freedom=80.0,
         lower_bound=lower,
         upper_bound=upper,
@@ -148,7 +149,7 @@ def everything(gain=1.0):
     rows = scored(gain=gain)
     country = np.where(rows.clusters % 2 == 0, "PT", "ES")
     margins = {"ROC AUC": 0.02, "card precision": 0.5, "expected cost": 500.0, "golden set": 0.2, "ancestor": 0.1}
-    again = (rows.labels, rows.champion, rows.challenger, rows.clusters)
+    again = (rows.labels, rows.champion, rows.challenger, rows.clusters, rows.event_times)
     return judge(
         **meeting(
             replace(rows, missed=np.full(6000, 50.0)),

@@ -18,6 +18,7 @@ def difference(name: str, champion: float, challenger: float, error: float = 0.0
         "gain": gain,
         "standard_error": error,
         "standard_error_influence": error,
+        "share_of_days": 0.2,
         "degrees_of_freedom": 480.0,
         "lower_bound": gain - 1.65 * error,
         "upper_bound": gain + 1.65 * error,
