@@ -34,11 +34,11 @@ from ml.training import dataset, export, fit, golden
 from ml.training.baseline import Baseline, baselines
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
-from ml.training.model import Model, threshold_for
+from ml.training.model import Model
 
 VERDICT = "verdict.json"
 BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
-BASELINE = "logistic regression"
+BASE_RATE = "base rate"
 
 
 class HoldoutSpent(GateError):
@@ -59,10 +59,10 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class _Champion:
-    """Whom the challenger meets: the champion, or a logistic regression where there is none.
+    """Whom the challenger meets: the champion, or the base rate where there is none.
 
     `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
-    is None for the logistic regression.
+    is None for the base rate.
     """
 
     contender: Contender
@@ -93,7 +93,11 @@ def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
 
 
 def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on_demand", run_id: str = "") -> Judgement:
-    """Judge a fitted and exported model against the champion, or against a logistic regression where there is none.
+    """Judge a fitted and exported model against the champion, or against the base rate where there is none.
+
+    A first champion has to be shown to be better than no model, by the same statistics as any other. The base rate gives every
+    row the same score, so that its average precision is the share of positives, its ROC AUC is .5, and its cost is that of as
+    many alerts on rows at random. No guardrail asks a first champion to be calibrated as well as a constant.
 
     Args:
         model: address of the model.
@@ -132,11 +136,11 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
     frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
-    simple = {} if champion_version else _baselines(config, scored, rows, frozen_rows)
+    simple = {} if champion_version else _baselines(config, scored, rows)
     champion = (
         _champion(config, champion_version, holdout, frozen_rows)
         if champion_version
-        else _baseline(config, fitted, simple[BASELINE], len(holdout), len(frozen_rows))
+        else _base_rate(fitted, rows, len(holdout), len(frozen_rows))
     )
     window = Holdout(
         start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
@@ -198,7 +202,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
         "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores})
-        | _metrics(config, holdout, {name.replace(" ", "_"): base.scores[: len(holdout)] for name, base in simple.items()}),
+        | _metrics(config, holdout, {name.replace(" ", "_"): base.scores for name, base in simple.items()}),
     }
     half = folder.with_name(f"{key}.partial")
     shutil.rmtree(half, ignore_errors=True)
@@ -254,18 +258,18 @@ def rules_of(config: Config, alpha: float) -> Rules:
     )
 
 
-def _baselines(config: Config, challenger: Model, rows: pd.DataFrame, frozen: pd.DataFrame) -> dict[str, Baseline]:
-    """What simple models of the challenger's inputs score on the holdout, the golden set and the validation rows, by name."""
-    train, validation, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION, dataset.HOLDOUT))
-    scored = pd.concat([holdout, frozen, validation])
-    return {base.name: base for base in baselines(challenger.inputs, train, scored, config.gate.seed)}
+def _baselines(config: Config, challenger: Model, rows: pd.DataFrame) -> dict[str, Baseline]:
+    """What simple models of the challenger's inputs score on the holdout, by name; for comparison, they decide nothing."""
+    train, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.HOLDOUT))
+    return {base.name: base for base in baselines(challenger.inputs, train, holdout, config.gate.seed)}
 
 
-def _baseline(config: Config, fitted: fit.Fit, base: Baseline, holdout: int, frozen: int) -> _Champion:
-    """The logistic regression that a first model must beat, from its scores of holdout, golden set and validation rows."""
-    on_holdout, on_frozen, others = np.split(base.scores, [holdout, holdout + frozen])
-    threshold = threshold_for(others, int(config.training.validation.value), config.training.alerts.value)
-    return _Champion(_contender(BASELINE, base.digest, fitted, threshold), None, on_holdout, on_frozen)
+def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -> _Champion:
+    """Whom a first champion has to beat: the label's rate on the rows that it was fitted to, as the score of every row."""
+    rate = float(rows.loc[rows["split"] != dataset.HOLDOUT, "label"].mean())
+    digest = hashlib.sha256(f"{BASE_RATE} {rate!r}".encode()).hexdigest()
+    contender = _contender(BASE_RATE, digest, fitted, threshold=1.0, ranks=False)
+    return _Champion(contender, None, np.full(holdout, rate), np.full(frozen, rate))
 
 
 def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.DataFrame) -> _Champion:
@@ -357,13 +361,14 @@ def _event_times(rows: pd.DataFrame) -> np.ndarray:
     return times
 
 
-def _contender(name: str, model_hash: str, fitted: fit.Fit, threshold: float | None = None) -> Contender:
+def _contender(name: str, model_hash: str, fitted: fit.Fit, threshold: float | None = None, ranks: bool = True) -> Contender:
     return Contender(
         name=name,
         model_hash=model_hash,
         trained_until=dt.datetime.fromisoformat(fitted.trained_until),
         labels_known_until=dt.datetime.fromisoformat(fitted.labels_known_until),
         threshold=fitted.threshold if threshold is None else threshold,
+        ranks=ranks,
     )
 
 

@@ -60,7 +60,7 @@ def promote(
     champion = promotion.sync(ledger, registry)
     if events.configured():
         events.send(config, trace(config, version))
-    against = judge.BASELINE if judged.champion_version is None else f"version {judged.champion_version}"
+    against = judge.BASE_RATE if judged.champion_version is None else f"version {judged.champion_version}"
     Messages(config.ledger).post(_message(config, as_of, judged, verdict, version, against, dag_id, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)

@@ -58,7 +58,7 @@ def _tags(
         "settings": fitted.settings_from,
         "outcome": judged.outcome,
         "reason": judged.reason,
-        "judged_against": judged.champion_version or judge.BASELINE,
+        "judged_against": judged.champion_version or judge.BASE_RATE,
         "metrics": str({name: round(value, 6) for name, value in judged.metrics.items()}),
         "decision_threshold": repr(fitted.threshold),
         "code_commit": fitted.code["commit"],

@@ -120,7 +120,7 @@ def judge(
     spend()
     compared = _compare(champion, challenger, holdout, checked, rules, replicates, seed)
     primary = compared[rules.metric]
-    checks = _guardrails(compared, checked, rules, footprint)
+    checks = _guardrails(compared, checked, rules, footprint, champion.ranks)
     checks += [_meet(meeting, rules, replicates, seed) for meeting in meetings]
     if rules.fairness_gap is not None:
         alerts = checked.challenger >= challenger.threshold
@@ -144,7 +144,7 @@ def judge(
     )
     return Verdict(
         outcome=outcome,
-        reason=verdict.reason(outcome, primary, rules, checks, parts, counts, days),
+        reason=verdict.reason(outcome, primary, rules, checks, parts, counts, days) + verdict.vacancy(outcome, champion),
         trigger=trigger,
         minimum_detectable_effect=primary.minimum_detectable_effect,
         more_days=days,
@@ -181,13 +181,23 @@ def _compare(
 ) -> dict[str, Difference]:
     """Every measure of both models, from the same replicates."""
 
+    def costs_of(alerts: NDArray[np.bool_], missed: NDArray[np.float64]) -> NDArray[np.float64]:
+        return decision_costs(rows.labels, alerts, missed, rules.alert_cost, rules.false_alert_cost)
+
+    def costs(contender: Contender, scores: NDArray[np.float64], missed: NDArray[np.float64]) -> NDArray[np.float64]:
+        if contender.ranks:
+            return costs_of(scores >= contender.threshold, missed)
+        # As many alerts as the challenger gives, on rows at random: who alerts nothing would say what alerts cost, not how good
+        # they are.
+        share = float((rows.challenger >= challenger.threshold).mean())
+        everyone = np.ones(len(scores), dtype=bool)
+        return share * costs_of(everyone, missed) + (1 - share) * costs_of(~everyone, missed)
+
     def statistics(contender: Contender, scores: NDArray[np.float64]) -> list[Statistic]:
         told: list[Statistic] = [Ranking(rows.labels, scores, rows.clusters)]
         told.append(CalibrationError(rows.labels, scores, rows.clusters))
         if rows.missed is not None:
-            alerts = scores >= contender.threshold
-            costs = decision_costs(rows.labels, alerts, rows.missed, rules.alert_cost, rules.false_alert_cost)
-            told.append(CostPerDay(costs, holdout.days, rows.clusters))
+            told.append(CostPerDay(costs(contender, scores, rows.missed), holdout.days, rows.clusters))
         return told
 
     old, new = statistics(champion, rows.champion), statistics(challenger, rows.challenger)
@@ -198,9 +208,13 @@ def _compare(
 
 
 def _guardrails(
-    compared: Mapping[str, Difference], rows: CheckedRows, rules: Rules, footprint: Footprint | None
+    compared: Mapping[str, Difference], rows: CheckedRows, rules: Rules, footprint: Footprint | None, champion_ranks: bool
 ) -> list[Check]:
-    checks = [not_inferior(difference, rules.margins[name]) for name, difference in compared.items() if name in rules.margins]
+    """Against the base rate all guardrails hold as against a champion but one: nothing is calibrated better than a constant."""
+    guarded = {
+        name: d for name, d in compared.items() if name in rules.margins and (champion_ranks or name != CALIBRATION.name)
+    }
+    checks = [not_inferior(difference, rules.margins[name]) for name, difference in guarded.items()]
     if CARD_PRECISION in rules.margins:
         margin = rules.margins[CARD_PRECISION]
         checks.append(guardrails.card_precision_by_day(rows, rules.cards_a_day, margin, rules.alpha))

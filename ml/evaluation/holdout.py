@@ -36,6 +36,7 @@ class Contender:
         trained_until: latest event time among its training and validation rows, with a time zone.
         labels_known_until: latest instant at which one of their labels became known, with a time zone.
         threshold: score from which it alerts.
+        ranks: False for the base rate, which gives every row the same score: whom a first champion has to beat.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Contender:
     trained_until: datetime
     labels_known_until: datetime
     threshold: float
+    ranks: bool = True
 
     def __post_init__(self) -> None:
         _require_text(self, "name", "model_hash")
@@ -137,7 +139,7 @@ def check_rows(champion: Contender, challenger: Contender, holdout: Holdout, row
             labels, values = checked(rows.labels, scores)
         except (TypeError, ValueError) as error:
             raise GateError(f"holdout scored by {contender.name}: {error}") from error
-        if values.min() == values.max():
+        if contender.ranks and values.min() == values.max():
             raise GateError(
                 f"{contender.name} gives all {len(values):,} rows the score {values[0]:g}; it ranks nothing, so look at how it "
                 "was loaded and which features it was given"

@@ -231,6 +231,9 @@ def reason(
     if failed or vetoed:
         told = "; ".join([*failed, *vetoed])
         return f"The challenger does harm: {told}. On the whole {change}, on {counts}."
+    if primary.upper_bound < 0:
+        least = f"a loss of at least {_signed(primary, -primary.upper_bound)[1:]} with {sure} confidence"
+        return f"The challenger is significantly worse: {change}, {least}, on {counts}."
     if outcome is Outcome.KEEP:
         most = f"a gain of at most {high} with {sure} confidence, below {rules.worthwhile_gain:g}"
         return f"The challenger is not better by what is worthwhile: {change}, {most}, on {counts}."
@@ -244,6 +247,14 @@ def reason(
         f"The holdout cannot tell: {change}, a gain between {low} and {high}, each bound with {sure} confidence, on {counts}; "
         f"{shown}.{longer}"
     )
+
+
+def vacancy(outcome: Outcome, champion: Contender) -> str:
+    """Why there is still no champion, in a sentence, where a first one was asked for and none took office."""
+    if champion.ranks or outcome is Outcome.PROMOTE:
+        return ""
+    needed = "was not" if outcome is Outcome.KEEP else "was not shown to be"
+    return f" There is no champion yet: a first one has to beat {champion.name}, which {needed} beaten within all guardrails."
 
 
 def _figure(difference: Difference, value: float) -> str:

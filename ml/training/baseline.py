@@ -1,4 +1,4 @@
-"""What anyone would try first on the same rows: a logistic regression, which a first candidate must beat, and a forest."""
+"""What anyone would try first on the same rows, for comparison: a logistic regression and a forest."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_new_data_train_a_model_that_becomes_champion(stack: Stack, config: Conf
     with stack.api() as api:
         (run,) = [run for run in api.runs("train") if run.state == "success"]
         assert run.run_type == "asset_triggered"
-        assert run.note.startswith("**PROMOTE** version 1 against logistic regression")
+        assert run.note.startswith("**PROMOTE** version 1 against base rate")
         tasks = {task.task_id: task for task in api.task_instances("train", run.run_id)}
         assert {task.state for task in tasks.values()} == {"success"}
         assert api.xcom("train", run.run_id, "admit", "trigger") == "new_data"

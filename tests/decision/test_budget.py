@@ -116,7 +116,7 @@ def test_a_protected_attribute_is_judged_and_never_learned_from(config: Config) 
     assert "channel" in inputs.names
     assert "country" not in inputs.names
     groups = {(told["model"], told["group"]) for told in decision.evidence["fairness"]}
-    assert {model for model, _ in groups} == {judge.BASELINE, decision.evidence["challenger"]["name"]}
+    assert {model for model, _ in groups} == {judge.BASE_RATE, decision.evidence["challenger"]["name"]}
     assert len({group for _, group in groups}) > 3
     (guard,) = [check for check in decision.evidence["guardrails"] if check["name"] == "fairness"]
     assert guard["status"] == "passed"

@@ -26,7 +26,7 @@ def test_a_worse_challenger_is_not():
     verdict = judge(**meeting(scored(gain=-1.0)))
     assert verdict.outcome is Outcome.KEEP
     assert verdict.primary.upper_bound < 0
-    assert "is not better by what is worthwhile" in verdict.reason
+    assert "is significantly worse" in verdict.reason
 
 
 def test_too_few_rows_are_inconclusive_and_say_what_they_could_have_shown():
