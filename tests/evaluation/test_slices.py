@@ -87,6 +87,24 @@ def test_with_the_margin_equal_challengers_are_practically_never_vetoed():
     assert vetoed == 0
 
 
+def test_one_bad_day_is_no_evidence_of_harm():
+    """In one group the challenger loses all frauds of one day in seven; by card alone it would be vetoed."""
+    rng = np.random.default_rng(20250608)
+    rows, group = population(rng, group_cards=200)
+    day = rng.integers(0, 7, len(rows.labels))
+    moved = rows.labels * (group == 0) * np.where(day == 0, -12.0, 0.0)
+    vetoes = []
+    for of_day in (day, np.zeros(len(day), dtype=int)):
+        days = np.datetime64("2025-06-05") + of_day
+        clusters = Clusters.of(rows.clusters.entity, days, rows.labels)
+        checked = CheckedRows(rows.labels, rows.champion, rows.challenger + moved, clusters, days, None)
+        vetoes.append(judge_slices(checked, slices_by(group), margin=0.0, fewest=50, alpha=0.05)[0])
+    by_day, alone = vetoes
+    assert by_day.gain == alone.gain < 0
+    assert alone.status is SliceStatus.VETOED
+    assert by_day.status is SliceStatus.PASSED
+
+
 def better_but_for_one_part():
     """A challenger that finds more frauds on the whole and loses those of one country."""
     rows = scored(gain=1.5, rows=12_000, seed=4)
