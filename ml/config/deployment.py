@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import math
 import os
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -18,6 +19,7 @@ from ml.config import suites
 from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
+from ml.config.names import wrong_names
 from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold
 from ml.config.training import Training
 
@@ -25,7 +27,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 DAY = dt.timedelta(days=1)
 EVENT_COLUMNS = ("event_id", "event_time")
-RESERVED = {"known_at", "batch_id", "label", "split", "event_timestamp", "created_timestamp"}
 
 
 class ConfigError(ValueError):
@@ -104,7 +105,7 @@ class Config(Section):
         columns = set(self.events.columns)
         wrong = []
         wrong += [f"events.columns: {name} is missing" for name in EVENT_COLUMNS if name not in columns]
-        wrong += [f"events.columns.{name}: the name is reserved" for name in sorted(columns & RESERVED)]
+        wrong += wrong_names(self.events.columns, self.windows, self.request, self.age)
         wrong += [f"entities.{e}: {k!r} is not in events.columns" for e, k in self.entities.items() if k not in columns]
         wrong += [f"categories: {c!r} is not in events.columns" for c in self.categories if c not in columns]
         wrong += [
@@ -113,7 +114,13 @@ class Config(Section):
             if e not in self.entities
         ]
         wrong += [f"attributes: {a!r} is not in events.columns" for a in self.attributes if a not in columns]
-        wrong += [f"attributes: {a!r} is a category too" for a in self.attributes if a in self.categories]
+        roles = Counter([*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes])
+        wrong += [
+            f"entities, categories, attributes: {name!r} is several of these, or several times; a column is one thing: give it "
+            f"another name in events.columns too, such as '{name}_too: {self.events.columns.get(name, name)}'"
+            for name, times in roles.items()
+            if times > 1
+        ]
         if self.gate.cluster not in self.entities:
             wrong.append(f"gate.cluster: {self.gate.cluster!r} is not one of entities {sorted(self.entities)}")
         wrong += self._wrong_in_gate()
@@ -131,8 +138,6 @@ class Config(Section):
                     f"training.tuning: folds * evaluation + labels.delay is {reach:g} days, which leaves nothing of "
                     f"training.train ({self.training.train.value:g} days) to fit the oldest fold on"
                 )
-        views = [window.view for window in self.windows]
-        wrong += [f"windows: {v!r} is declared twice; list all its days in one line" for v in set(views) if views.count(v) > 1]
         channels = [notification.channel for notification in self.notifications]
         wrong += [f"notifications: {c!r} is told twice; list its events in one" for c in set(channels) if channels.count(c) > 1]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}

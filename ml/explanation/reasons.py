@@ -12,6 +12,7 @@ from ml.config import Config
 from ml.explanation.attributions import contributions
 from ml.features.catalogue import catalogue
 from ml.lake import schema
+from ml.lake.sql import columns
 from ml.lake.tables import Lake
 from ml.registry.ledger import Ledger
 from ml.store.feast import retrieve
@@ -119,10 +120,10 @@ def _row(config: Config, model: Model, event: str) -> pd.DataFrame:
         if len(found):
             return found.head(1)
     deployment = origin_of(model.folder)[1].model_copy(update={"home": config.home, "lake_folder": config.lake_folder})
-    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}) as connection:
         found = connection.execute(
-            f"SELECT {', '.join(columns)} FROM {schema.EVENTS} WHERE event_id::VARCHAR = ? LIMIT 1", [event]
+            f"SELECT {columns(named)} FROM {schema.EVENTS} WHERE event_id::VARCHAR = ? LIMIT 1", [event]
         ).df()
     if found.empty:
         raise LookupError(f"no event {event!r} in the version's training set or in the lake {config.lake}")

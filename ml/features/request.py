@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.config.names import CLOCK, ratio
 
 NIGHT_ENDS = 6
 SATURDAY = 5
-CLOCK = {
-    "hour": "hour of the event with its minutes as a fraction",
-    "weekday": "day of the week of the event, Monday is 0",
-    "is_night": f"1 if the event is before {NIGHT_ENDS} in the morning, else 0",
-    "is_weekend": "1 if the event is on a Saturday or Sunday, else 0",
-}
+MEANINGS = (
+    "hour of the event with its minutes as a fraction",
+    "day of the week of the event, Monday is 0",
+    f"1 if the event is before {NIGHT_ENDS} in the morning, else 0",
+    "1 if the event is on a Saturday or Sunday, else 0",
+)
 
 
 def descriptions(config: Config) -> dict[str, str]:
     """What each request feature of a deployment means, by name in the order of `compute`'s columns."""
-    clock = {name: f"{told}, {config.events.timezone} time" for name, told in CLOCK.items()} if config.request.clock else {}
-    compared = {
-        f"{m}_over_{average}": f"{m} of the event over {average}, missing where that is 0" for m, average in ratios(config)
-    }
+    told = zip(CLOCK, MEANINGS, strict=True) if config.request.clock else ()
+    clock = {name: f"{meaning}, {config.events.timezone} time" for name, meaning in told}
+    compared = {ratio(m, average): f"{m} of the event over {average}, missing where that is 0" for m, average in ratios(config)}
     return clock | compared
 
 
@@ -52,11 +52,9 @@ def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tu
     computed: dict[str, pd.Series] = {}
     if clock:
         time = pd.to_datetime(inputs["event_time"], utc=True).dt.tz_convert(timezone)
-        computed["hour"] = time.dt.hour + time.dt.minute / 60
-        computed["weekday"] = time.dt.weekday
-        computed["is_night"] = time.dt.hour < NIGHT_ENDS
-        computed["is_weekend"] = time.dt.weekday >= SATURDAY
+        told = (time.dt.hour + time.dt.minute / 60, time.dt.weekday, time.dt.hour < NIGHT_ENDS, time.dt.weekday >= SATURDAY)
+        computed |= dict(zip(CLOCK, told, strict=True))
     for measure, average in compared:
         usual = inputs[average].astype("float64")
-        computed[f"{measure}_over_{average}"] = inputs[measure].astype("float64") / usual.where(usual > 0, np.nan)
+        computed[ratio(measure, average)] = inputs[measure].astype("float64") / usual.where(usual > 0, np.nan)
     return pd.DataFrame({name: values.astype("float64") for name, values in computed.items()}, index=inputs.index)

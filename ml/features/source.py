@@ -13,6 +13,7 @@ import pyarrow as pa
 from ml.config import Config, Window
 from ml.features import windows
 from ml.lake import schema
+from ml.lake.sql import text
 from ml.lake.tables import Lake
 
 STATISTICS = ("path", "min.known_at", "max.known_at", "max.event_time")
@@ -76,8 +77,8 @@ class Source:
     def _show(self, table: str, paths: set[str]) -> None:
         """Show files as a table, read by DuckDB itself: for a day's few rows a scan through Arrow takes half as long again."""
         if paths:
-            files = [glob.escape(f"{self.lake.uri(table)}/{path}").replace("'", "''") for path in sorted(paths)]
-            rows = "read_parquet([" + ", ".join(f"'{file}'" for file in files) + "])"
+            files = [text(glob.escape(f"{self.lake.uri(table)}/{path}")) for path in sorted(paths)]
+            rows = f"read_parquet([{', '.join(files)}])"
         else:
             self._connection.register(f"no_{table}", self.tables[table].empty_table())
             rows = f"no_{table}"

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from ml.lake.sql import quoted
 from ml.registry.turn import turn
 
 # Delta Lake forgets versions and transaction identifiers after 30 days unless told otherwise; a registered model names versions
@@ -148,7 +149,7 @@ class Lake:
             found = None if version == -1 else self.open(table, version)
             connection.register(f"source_{number}", columns.empty_table() if found is None else found.to_pyarrow_dataset())
             visible = f" WHERE known_at <= {instant(as_of)}" if as_of and "known_at" in columns.names else ""
-            connection.execute(f'CREATE TEMP VIEW "{table}" AS SELECT * FROM source_{number}{visible}')
+            connection.execute(f"CREATE TEMP VIEW {quoted(table)} AS SELECT * FROM source_{number}{visible}")
         return connection
 
 

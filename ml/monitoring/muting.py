@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterable
 
 from ml.config import Config, Window
+from ml.config.names import ratio
 from ml.features import request
 from ml.monitoring.faults import MISSING, NOTHING, OF_THE_DAY, SET_ASIDE, UNIT, VOLUME
 from ml.monitoring.traffic import DAY
@@ -45,7 +46,7 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
         if _is_in(window, days, incident.day, day) and _spoils(config, incident, window, aggregate)
     }
     spoilt = columns | windowed
-    return spoilt | {f"{measure}_over_{average}" for measure, average in request.ratios(config) if {measure, average} & spoilt}
+    return spoilt | {ratio(measure, average) for measure, average in request.ratios(config) if {measure, average} & spoilt}
 
 
 def reach(config: Config) -> dt.timedelta:

@@ -68,7 +68,7 @@ def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> pd.S
                 WHERE event_time >= {instant(midnight(min(days)))} AND event_time < {instant(midnight(max(days)) + DAY)}
                 AND event_time::DATE IN ({wanted})
             )
-            SELECT event_id, first(label ORDER BY {order}) AS label
+            SELECT event_id, first(labels.label ORDER BY {order}) AS label
             FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= cutoff GROUP BY event_id
             """
         ).df()

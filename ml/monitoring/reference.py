@@ -38,6 +38,8 @@ from ml.registry.signals import Signals
 from ml.training import dataset
 
 ALERTS = "alerts"
+OF_DAY = "_day"
+"""Column of an event's day beside the columns of the deployment."""
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
 FORMAT = 3
@@ -154,18 +156,18 @@ def _told(name: str, reference: Reference) -> Profiled:
 def _made(config: Config, champion: Champion) -> Reference:
     until = champion.window("holdout_end")
     rows = dataset.read(config, champion.fitted.training_set)
-    rows = rows.assign(day=rows["event_time"].dt.date)
-    broken = faults.left_out(Signals(config.ledger).incidents(config.name), set(rows["day"]))
-    rows = rows[~rows["day"].isin(broken)]
+    rows = rows.assign(**{OF_DAY: rows["event_time"].dt.date})
+    broken = faults.left_out(Signals(config.ledger).incidents(config.name), set(rows[OF_DAY]))
+    rows = rows[~rows[OF_DAY].isin(broken)]
     scored = rows[rows["split"] != dataset.TRAIN]
     scored = scored.assign(**{SCORE: champion.model.score(scored)})
     texts = [*config.categories, *config.attributes]
     numbers = list(dict.fromkeys([*champion.model.inputs.fill, *config.measures]))
     binning, outputs = cut(rows, numbers, texts), cut(scored, [SCORE])
     volumes = _volumes(config, champion, broken)
-    days = Days({day: _of(binning, part, volumes[day]) for day, part in rows.groupby("day")})
-    if scored["day"].nunique() >= FEWEST_DAYS:
-        of_day = dict(list(scored.groupby("day")))
+    days = Days({day: _of(binning, part, volumes[day]) for day, part in rows.groupby(OF_DAY)})
+    if scored[OF_DAY].nunique() >= FEWEST_DAYS:
+        of_day = dict(list(scored.groupby(OF_DAY)))
         alerts = {day: alert_rate(part[SCORE].to_numpy(), champion.fitted.threshold) for day, part in of_day.items()}
         days = Days(days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts})
     detector = Detector.fit(
@@ -184,7 +186,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         outputs=outputs,
         days=days,
         volumes=volumes,
-        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby("day")[name]}) for name in config.measures},
+        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby(OF_DAY)[name]}) for name in config.measures},
         performance=measured,
         detector=detector,
         charts=_charts(config, measured),
@@ -211,9 +213,9 @@ def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[d
 def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, Figure | None]]:
     """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
     holdout = scored[scored["split"] == dataset.HOLDOUT]
-    rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
-    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
-    return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby("day")}
+    rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
+    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
+    return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby(OF_DAY)}
 
 
 def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.lake import schema
+from ml.lake.sql import columns
 from ml.lake.tables import Lake, instant
 from ml.monitoring.champion import Champion
 from ml.store.feast import retrieve
@@ -74,13 +75,12 @@ def raw_columns(config: Config) -> list[str]:
 def _known(config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.date]) -> tuple[pd.DataFrame, pd.Series[float]]:
     """Events of the days, and the scores that a version gave to them, by event id; the first where it gave several."""
     tables = {schema.EVENTS: schema.events(config), schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}
-    columns = ["event_id", "event_time", *config.entities.values(), *raw_columns(config)]
+    named = ["event_id", "event_time", *config.entities.values(), *raw_columns(config)]
     wanted = ", ".join(f"DATE '{day}'" for day in days)
     span = f"event_time >= {instant(midnight(min(days)))} AND event_time < {instant(midnight(max(days)) + DAY)}"
     with Lake(config.lake).connect(tables, as_of) as connection:
         events = connection.execute(
-            f"SELECT {', '.join(columns)} FROM events WHERE {span} AND event_time::DATE IN ({wanted}) "
-            "ORDER BY event_time, event_id"
+            f"SELECT {columns(named)} FROM events WHERE {span} AND event_time::DATE IN ({wanted}) ORDER BY event_time, event_id"
         ).df()
         scores = connection.execute(
             f"SELECT event_id, first(score ORDER BY known_at) AS score FROM predictions WHERE version = ? AND {span} "

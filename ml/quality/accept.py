@@ -49,7 +49,7 @@ def collect(config: Config, kind: str, rows: Rows, arrival: Arrival, batches: li
         return
     tables[schema.EVENTS].append(_as(told, schema.events(config)))
     if config.labels.column is not None:
-        told = told.filter(pc.is_valid(told["label"]))
+        told = told.select(["event_id", "event_time", "label", "batch_id", "known_at"]).filter(pc.is_valid(told["label"]))
         matured = pc.add(told["event_time"], pa.scalar(config.label_delay, pa.duration("us"))).cast(schema.INSTANT)
         known = pc.if_else(pc.greater(matured, told["known_at"]), matured, told["known_at"])
         told = told.append_column("reported_at", matured).append_column("source", pa.nulls(told.num_rows, pa.string()))

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ml.config import Config
 from ml.config.suites import Suite, events_suite, labels_suite
 from ml.lake import schema
+from ml.lake.sql import columns, quoted
 from ml.lake.tables import Lake
 from ml.quality import suites
 from ml.quality.content import value_of
@@ -174,18 +175,18 @@ def check_rows(config: Config, as_of: dt.datetime, rows: Rows, kind: str) -> Non
 def find_repeats(lake: Lake, schema_of_events: pa.Schema, rows: Rows) -> None:
     """An event that is in already is rejected when it is the same, and set aside when it says something else."""
     values = [c for c in schema_of_events.names if c not in ("known_at", "batch_id")]
-    same = " AND ".join(f"new.{c} IS NOT DISTINCT FROM old.{c}" for c in values)
+    same = " AND ".join(f"new.{quoted(c)} IS NOT DISTINCT FROM old.{quoted(c)}" for c in values)
     with lake.connect({schema.EVENTS: schema_of_events}) as connection:
         connection.register("new", _good(rows, values))
         if connection.execute(f"SELECT count(*) FROM {schema.EVENTS} SEMI JOIN new USING (event_id)").fetchone() != (0,):
             _told_before(connection, same, rows)
             connection.register("new", _good(rows, values))
         repeated = connection.execute(
-            "WITH told AS (SELECT event_id, count(*) AS times FROM new GROUP BY event_id HAVING times > 1) "
-            f"SELECT position, times, {', '.join(values)} FROM new JOIN told USING (event_id) ORDER BY position"
+            "WITH told AS (SELECT event_id FROM new GROUP BY event_id HAVING count(*) > 1) "
+            f"SELECT new._position, {columns(values, 'new')} FROM new JOIN told USING (event_id) ORDER BY new._position"
         ).df()
     for event, group in repeated.groupby("event_id", sort=False):
-        positions = group["position"].to_numpy()
+        positions = group["_position"].to_numpy()
         if len(group[values].drop_duplicates()) == 1:
             rows.rejected[positions[1:]] = True
         else:
@@ -193,17 +194,17 @@ def find_repeats(lake: Lake, schema_of_events: pa.Schema, rows: Rows) -> None:
                 rows.set_aside(position, f"event_id: {event!r} occurs {len(group)} times here with different values")
 
 
-def _good(rows: Rows, columns: list[str]) -> pa.Table:
-    """Those columns of the rows that nothing speaks against so far, and the rows' `position`."""
+def _good(rows: Rows, names: list[str]) -> pa.Table:
+    """Those columns of the rows that nothing speaks against so far, and the rows' `_position`."""
     good = rows.good()
-    told = rows.table.select(columns).append_column("position", pa.array(np.arange(len(good))))
+    told = rows.table.select(names).append_column("_position", pa.array(np.arange(len(good))))
     return told if good.all() else told.filter(pa.array(good))
 
 
 def _told_before(connection: duckdb.DuckDBPyConnection, same: str, rows: Rows) -> None:
     found = connection.execute(
-        f"SELECT position, bool_or({same}) AS same, min(old.batch_id) AS batch FROM new "
-        f"JOIN {schema.EVENTS} old USING (event_id) GROUP BY position"
+        f"SELECT new._position, bool_or({same}), min(old.batch_id) FROM new "
+        f"JOIN {schema.EVENTS} old USING (event_id) GROUP BY new._position"
     ).fetchall()
     for position, same_values, batch in found:
         if same_values:
@@ -224,18 +225,18 @@ def match_labels(lake: Lake, schema_of_events: pa.Schema, accepted: pa.Table | N
         connection.register("new", _good(rows, values))
         connection.register("fresh", fresh)
         unknown = connection.execute(
-            "WITH missing AS (SELECT event_id, position FROM new ANTI JOIN fresh USING (event_id)) "
-            f"SELECT position FROM missing ANTI JOIN {schema.EVENTS} USING (event_id)"
+            "WITH missing AS (SELECT event_id, _position FROM new ANTI JOIN fresh USING (event_id)) "
+            f"SELECT _position FROM missing ANTI JOIN {schema.EVENTS} USING (event_id)"
         ).fetchall()
         repeated = connection.execute(
-            f"SELECT DISTINCT position FROM new JOIN {schema.LABELS} old USING (event_id) "
+            f"SELECT DISTINCT _position FROM new JOIN {schema.LABELS} old USING (event_id) "
             "WHERE new.label = old.label AND new.source IS NOT DISTINCT FROM old.source AND new.reported_at = old.reported_at"
         ).fetchall()
     for (position,) in unknown:
         rows.set_aside(position, UNSEEN)
     for (position,) in repeated:
         rows.rejected[position] = True
-    left = _good(rows, values).to_pandas().set_index("position")
+    left = _good(rows, values).to_pandas().set_index("_position")
     rows.rejected[left.index[left.duplicated()]] = True
     left = left[~left.duplicated()]
     for position in left.index[left.duplicated(["event_id", "source", "reported_at"], keep=False)]:

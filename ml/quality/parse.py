@@ -12,7 +12,7 @@ from ml.lake.schema import INSTANT
 from ml.quality.times import instants
 from ml.quality.values import Fault, Read, Reader, keys, labels, numbers, shown, texts, unread
 
-TIMES = ("event_time", "reported_at")
+TIME = {"events": "event_time", "labels": "reported_at"}
 
 
 def columns_of(config: Config, kind: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def parse(table: pa.Table, config: Config, kind: str, in_order: bool = True) -> 
 
 
 def _reader(config: Config, kind: str, ours: str, in_order: bool) -> Reader:
-    if ours in TIMES:
+    if ours == TIME[kind]:
         return partial(instants, timezone=config.events.timezone, in_order=in_order)
     if ours == "label":
         return labels
@@ -76,6 +76,6 @@ def _without(raw: pa.ChunkedArray, read: Reader, missing: list[str]) -> Read:
 
 
 def _type_of(config: Config, column: str, kind: str) -> pa.DataType:
-    if column in TIMES:
+    if column == TIME[kind]:
         return INSTANT
     return pa.float64() if column == "label" or (kind == "events" and column in config.measures) else pa.string()

@@ -123,7 +123,7 @@ class _Volume:
 
     def _is_over(self, day: dt.date) -> bool:
         """Whether the file of a day was due."""
-        return self._as_of >= self._begin(day + DAY) + dt.timedelta(hours=self._config.events.lag.value)
+        return self._as_of >= self._begin(day + DAY) + self._config.events.lag.span
 
     def _count_lake(self, first: dt.date, last: dt.date) -> Counter[dt.date]:
         with self._lake.connect({schema.EVENTS: schema.events(self._config)}) as connection:

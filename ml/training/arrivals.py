@@ -70,7 +70,7 @@ class Arrivals:
 def arrivals(config: Config, as_of: dt.datetime, versions: dict[str, int] | None = None) -> Arrivals:
     """The answers on the events of the training window at `as_of`, from the lake at the versions of its tables."""
     windows = split(config, as_of)
-    wait = DAY + dt.timedelta(hours=config.events.lag.value)
+    wait = DAY + config.events.lag.span
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     curve = f"count({{0}}), avg(({{0}} > {_seconds(config.label_delay)})::INT), quantile_cont({{0}}, {list(SHARES)})"
     with Lake(config.lake).connect(tables, as_of, versions) as connection:

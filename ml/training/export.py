@@ -138,6 +138,7 @@ def to_onnx(trees: Any, inputs: Inputs) -> Any:
     """The ONNX graph: one input of shape (n_rows,) a raw column, output `probability` of shape (n_rows,).
 
     Missing numbers are filled and levels become numbers inside of the graph, so that a caller needs none of our code.
+    What has a name in between begins with an underscore, as no column does.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -145,34 +146,34 @@ def to_onnx(trees: Any, inputs: Inputs) -> Any:
 
     ensemble = convert_catboost(trees, name="trees").graph.node[0]
     nodes, constants, columns = [], [], []
-    constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "column_axis"))
+    constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "_column_axis"))
     for number, (name, fill) in enumerate(inputs.fill.items()):
-        constants.append(numpy_helper.from_array(np.array(fill, dtype=np.float32), f"fill_{number}"))
-        nodes.append(helper.make_node("IsNaN", [name], [f"missing_{number}"]))
-        nodes.append(helper.make_node("Where", [f"missing_{number}", f"fill_{number}", name], [f"filled_{number}"]))
-        nodes.append(helper.make_node("Unsqueeze", [f"filled_{number}", "column_axis"], [f"column_{number}"]))
-        columns.append(f"column_{number}")
+        constants.append(numpy_helper.from_array(np.array(fill, dtype=np.float32), f"_fill_{number}"))
+        nodes.append(helper.make_node("IsNaN", [name], [f"_missing_{number}"]))
+        nodes.append(helper.make_node("Where", [f"_missing_{number}", f"_fill_{number}", name], [f"_filled_{number}"]))
+        nodes.append(helper.make_node("Unsqueeze", [f"_filled_{number}", "_column_axis"], [f"_column_{number}"]))
+        columns.append(f"_column_{number}")
     for number, (name, levels) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
         codes = {**levels.codes, "": levels.missing}
         nodes.append(
             helper.make_node(
                 "LabelEncoder",
                 [name],
-                [f"level_{number}"],
+                [f"_level_{number}"],
                 domain="ai.onnx.ml",
                 keys_strings=list(codes),
                 values_floats=list(codes.values()),
                 default_float=levels.unseen,
             )
         )
-        nodes.append(helper.make_node("Unsqueeze", [f"level_{number}", "column_axis"], [f"column_{number}"]))
-        columns.append(f"column_{number}")
-    nodes.append(helper.make_node("Concat", columns, ["features"], axis=1))
-    ensemble.input[0] = "features"
-    ensemble.output[0], ensemble.output[1] = "predicted", "probabilities"
+        nodes.append(helper.make_node("Unsqueeze", [f"_level_{number}", "_column_axis"], [f"_column_{number}"]))
+        columns.append(f"_column_{number}")
+    nodes.append(helper.make_node("Concat", columns, ["_features"], axis=1))
+    ensemble.input[0] = "_features"
+    ensemble.output[0], ensemble.output[1] = "_predicted", "_probabilities"
     nodes.append(ensemble)
-    constants.append(numpy_helper.from_array(np.array(1, dtype=np.int64), "positive"))
-    nodes.append(helper.make_node("Gather", ["probabilities", "positive"], ["probability"], axis=1))
+    constants.append(numpy_helper.from_array(np.array(1, dtype=np.int64), "_positive"))
+    nodes.append(helper.make_node("Gather", ["_probabilities", "_positive"], ["probability"], axis=1))
     graph = helper.make_graph(
         nodes,
         "perennial",

@@ -202,9 +202,9 @@ def to_pmml(trees: Any, inputs: Inputs) -> bytes:
     link = ET.SubElement(
         _segment(steps, "link"), "RegressionModel", {"functionName": "regression", "normalizationMethod": "logit"}
     )
-    _schema(link, ["log_odds"])
+    _schema(link, ["_log_odds"])
     table = ET.SubElement(link, "RegressionTable", {"intercept": repr(float(bias))})
-    ET.SubElement(table, "NumericPredictor", {"name": "log_odds", "coefficient": repr(float(scale))})
+    ET.SubElement(table, "NumericPredictor", {"name": "_log_odds", "coefficient": repr(float(scale))})
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8")
 
 
@@ -220,14 +220,14 @@ def _derive(parent: ET.Element, inputs: Inputs) -> list[str]:
     """Names of the fields that the trees split on, in the order of the matrix."""
     names = []
     for number, (name, fill) in enumerate(inputs.fill.items()):
-        field = _field(parent, f"input_{number}")
+        field = _field(parent, f"_input_{number}")
         choice = ET.SubElement(field, "Apply", {"function": "if"})
         ET.SubElement(ET.SubElement(choice, "Apply", {"function": "isMissing"}), "FieldRef", {"field": name})
         ET.SubElement(choice, "Constant", {"dataType": "double"}).text = repr(float(fill))
         ET.SubElement(choice, "FieldRef", {"field": name})
-        names.append(f"input_{number}")
+        names.append(f"_input_{number}")
     for number, (name, levels) in enumerate(inputs.categories.items(), start=len(names)):
-        field = _field(parent, f"input_{number}")
+        field = _field(parent, f"_input_{number}")
         otherwise = {"defaultValue": repr(levels.unseen), "mapMissingTo": repr(levels.missing)}
         mapping = ET.SubElement(field, "MapValues", {"outputColumn": "number", "dataType": "double", **otherwise})
         ET.SubElement(mapping, "FieldColumnPair", {"field": name, "column": "category"})
@@ -236,7 +236,7 @@ def _derive(parent: ET.Element, inputs: Inputs) -> list[str]:
             row = ET.SubElement(table, "row")
             ET.SubElement(row, "category").text = _writable(name, category)
             ET.SubElement(row, "number").text = repr(code)
-        names.append(f"input_{number}")
+        names.append(f"_input_{number}")
     return names
 
 
@@ -272,7 +272,7 @@ def _segment(parent: ET.Element, name: str) -> ET.Element:
 def _sum_of_trees(parent: ET.Element, trees: Sequence[Mapping[str, Any]], fields: Sequence[str], inputs: Inputs) -> None:
     ensemble = ET.SubElement(parent, "MiningModel", {"functionName": "regression"})
     _schema(ensemble, inputs.names)
-    _output(ensemble, "log_odds")
+    _output(ensemble, "_log_odds")
     segments = ET.SubElement(ensemble, "Segmentation", {"multipleModelMethod": "sum"})
     for number, tree in enumerate(trees):
         told = {

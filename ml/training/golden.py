@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.answers import label_order
+from ml.lake.sql import columns
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training.reserve import is_reserved
@@ -78,22 +79,22 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
     if config.gate.golden is None:
         raise ValueError(f"{config.name} reserves no events: give gate.golden a share and a drop, then train")
     windows = split(config, as_of)
-    columns = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of) as connection:
         answered = "" if config.labels.complete else "LEFT"
         events = connection.execute(
             f"""
             WITH chosen AS (
-                SELECT {", ".join(columns)} FROM events WHERE {is_reserved(config)}
+                SELECT {columns(named)} FROM events WHERE {is_reserved(config)}
                 AND event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.holdout_end)}
             ),
             answer AS (
-                SELECT event_id, first(label ORDER BY {label_order(config)}) AS label
+                SELECT event_id, first(labels.label ORDER BY {label_order(config)}) AS label
                 FROM chosen JOIN labels USING (event_id) GROUP BY event_id
             )
-            SELECT chosen.*, coalesce(label, 0)::TINYINT AS label
-            FROM chosen {answered} JOIN answer USING (event_id) ORDER BY event_time, event_id
+            SELECT chosen.*, coalesce(answer.label, 0)::TINYINT AS label
+            FROM chosen {answered} JOIN answer USING (event_id) ORDER BY chosen.event_time, event_id
             """
         ).df()
     if events.empty:

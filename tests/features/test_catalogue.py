@@ -25,7 +25,7 @@ def test_a_description_tells_entity_column_aggregate_length_and_delay() -> None:
     assert (
         told["terminal_label_count_30d"] == "number of a terminal's events in the 30 days that ended 7 days before midnight UTC"
     )
-    assert told["is_night"] == "1 if the event is before 6 in the morning, else 0, UTC time"
+    assert told["clock_night"] == "1 if the event is before 6 in the morning, else 0, UTC time"
 
 
 def test_a_description_tells_how_often_the_view_is_published(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_rows_come_back_all_and_in_their_order(config: Config) -> None:
 def test_an_entity_that_nobody_knows_has_no_snapshot_but_keeps_its_row(config: Config) -> None:
     told = feast.retrieve(config, pd.DataFrame([_event(0, "2025-03-06 12:00:00", customer="STRANGER")]))
     assert np.isnan(told["customer_amount_count_1d"].iloc[0])
-    assert told["hour"].iloc[0] == 12.0
+    assert told["clock_hour"].iloc[0] == 12.0
 
 
 def test_a_missing_entity_has_no_history_and_neither_has_a_batch_of_them(config: Config) -> None:
@@ -136,9 +136,9 @@ def test_request_features_know_missing_and_zero_averages(config: Config) -> None
         }
     )
     told = request.compute(inputs, True, "UTC", (("amount", "customer_amount_mean_7d"),))
-    assert told["hour"].tolist() == [5.5, 23.0]
-    assert told["is_weekend"].tolist() == [1.0, 0.0]
-    assert told["is_night"].tolist() == [1.0, 0.0]
+    assert told["clock_hour"].tolist() == [5.5, 23.0]
+    assert told["clock_weekend"].tolist() == [1.0, 0.0]
+    assert told["clock_night"].tolist() == [1.0, 0.0]
     assert told["amount_over_customer_amount_mean_7d"].iloc[0] == 2.0
     assert np.isnan(told["amount_over_customer_amount_mean_7d"].iloc[1])
 
