@@ -20,7 +20,7 @@ def _refusal(tmp_path: Path, told: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["demo", "handbook"])
+@pytest.mark.parametrize("name", ["demo", "handbook", "flights"])
 def test_the_deployments_that_come_with_the_project_are_valid(name: str) -> None:
     assert load(f"config/{name}.yaml").windows
 
@@ -28,12 +28,51 @@ def test_the_deployments_that_come_with_the_project_are_valid(name: str) -> None
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     told = deployments.raw()
     del told["training"]["model"]["iterations"]
-    assert "training.model.iterations: Field required" in _refusal(tmp_path, told)
+    assert "required keys are missing: training.model.iterations" in _refusal(tmp_path, told)
+
+
+def test_missing_keys_are_told_together(tmp_path: Path) -> None:
+    told = deployments.raw()
+    del told["training"]["model"]["iterations"], told["windows"][0]["entity"], told["schedule"], told["events"]["lag"]["unit"]
+    lacking = "events.lag.unit, windows.0.entity, training.model.iterations, schedule"
+    assert f"required keys are missing: {lacking}" in _refusal(tmp_path, told)
+
+
+def test_reasons_that_nobody_has_written_are_told_together(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["labels"]["delay"]["reason"] = "TODO why a week?"
+    told["gate"]["guardrails"]["size"]["reason"] = "TODO"
+    told["description"] = "TODO what is scored, and what a positive is"
+    refused = _refusal(tmp_path, told)
+    assert "yet to write, in place of TODO: description, labels.delay.reason" in refused
+    assert "gate.guardrails.size.reason" in refused
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "message"),
+    [
+        ("gate", "aplha", "gate.aplha: unknown key; did you mean 'alpha'?"),
+        ("request", "ratio", "request.ratio: unknown key; did you mean 'ratios'?"),
+        ("feed", "sead", "feed.simulate.sead: unknown key; did you mean 'seed'?"),
+        ("request", "zzz", "request.zzz: unknown key; possible here: clock, ratios"),
+    ],
+)
+def test_a_refused_key_says_what_is_possible(tmp_path: Path, section: str, key: str, message: str) -> None:
+    told = deployments.raw()
+    told[section][key] = 1
+    assert message in _refusal(tmp_path, told)
+
+
+def test_a_file_that_is_no_text_is_an_answer(tmp_path: Path) -> None:
+    path = tmp_path / "deployment.yaml"
+    path.write_bytes(b"\xff\xfe\x00PAR1")
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        load(path)
 
 
 def test_a_key_that_nobody_reads_is_named(tmp_path: Path) -> None:
     told = deployments.raw() | {"labls": {}}
-    assert "labls: Extra inputs are not permitted" in _refusal(tmp_path, told)
+    assert "labls: unknown key; did you mean 'labels'?" in _refusal(tmp_path, told)
 
 
 def test_a_threshold_in_another_unit_is_refused(tmp_path: Path) -> None:
@@ -85,7 +124,7 @@ def test_a_cadence_has_a_folder_of_its_own_and_its_reason_has_none(tmp_path: Pat
 def test_a_threshold_without_a_reason_is_refused(tmp_path: Path) -> None:
     told = deployments.raw()
     del told["gate"]["alpha"]["reason"]
-    assert "gate.alpha.reason: Field required" in _refusal(tmp_path, told)
+    assert "required keys are missing: gate.alpha.reason" in _refusal(tmp_path, told)
 
 
 def test_a_gate_that_would_promote_by_chance_is_refused(tmp_path: Path) -> None:
@@ -126,8 +165,8 @@ def test_a_champion_that_nobody_replaced_for_long_meets_a_relaxed_gate() -> None
             "gate.fresh: 15 days, more than training.holdout has",
         ),
         ("fairness", {"attributes": ["amount"]}, "gate.fairness: 'amount' is not one of"),
-        ("enabled", False, "gate.enabled: Extra inputs are not permitted"),
-        ("dry_run", True, "gate.dry_run: Extra inputs are not permitted"),
+        ("enabled", False, "gate.enabled: unknown key"),
+        ("dry_run", True, "gate.dry_run: unknown key"),
     ],
 )
 def test_a_gate_that_cannot_be_trusted_is_refused(tmp_path: Path, key: str, value: Any, message: str) -> None:
@@ -140,7 +179,7 @@ def test_a_guardrail_cannot_be_left_out(tmp_path: Path) -> None:
     for name in ("roc_auc", "card_precision", "calibration", "latency", "size"):
         told = deployments.raw()
         del told["gate"]["guardrails"][name]
-        assert f"gate.guardrails.{name}: Field required" in _refusal(tmp_path, told)
+        assert f"required keys are missing: gate.guardrails.{name}" in _refusal(tmp_path, told)
 
 
 def test_costs_are_needed_where_they_decide(tmp_path: Path) -> None:
@@ -214,7 +253,7 @@ def test_a_delay_that_ends_between_snapshots_is_refused_with_what_is_possible(tm
         ("depth", {"low": 2, "high": 4}, "tuning.space.depth: the model's own 6 is not in it"),
         ("depth", {"low": 8, "high": 2}, "training.tuning.space.depth.range: Value error, low is 8, expected less than high"),
         ("l2_leaf_reg", {"low": 0, "high": 9, "log": True}, "low is 0, expected more than 0 where log is true"),
-        ("depth", {"low": 2, "hihg": 8}, "training.tuning.space.depth.range.hihg: Extra inputs are not permitted"),
+        ("depth", {"low": 2, "hihg": 8}, "training.tuning.space.depth.range.hihg: unknown key; did you mean 'high'?"),
     ],
 )
 def test_a_space_that_the_model_does_not_have_is_refused(
@@ -289,4 +328,4 @@ def test_a_risk_has_a_level_of_three_and_a_mitigation(tmp_path: Path) -> None:
     told["card"]["risks"] = [{"risk": "a new pattern", "probability": "likely", "impact": "high"}]
     refusal = _refusal(tmp_path, told)
     assert "card.risks.0.probability: Input should be 'low', 'medium' or 'high'" in refusal
-    assert "card.risks.0.mitigation: Field required" in refusal
+    assert "required keys are missing: card.risks.0.mitigation" in refusal

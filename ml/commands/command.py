@@ -14,8 +14,12 @@ Arguments = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
 
 @dataclass(frozen=True)
 class Command:
-    """A word of the command line, or a word of a group such as `quarantine list`; the function's docstring is its help."""
+    """A word of the command line, or a word of a group such as `quarantine list`; the function's docstring is its help.
 
-    run: Callable[[Config, argparse.Namespace], int | None]
+    One that needs no deployment file is given None in its place.
+    """
+
+    run: Callable[[Config, argparse.Namespace], int | None] | Callable[[None, argparse.Namespace], int | None]
     needs_as_of: bool = False
+    needs_config: bool = True
     arguments: Arguments = ()

@@ -91,7 +91,10 @@ def feed(config: Config, asked: argparse.Namespace) -> None:
 
 
 def _day(text: str) -> dt.date:
-    return dt.date.fromisoformat(text)
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it like 2025-05-02") from None
 
 
 COMMANDS = {

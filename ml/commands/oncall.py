@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ml.commands.command import Command
-from ml.commands.terminal import line, say, table
+from ml.commands.terminal import line, say, screen, table
 from ml.config import Config
 
 
@@ -77,29 +77,29 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:
-    """Print the promotion ledger: every move of the champion, oldest first."""
+    """Print the promotion ledger: every move of the champion, newest first, as many as the screen holds."""
     from ml.registry.ledger import Ledger
 
-    moves = Ledger(config.ledger).history(config.name)
+    moves = Ledger(config.ledger).history(config.name)[::-1]
     if asked.json:
         say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
         return
-    table(
-        ["move", "when", "as of", "what", "from", "to", "who", "why"],
+    if not moves:
+        say("no move yet: there was no champion")
+        return
+    rows = [
         [
-            [
-                str(m.sequence),
-                f"{m.recorded_at:%Y-%m-%d %H:%M}",
-                f"{m.as_of:%Y-%m-%d %H:%M}",
-                m.action,
-                m.from_version or "-",
-                m.to_version,
-                m.actor,
-                m.reason,
-            ]
-            for m in moves
-        ],
-    )
+            str(m.sequence),
+            f"{m.as_of:%Y-%m-%d %H:%M}",
+            f"{m.action}: {m.from_version or 'none'} → {m.to_version}",
+            f"{m.actor}, {m.recorded_at:%Y-%m-%d %H:%M}",
+            m.reason,
+        ]
+        for m in moves
+    ]
+    shown = table(["move", "as of", "what", "who, when", "why"], rows, None if asked.all else screen())
+    if shown < len(moves):
+        say(f"{len(moves) - shown} older moves: --all shows them")
 
 
 def requests(config: Config, asked: argparse.Namespace) -> None:
@@ -175,7 +175,13 @@ def _plain(record: Any) -> dict[str, Any]:
 COMMANDS = {
     "status": Command(status),
     "answers": Command(answers, needs_as_of=True),
-    "history": Command(history, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
+    "history": Command(
+        history,
+        arguments=(
+            (("--all",), {"action": "store_true", "help": "all moves, however long that is"}),
+            (("--json",), {"action": "store_true", "help": "print JSON"}),
+        ),
+    ),
     "requests": Command(requests, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
     "rollback": Command(
         rollback,

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from ml.quality.report import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+FRAME = 3
+"""Characters that a column of a table takes besides its text."""
 
 
 def say(text: str) -> None:
@@ -17,16 +28,66 @@ def line(text: str) -> None:
     say(printable(text))
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
-    """Print rows of text under a head."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], lines: int | None = None) -> int:
+    """Print rows of text under a head, as wide as the terminal; one below the other where that is shorter or no word would fit.
+
+    Args:
+        lines: print only so many rows as fit into so many lines, at least one.
+
+    Returns:
+        The number of rows printed.
+    """
     from rich.console import Console
+
+    console = Console()
+    told = [[printable(cell) for cell in row] for row in rows]
+    longest = [max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(head, *told, strict=True)]
+    shown, blocks = _table(head, told, longest), _blocks(head, told, console.width)
+    fits = sum(longest) + FRAME * len(longest) + 1 <= console.width
+    if not fits or _height(console, shown) > sum(len(block) for block in blocks):
+        kept = _first(blocks, lines)
+        say("\n".join(row for block in kept for row in block))
+        return len(kept)
+    while lines is not None and len(told) > 1 and _height(console, shown) > lines:
+        told = told[:-1]
+        shown = _table(head, told, longest)
+    console.print(shown)
+    return len(told)
+
+
+def screen() -> int:
+    """Lines of the terminal, less the head line of a prompt."""
+    from rich.console import Console
+
+    return Console().height - 2
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], longest: Sequence[int]) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    printed = Table(*[Column(name, overflow="fold") for name in head])
+    made = Table(*[Column(name, min_width=width) for name, width in zip(head, longest, strict=True)])
     for row in rows:
-        printed.add_row(*[Text(printable(cell)) for cell in row])
-    Console().print(printed)
+        made.add_row(*[Text(cell) for cell in row])
+    return made
+
+
+def _height(console: Console, shown: Table) -> int:
+    return len(console.render_lines(shown))
+
+
+def _blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Each row as lines of its own: a paragraph a column, and an empty line."""
+    wrap = partial(textwrap.wrap, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [[*(told for name, cell in zip(head, row, strict=True) for told in wrap(f"{name}: {cell}")), ""] for row in rows]
+
+
+def _first(blocks: list[list[str]], lines: int | None) -> list[list[str]]:
+    """The first blocks that fit into so many lines, at least one."""
+    if lines is None:
+        return blocks
+    ends = accumulate(len(block) for block in blocks)
+    return blocks[: max(1, sum(end <= lines for end in ends))]
 
 
 def tree(name: str, told: dict[str, Any]) -> None:

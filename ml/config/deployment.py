@@ -15,12 +15,12 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ml.config import suites
+from ml.config import refusal, suites
 from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
-from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold
+from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import Training
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ class Config(Section):
     """
 
     name: Identifier
-    description: str
+    description: Written
     home: Path
     archive_until: Instant
     events: Events
@@ -261,6 +261,8 @@ def _load(path: Path, _modified: int) -> Config:
         raise ConfigError(f"{path}: no such file; a deployment is described by one YAML file, see config/demo.yaml")
     try:
         raw = yaml.safe_load(Template(path.read_text()).substitute(os.environ))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     except KeyError as error:
@@ -272,7 +274,7 @@ def _load(path: Path, _modified: int) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(lines)) from error
+        lines = refusal.told(Config, error)
+        raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
     folders = {"home": config.home, "lake_folder": config.lake_folder}
     return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})

@@ -11,6 +11,9 @@ import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from ml.config.refusal import UNWRITTEN
 
 
 def _identifier(name: str) -> str:
@@ -25,6 +28,15 @@ def _utc(instant: dt.datetime) -> dt.datetime:
 
 LONGEST = dt.timedelta(days=3650)
 
+
+def _written(text: str) -> str:
+    if text.startswith("TODO"):
+        raise PydanticCustomError(UNWRITTEN, "a person has yet to write it")
+    return text
+
+
+Written = Annotated[str, Field(min_length=8), AfterValidator(_written)]
+"""What only a person can say; a text that begins with TODO is none yet."""
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Instant = Annotated[dt.datetime, AfterValidator(_utc)]
 
@@ -40,7 +52,7 @@ class Threshold(Section):
 
     value: float
     unit: str
-    reason: str = Field(min_length=8)
+    reason: Written
 
     @property
     def span(self) -> dt.timedelta:

@@ -36,13 +36,19 @@ def promote(
     """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
 
     Raises:
+        ValueError: the version is not the model that was judged.
         ChampionMoved: another champion than the judged one is in place; judge again.
         BrokenModel, ParityError: the registered files are not the model that was judged; nothing was moved.
     """
     judged = judge.describe(config, judgement)
     verdict = judge.verdict_of(config, judgement)
-    dag_id, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
     ledger, registry = Ledger(config.ledger), fit.registry(config)
+    if (found := registry.model_hash(version)) != verdict["challenger_hash"]:
+        raise ValueError(
+            f"judgement {judgement} is on model {verdict['challenger_hash'][:12]}, version {version} is model {found[:12]}: "
+            "give the version that `register` printed for this judgement"
+        )
+    dag_id, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
     ledger.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(

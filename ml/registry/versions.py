@@ -151,8 +151,16 @@ class Registry:
         return model_hash(self.digests(version))
 
     def tags(self, version: str) -> dict[str, str]:
-        """Tags of a version."""
-        return dict(self._client.get_model_version(self.model, version).tags)
+        """Tags of a version.
+
+        Raises:
+            LookupError: there is no such version.
+        """
+        known = self.all_tags()
+        if version not in known:
+            there = f"there are {', '.join(sorted(known, key=int))}" if known else "none is registered yet"
+            raise LookupError(f"{self.model} has no version {version!r}; {there}")
+        return known[version]
 
     def all_tags(self) -> dict[str, dict[str, str]]:
         """Tags of every version, by version; empty if nothing was registered yet."""

@@ -110,8 +110,11 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
 
     Raises:
         NoStudy: nothing was decided at that address.
+        ValueError: the settings were searched on another training set.
     """
     if settings:
+        if (searched := chosen.describe(config, settings).training_set) != training_set:
+            raise ValueError(f"settings {settings} were searched on training set {searched}, not on {training_set}")
         config = chosen.tuned(config, settings)
     asked = config.training.model_dump(include={"model", "caps"})
     told = [training_set, asked, config.training.alerts.value, code_version()["sources"], settings]

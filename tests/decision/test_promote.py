@@ -241,3 +241,16 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
         ("train", "night 2", challenger),
     ]
     assert (third.dag_id, third.version) == ("", better)
+
+
+@pytest.mark.parametrize("outcome", ["PROMOTE", "KEEP"])
+def test_a_judgement_on_another_model_than_the_version_is_refused_and_leaves_no_trace(
+    config: Config, registry: Registry, champion: str, challenger: str, add_version: Callable[[], str], outcome: str
+) -> None:
+    """Steps that are run by hand take ids by hand."""
+    judgement, other = judged(config, registry, challenger, champion, outcome), add_version()
+    before = answers(config)
+    with pytest.raises(ValueError, match=f"version {other} is model .*: give the version that `register` printed"):
+        promote(config, AS_OF, judgement, other, run_id="by hand")
+    assert answers(config) == before
+    assert_champion(config, registry, champion)

@@ -130,7 +130,7 @@ def test_a_file_that_two_patterns_match_belongs_to_the_first(tmp_path: Path) -> 
         ({"files": []}, "at least 1 item"),
         ({"files": [{"files": "a*", "source": "chargebak"}]}, "'files' names sources ['chargebak'], expected of 'sources'"),
         ({"columns": {"event_id": "i", "label": "l", "reported_at": "r"}}, "'columns' lacks 'source'"),
-        ({"files": [{"pattern": "a*"}]}, "pattern: Extra inputs are not permitted"),
+        ({"files": [{"pattern": "a*"}]}, "pattern: unknown key"),
     ],
 )
 def test_feeds_that_cannot_work_are_named(tmp_path: Path, wrong: dict[str, Any], told: str) -> None:

@@ -1,0 +1,57 @@
+"""What is wrong with a deployment file, in words: one line a key, and one line for all keys that lack."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+UNWRITTEN = "unwritten"
+"""Type of the error on a text that a person has yet to write."""
+
+
+def told(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Lines on each thing that is wrong; what lacks and what is unwritten stand together.
+
+    Args:
+        model: what the file was read as.
+    """
+    errors = error.errors()
+    together = {
+        "required keys are missing": [_path(e["loc"]) for e in errors if e["type"] == "missing"],
+        "a person has yet to write, in place of TODO": [_path(e["loc"]) for e in errors if e["type"] == UNWRITTEN],
+    }
+    lines = [f"{what}: {', '.join(keys)}" for what, keys in together.items() if keys]
+    for e in errors:
+        if e["type"] == "extra_forbidden":
+            lines.append(f"{_path(e['loc'])}: {_unknown(model, e['loc'])}")
+        elif e["type"] not in ("missing", UNWRITTEN):
+            lines.append(f"{_path(e['loc']) or '(file)'}: {e['msg']}")
+    return lines
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc))
+
+
+def _unknown(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    sections = [model]
+    for part in loc[:-1]:
+        within = [section for known in sections if part in known.model_fields for section in _sections(known, str(part))]
+        sections = within or sections
+    keys = sorted({key for section in sections for key in section.model_fields})
+    close = difflib.get_close_matches(str(loc[-1]), keys, 1)
+    return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; possible here: {', '.join(keys)}"
+
+
+def _sections(model: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    return list(_models(model.model_fields[key].annotation))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
