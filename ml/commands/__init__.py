@@ -1,9 +1,10 @@
 """What a person types besides single steps."""
 
-from ml.commands import explanation, golden, loop, monitoring, oncall, provenance, quarantine
+from ml.commands import explanation, golden, init, loop, monitoring, oncall, provenance, quarantine
 
 COMMANDS = (
-    loop.COMMANDS
+    init.COMMANDS
+    | loop.COMMANDS
     | oncall.COMMANDS
     | quarantine.COMMANDS
     | provenance.COMMANDS

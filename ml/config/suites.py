@@ -198,6 +198,8 @@ def _wrong(entry: Any, part: str, scope: Scope) -> list[str]:
         wrong.append(f"severity is {entry['severity']!r}, expected critical or warning")
     if "reason" in entry and (not isinstance(entry["reason"], str) or not entry["reason"].strip()):
         wrong.append("reason is empty; it is what the person on call reads")
+    elif str(entry.get("reason", "")).startswith("TODO"):
+        wrong.append("a person has yet to write the reason, in place of TODO")
     if "type" not in entry:
         return wrong
     known = EXPECTATIONS.get(entry["type"]) if isinstance(entry["type"], str) else None
