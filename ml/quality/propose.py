@@ -183,7 +183,8 @@ def answers_of(rows: pd.DataFrame, events: pd.DataFrame, stream: Stream) -> Answ
         raise NothingToPropose(f"the file of labels has no column with {lacking}; it has {list(rows)}")
     told = {"event_id": key, "label": labels[0], "reported_at": next(iter(moments))}
     first = pd.DataFrame({"id": rows[key].astype(str), "at": moments[told["reported_at"]]}).groupby("id")["at"].min()
-    happened = pd.Series(_as_time(events[stream.times[0]]).to_numpy(), index=events[stream.ids[0]].astype(str))
+    at = pd.to_datetime(_as_time(events[stream.times[0]]))
+    happened = pd.Series(at.to_numpy(), index=events[stream.ids[0]].astype(str))
     happened = happened[~happened.index.duplicated()].reindex(first.index)
     zones = ZONES if _zoned(rows[told["reported_at"]]) and not stream.zoned else ("UTC",)
     waited = {zone: _hours(first, happened, zone) for zone in zones}
