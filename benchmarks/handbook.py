@@ -38,7 +38,7 @@ from ml.lake.tables import Lake, instant
 from ml.simulate.feed import write_until
 from ml.store.feast import retrieve
 from ml.training import dataset
-from ml.training.fit import grow, learn
+from ml.training.learn import grow, learn
 from ml.training.model import learn_inputs
 
 DAY = dt.timedelta(days=1)

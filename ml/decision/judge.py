@@ -32,6 +32,7 @@ from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
 from ml.training.baseline import Baseline, baselines
+from ml.training.costs import missed
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
 from ml.training.model import Model
@@ -177,7 +178,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
             challenger=scores,
             clusters=cluster_codes(config, holdout),
             event_times=_event_times(holdout),
-            missed=_missed(config, holdout),
+            missed=missed(config.costs, holdout) if config.costs else None,
         ),
         rules=rules_of(config, alpha),
         replicates=config.gate.replicates,
@@ -346,14 +347,6 @@ def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
             raise HoldoutSpent(spent(config, days, use.as_of))
 
     ledger.use_holdout(use, allowed)
-
-
-def _missed(config: Config, rows: pd.DataFrame) -> np.ndarray | None:
-    """What it costs to miss each row if it is positive; a missing amount counts as none."""
-    if config.costs is None:
-        return None
-    amounts: np.ndarray = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64)
-    return amounts + config.costs.missed.value
 
 
 def _event_times(rows: pd.DataFrame) -> np.ndarray:

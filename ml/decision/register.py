@@ -56,6 +56,7 @@ def _tags(
         "lake_versions": json.dumps(frozen.lake),
         "features": json.dumps({view: published[-1]["file"] for view, published in frozen.features.items() if published}),
         "settings": fitted.settings_from,
+        "candidate": fitted.selection,
         "outcome": judged.outcome,
         "reason": judged.reason,
         "judged_against": judged.champion_version or judge.BASE_RATE,

@@ -237,6 +237,11 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     else:
         yield Text(str(evidence.tuning.get("note") or "How they were found:"))
         yield Facts(tuple(_flat({name: value for name, value in evidence.tuning.items() if name != "note"})))
+    if fitted.candidates:
+        best = fitted.candidates[fitted.candidate]
+        yield Text(f"Candidates by {fitted.selected_by} on the validation window; {fitted.candidate} was selected:")
+        told = [(name, number(figure), f"{figure - best:+.4g}") for name, figure in fitted.candidates.items()]
+        yield Table((Column("candidate"), Column(fitted.selected_by, True), Column("apart", True)), tuple(told))
     yield Text("What came out on the validation window:")
     yield Facts(
         (

@@ -1,4 +1,4 @@
-"""The step `fit`: CatBoost on the frozen training set, stopped early and calibrated on the validation window."""
+"""The step `fit`: the best candidate of the frozen training set, in a folder of its own with all that is told of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ml.config import Config
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
@@ -19,11 +17,8 @@ from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import calibrate, chosen, dataset
 from ml.training.code import code_version
-from ml.training.model import Inputs, Model, importance, learn_inputs, save, threshold_for
-from ml.training.weights import class_weights, row_weights
-
-if TYPE_CHECKING:
-    from catboost import CatBoostClassifier
+from ml.training.learn import select
+from ml.training.model import Model, importance, save, threshold_for
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 
@@ -38,7 +33,9 @@ class Fit:
 
     Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
     validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
-    the search that decided for the model's settings; it is empty where they are the deployment file's.
+    the search that decided for the model's settings; it is empty where they are the deployment file's. `candidates` holds the
+    figure of each candidate in `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the one
+    that this model is.
     """
 
     model: str
@@ -58,6 +55,17 @@ class Fit:
     calibration_error_before: float | None = None
     calibration_error: float | None = None
     settings: str = ""
+    candidate: str = ""
+    candidates: dict[str, float] = field(default_factory=dict)
+    selected_by: str = ""
+
+    @property
+    def selection(self) -> str:
+        """Which candidate the model is, and what each of them reached on the validation window, in words."""
+        if not self.candidates:
+            return "one candidate was fitted"
+        told = ", ".join(f"{name} {figure:.4g}" for name, figure in self.candidates.items())
+        return f"{self.candidate}, selected by {self.selected_by} on the validation window: {told}"
 
     @property
     def settings_from(self) -> str:
@@ -117,7 +125,8 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
             raise ValueError(f"settings {settings} were searched on training set {searched}, not on {training_set}")
         config = chosen.tuned(config, settings)
     asked = config.training.model_dump(include={"model", "caps"})
-    told = [training_set, asked, config.training.alerts.value, code_version()["sources"], settings]
+    selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
+    told = [training_set, asked, config.training.alerts.value, selected_by, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
@@ -144,54 +153,6 @@ def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
     return record
 
 
-def grow(
-    config: Config, inputs: Inputs, matrix: np.ndarray, train: pd.DataFrame, validation: pd.DataFrame | None = None
-) -> CatBoostClassifier:
-    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
-
-    The validation rows have the weights of their classes and no others, so that the loss that stops the trees is the one that
-    they were fitted to, on rows that all count as they come.
-
-    Args:
-        matrix: of the training rows, as `learn_inputs` gives it.
-
-    Raises:
-        CapUnreachable: see `ml.training.weights`.
-    """
-    from catboost import CatBoostClassifier, Pool
-
-    settings = config.training.model.model_dump(exclude={"early_stopping_rounds", "positive_weight", "half_life"})
-    trees = CatBoostClassifier(
-        **settings, bootstrap_type="Bernoulli", loss_function="Logloss", allow_writing_files=False, verbose=100
-    )
-
-    def pool(values: np.ndarray, labels: pd.Series, weights: np.ndarray) -> Pool:
-        return Pool(values, labels, weight=weights, feature_names=inputs.names)
-
-    fitted = pool(matrix, train["label"], row_weights(config, train))
-    if validation is None:
-        return trees.fit(fitted)
-    weights = class_weights(validation["label"], config.training.model.positive_weight)
-    judged = pool(inputs.matrix(validation), validation["label"], weights)
-    patience = config.training.model.early_stopping_rounds
-    return trees.fit(fitted, eval_set=judged, early_stopping_rounds=patience, use_best_model=True)
-
-
-def learn(config: Config, rows: pd.DataFrame) -> tuple[CatBoostClassifier, Inputs]:
-    """Fit on the training window of a training set, stop early and calibrate on its validation window.
-
-    Raises:
-        CapUnreachable: see `ml.training.weights`.
-        RanksNothing: see `ml.training.calibrate`.
-    """
-    train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-    inputs, matrix = learn_inputs(config, train)
-    trees = grow(config, inputs, matrix, train, validation)
-    margins = trees.predict(inputs.matrix(validation), prediction_type="RawFormulaVal")
-    calibrate.fold(trees, calibrate.platt(margins, validation["label"]))
-    return trees, inputs
-
-
 def _windows(config: Config) -> dict[str, float]:
     cut = config.training
     return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
@@ -201,7 +162,8 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows["split"] == dataset.VALIDATION]
-    trees, inputs = learn(config, rows)
+    selected = select(config, rows)
+    trees, inputs = selected.trees, selected.inputs
     folder = folder_of(config, key)
     partial = folder.with_name(f"{key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -229,6 +191,9 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
         importance=importance(model, inputs.names),
         code=code_version(),
         settings=settings,
+        candidate=selected.candidate,
+        candidates=selected.figures,
+        selected_by=selected.metric,
     )
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
     (partial / DEPLOYMENT).write_text(config.described)

@@ -21,7 +21,8 @@ from ml.features import history
 from ml.training import dataset
 from ml.training.code import CHANGED, code_version
 from ml.training.export import to_onnx
-from ml.training.fit import Fit, learn, origin_of, record_of, registry
+from ml.training.fit import Fit, origin_of, record_of, registry
+from ml.training.learn import select
 from ml.training.model import INPUTS, ONNX, TREES, Model, save
 
 CLOCK = ("train_finish_time", "model_guid")
@@ -104,14 +105,14 @@ def _again(config: Config, registered: Path, frozen: dataset.TrainingSet, folder
     same_rows = built.training_set == frozen.training_set
     checks.append(Check("training set", same_rows, f"{built.rows:,} rows, SHA-256 {built.training_set[:16]}"))
     rows = dataset.read(config, built.training_set)
-    trees, inputs = learn(config, rows)
-    save(folder, trees, inputs)
+    selected = select(config, rows)
+    save(folder, selected.trees, selected.inputs)
     ours, theirs = Model(folder), Model(registered)
     same_inputs = (folder / INPUTS).read_bytes() == (registered / INPUTS).read_bytes()
     checks.append(Check(INPUTS, same_inputs, "bytes"))
     same_trees = timeless_bytes(ours.trees, folder) == timeless_bytes(theirs.trees, folder)
     checks.append(Check(TREES, same_trees, f"bytes up to {' and '.join(CLOCK)}"))
-    same_graph = to_onnx(ours.trees, inputs).SerializeToString() == (registered / ONNX).read_bytes()
+    same_graph = to_onnx(ours.trees, ours.inputs).SerializeToString() == (registered / ONNX).read_bytes()
     checks.append(Check(ONNX, same_graph, "bytes"))
     difference = float(np.abs(ours.score(rows) - theirs.score(rows)).max())
     checks.append(Check("predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"))

@@ -24,8 +24,8 @@ from ml.evaluation.metrics import average_precision
 from ml.training import chosen, dataset, folds, trials
 from ml.training.chosen import CHOSEN, Chosen, FoldValue
 from ml.training.code import code_version
-from ml.training.fit import learn
 from ml.training.folds import Fold
+from ml.training.learn import learn
 from ml.training.split import Split
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.config import Config, Model, load
-from ml.training.fit import grow
+from ml.training.learn import grow
 from ml.training.model import MISSING, Inputs
 from ml.training.weights import CapUnreachable, capped, recency_weights, row_weights
 from tests.deployments import raw, write
