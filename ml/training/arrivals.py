@@ -74,9 +74,8 @@ def arrivals(config: Config, as_of: dt.datetime, versions: dict[str, int] | None
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     curve = f"count({{0}}), avg(({{0}} > {_seconds(config.label_delay)})::INT), quantile_cont({{0}}, {list(SHARES)})"
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
-        told = (
-            connection.execute(
-                f"""
+        (told,) = connection.execute(
+            f"""
             WITH chosen AS (
                 SELECT event_id, event_time FROM events
                 WHERE event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.validation_start)}
@@ -91,11 +90,8 @@ def arrivals(config: Config, as_of: dt.datetime, versions: dict[str, int] | None
             )
             SELECT (SELECT count(*) FROM chosen), {curve.format("age")}, {curve.format("positive")} FROM answered
             """
-            ).fetchone()
-            or ()
-        )
-    events, *both = told
-    return Arrivals(events, _curve(*both[:3]), _curve(*both[3:]), config.label_delay)
+        ).fetchall()
+    return Arrivals(told[0], _curve(*told[1:4]), _curve(*told[4:7]), config.label_delay)
 
 
 def _curve(answers: int, late: float | None, ages: list[float] | None) -> Curve:
