@@ -77,7 +77,7 @@ def _table_of_signals(today: list[ReadingOfDay]) -> None:
 
 def _table_of_performance(readings: list[ReadingOfDay]) -> None:
     """One row a day: what was measured once the answers were in, and before that what was estimated."""
-    from ml.monitoring.words import ESTIMATE, PERFORMANCE, figure
+    from ml.monitoring.words import ESTIMATE, PERFORMANCE, figure, is_number, trust_in_words
 
     measured = {
         (str(r.told.get("day", "-")), r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"
@@ -85,18 +85,20 @@ def _table_of_performance(readings: list[ReadingOfDay]) -> None:
     estimated = {(r.day.isoformat(), r.signal.removeprefix(ESTIMATE)): r for r in readings if r.kind == "estimate"}
     days = sorted({day for day, _ in (*measured, *estimated)})
     names = list(dict.fromkeys(name for _, name in (*measured, *estimated)))
-    head = ["day", *[f"{name}{how}" for name in names for how in _columns(name, estimated)]]
+    rates = {day: reading.told.get("rate") for (day, _), reading in measured.items()}
     rows = []
     for day in days:
-        row = [day]
+        row = [day, f"{rate:.2%}" if is_number(rate := rates.get(day)) else ""]
         for name in names:
             found = measured.get((day, name))
-            row.append(figure(found.told.get("measured")) if found else "")
+            row.append(figure(found.told.get("of_day", found.told.get("measured"))) if found else "")
             if len(_columns(name, estimated)) > 1:
                 guess = estimated.get((day, name))
                 row.append(figure(guess.value) if guess else "")
         rows.append(row)
-    table(head, rows)
+    table(["day", "positives", *[f"{name}{how}" for name in names for how in _columns(name, estimated)]], rows)
+    for reading in {reading.signal: reading for reading in readings if reading.kind == "estimate"}.values():
+        line(f"estimate      {trust_in_words(reading)}; it takes each score for a true probability")
 
 
 def _columns(name: str, estimated: dict[tuple[str, str], ReadingOfDay]) -> list[str]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ml.monitoring import words
 from ml.monitoring.cusum import Chart, Performance, Standing
 from ml.monitoring.performance import UNITS, Figure
 from ml.monitoring.words import PERFORMANCE, figure
@@ -32,6 +33,7 @@ class Decay:
 def decay_of(
     charts: Performance,
     usual: Mapping[str, float],
+    rate: float,
     version: str,
     matured: dt.date,
     values: Mapping[str, Figure | None],
@@ -42,7 +44,7 @@ def decay_of(
     """Advance the charts by a matured day.
 
     Args:
-        usual: by metric, its mean on the reference days.
+        usual: by metric, its mean on the reference days; rate: their base rate.
         values: of the metrics on that day.
         sound: whether the champion scored what really happened; if not, the charts stay where they are.
         before: the readings of the day before, by signal; none for the first day.
@@ -58,7 +60,14 @@ def decay_of(
         total = endless.advance(standings[name], matured, charted[name]).total
         fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
         found = values[name]
-        told = {"day": matured.isoformat(), "measured": found.value if found else None, "usual": usual[name]}
+        told = {
+            "day": matured.isoformat(),
+            "measured": found.at_usual_rate if found else None,
+            "usual": usual[name],
+            "usual_rate": rate,
+            "of_day": found.value if found else None,
+            "rate": found.rate if found else None,
+        }
         readings.append(
             Reading(
                 signal=PERFORMANCE + name,
@@ -91,6 +100,7 @@ def in_words(reading: Reading) -> str:
     name = reading.signal.removeprefix(PERFORMANCE)
     unit = f" ({UNITS[name]})" if name in UNITS else ""
     told = f"{name} {figure(reading.told.get('measured'))}{unit}, usually {figure(reading.told.get('usual'))}"
+    told += words.at_rate(reading.told)
     return f"{told}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
 
 

@@ -2,12 +2,18 @@
 
 Every score is taken for the probability that it claims to be, and for independent of the others. So the estimate sees a day on
 which the champion separates less, and does not see that it is wrong: an attack that it scores as harmless leaves the estimate
-as it was. It is told as an estimate and never raises an alarm.
+as it was. It is told as an estimate and never raises an alarm, and beside it how far estimates were off on days whose answers
+have come.
 
 Source: Kivimäki et al. 2024, Confidence-based Estimators for Predictive Performance in Model Monitoring.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +24,38 @@ from ml.evaluation.guardrails import CARD_PRECISION
 from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.monitoring.traffic import SCORE
 from ml.training.entities import cluster_codes
+
+REMEMBERED = 28
+"""Days over which errors are averaged; those before count less and less."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far estimates were off on days whose answers have come: the number of days and the mean squared error."""
+
+    days: int = 0
+    square: float = 0.0
+
+    @property
+    def error(self) -> float | None:
+        """Root mean squared error; None before any answers have come."""
+        return sqrt(self.square) if self.days else None
+
+    def after(self, estimate: float | None, value: float | None) -> Trust:
+        """After one more day; a day without one of the two changes nothing."""
+        if estimate is None or value is None:
+            return self
+        days = self.days + 1
+        return Trust(days, self.square + ((estimate - value) ** 2 - self.square) / min(days, REMEMBERED))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, with the error for a reader."""
+        return asdict(self) | {"error": self.error}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Trust:
+        """From what `to_dict` gave."""
+        return cls(told["days"], told["square"])
 
 
 def estimated(config: Config, rows: pd.DataFrame) -> dict[str, float | None]:

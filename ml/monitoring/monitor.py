@@ -11,17 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import pandas as pd
-
 from ml.config import Config
 from ml.monitoring import faults, muting, performance, words
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.day import WEEK, Day
 from ml.monitoring.decay import Decay, decay_of
 from ml.monitoring.drift import drift_of
-from ml.monitoring.estimate import estimated
+from ml.monitoring.estimate import Trust, estimated
 from ml.monitoring.faults import Delivery, Usual
-from ml.monitoring.reference import ALERTS, Reference, reference_of
+from ml.monitoring.performance import Figure
+from ml.monitoring.reference import ALERTS, Reference, reference_of, trusted
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.monitoring.words import ESTIMATE, TRAFFIC
 from ml.registry.ledger import Ledger
@@ -111,12 +110,17 @@ class _Watch:
             broken, kept[day] = self._kept(seen[day], delivered[day], incidents, eve.doubts if eve else frozenset())
             incidents += broken
             drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
-            told = [self._traffic(seen[day], kept[day], broken), *drift.readings, *self._estimates(seen[day])]
+            told = [self._traffic(seen[day], kept[day], broken), *drift.readings]
             alarms = [drift.alarm] if drift.alarm else []
+            trust = self._trust(before)
             if matured[day] in kept:
-                decay = self._decay(matured[day], seen, answered, kept, before, self._cooled("performance", day))
+                values = self._reference.measured(config, seen[matured[day]].rows, answered)
+                decay = self._decay(matured[day], values, kept, before, self._cooled("performance", day))
                 told += decay.readings
                 alarms += [decay.alarm] if decay.alarm else []
+                if kept[matured[day]].sound:
+                    trust = trusted(trust, estimated(config, seen[matured[day]].rows), values)
+            told += self._estimates(seen[day], trust)
             self._signals.record_day(config.name, version, day, self._as_of, told, alarms, broken)
             _tell(config, self._as_of, run_id, version, day)
             before = {reading.signal: reading for reading in told}
@@ -148,17 +152,17 @@ class _Watch:
     def _decay(
         self,
         matured: dt.date,
-        seen: Mapping[dt.date, Traffic],
-        answered: pd.Series,
+        values: Mapping[str, Figure | None],
         kept: Mapping[dt.date, Day],
         before: Mapping[str, Reading],
         cooled: bool,
     ) -> Decay:
-        values = performance.measured(self._config, self._reference.threshold, seen[matured].rows, answered)
-        charts = self._reference.charts
-        usual = {name: self._reference.usual_performance(name) for name in charts.charts}
+        reference = self._reference
+        usual = {name: reference.usual_performance(name) for name in reference.charts.charts}
         sound = kept[matured].sound
-        return decay_of(charts, usual, self._champion.version, matured, values, sound, before, cooled)
+        return decay_of(
+            reference.charts, usual, reference.usually.rate, self._champion.version, matured, values, sound, before, cooled
+        )
 
     def _traffic(self, seen: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
         return Reading(
@@ -170,9 +174,24 @@ class _Watch:
             told={"scores": seen.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
         )
 
-    def _estimates(self, seen: Traffic) -> list[Reading]:
+    def _trust(self, before: Mapping[str, Reading]) -> dict[str, Trust]:
+        """How far estimates could be trusted on the day before, or on the reference days."""
+        told = {name: before.get(ESTIMATE + name) for name in self._reference.trust}
+        return {
+            name: Trust.from_dict(reading.told["trust"]) if reading and "trust" in reading.told else self._reference.trust[name]
+            for name, reading in told.items()
+        }
+
+    def _estimates(self, seen: Traffic, trust: Mapping[str, Trust]) -> list[Reading]:
         return [
-            Reading(signal=f"{ESTIMATE}{name}", kind="estimate", value=value, threshold=None, state="OK", told={})
+            Reading(
+                signal=ESTIMATE + name,
+                kind="estimate",
+                value=value,
+                threshold=None,
+                state="OK",
+                told={"trust": trust[name].to_dict()},
+            )
             for name, value in estimated(self._config, seen.rows).items()
         ]
 

@@ -28,9 +28,10 @@ from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
 from ml.monitoring.cusum import Performance
 from ml.monitoring.detector import FEWEST_DAYS, Detector
+from ml.monitoring.estimate import Trust, estimated
 from ml.monitoring.faults import Usual
 from ml.monitoring.observed import Days
-from ml.monitoring.performance import Figure
+from ml.monitoring.performance import Figure, Usually
 from ml.monitoring.profile import Binning, Counts, Profile, cut, numbers_of
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.monitoring.units import Sizes
@@ -42,7 +43,7 @@ OF_DAY = "_day"
 """Column of an event's day beside the columns of the deployment."""
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
-FORMAT = 3
+FORMAT = 4
 """Of the folder's files; one of another format is made anew."""
 
 
@@ -74,7 +75,9 @@ class Reference:
         days: what was counted, by day.
         volumes: rows in the lake, by day.
         sizes: of the measures.
+        usually: base rate of the days of `performance`.
         performance: by day, each metric, None where it was undefined.
+        trust: how well the metrics were estimated on these days.
         detector: fitted on `days`; charts: on `performance`, of the metrics that have enough days.
     """
 
@@ -87,7 +90,9 @@ class Reference:
     days: Days
     volumes: Mapping[dt.date, int]
     sizes: Mapping[str, Sizes]
+    usually: Usually
     performance: Mapping[dt.date, Mapping[str, Figure | None]]
+    trust: Mapping[str, Trust]
     detector: Detector
     charts: Performance
 
@@ -96,8 +101,15 @@ class Reference:
         return self.binning.count(rows), self.outputs.count(rows), alert_rate(rows[SCORE].to_numpy(), self.threshold)
 
     def usual_performance(self, name: str) -> float:
-        """Mean of a metric over the days on which it was defined."""
-        return float(np.mean([figure.value for told in self.performance.values() if (figure := told[name])]))
+        """Mean of a metric, at the reference's base rate, over the days on which it was defined."""
+        return float(np.mean([figure.at_usual_rate for told in self.performance.values() if (figure := told[name])]))
+
+    def measured(self, config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, Figure | None]:
+        """The metrics of a matured day, as the charts take them; see `ml.monitoring.performance.measured`."""
+        labels = performance.labels_of(rows, answered)
+        found = performance.measured(config, self.threshold, self.usually, rows, labels)
+        centres = _centres(self.performance)
+        return {name: figure and figure.steadied(centres.get(name, figure.charted)) for name, figure in found.items()}
 
     def usual(self, config: Config) -> Usual:
         """What faults of the feed are compared with."""
@@ -176,7 +188,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         cooldown=int(config.monitoring.cooldown.value),
         false_alarms_per_year=config.monitoring.drift_alarms.value,
     )
-    measured = _performance(config, champion, scored)
+    against, measured, trust = _performance(config, champion, scored)
     return Reference(
         version=champion.version,
         model_hash=champion.model_hash,
@@ -186,8 +198,10 @@ def _made(config: Config, champion: Champion) -> Reference:
         outputs=outputs,
         days=days,
         volumes=volumes,
-        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby(OF_DAY)[name]}) for name in config.measures},
+        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby("day")[name]}) for name in config.measures},
+        usually=against,
         performance=measured,
+        trust=trust,
         detector=detector,
         charts=_charts(config, measured),
     )
@@ -210,18 +224,51 @@ def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[d
     return {day: int(count) for day, count in found if day not in broken}
 
 
-def _performance(config: Config, champion: Champion, scored: pd.DataFrame) -> dict[dt.date, dict[str, Figure | None]]:
+def _performance(
+    config: Config, champion: Champion, scored: pd.DataFrame
+) -> tuple[Usually, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
     """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
     holdout = scored[scored["split"] == dataset.HOLDOUT]
-    rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
-    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
-    return {day: performance.measured(config, champion.fitted.threshold, part, answered) for day, part in rows.groupby(OF_DAY)}
+    rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
+    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
+    days = {day: (part, performance.labels_of(part, answered)) for day, part in rows.groupby("day")}
+    against = performance.usually([labels for _, labels in days.values()])
+    told, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
+    for day, (part, labels) in days.items():
+        told[day] = performance.measured(config, champion.fitted.threshold, against, part, labels)
+        trust = trusted(trust, estimated(config, part), told[day])
+    return against, told, trust
+
+
+def trusted(
+    before: Mapping[str, Trust], estimates: Mapping[str, float | None], measured: Mapping[str, Figure | None]
+) -> dict[str, Trust]:
+    """How far estimates can be trusted after one more day whose answers have come."""
+    return {
+        name: trust.after(estimates[name], figure.value if (figure := measured.get(name)) else None)
+        for name, trust in before.items()
+    }
+
+
+def _centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[str, float]:
+    """What is charted on a usual day, by metric; days with few positives count less."""
+    found: dict[str, list[Figure]] = {}
+    for told in measured.values():
+        for name, figure in told.items():
+            if figure:
+                found.setdefault(name, []).append(figure)
+    return {
+        name: float(np.average([f.charted for f in figures], weights=[f.weight**2 for f in figures]))
+        for name, figures in found.items()
+    }
 
 
 def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
     """Of the metrics that were defined on enough days and are not always the same."""
+    centres = _centres(measured)
     found = {
-        name: [figure.charted for told in measured.values() if (figure := told[name])] for name in performance.metrics(config)
+        name: [figure.steadied(centres[name]).charted for told in measured.values() if (figure := told[name])]
+        for name in performance.metrics(config)
     }
     charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
     return Performance.fit(
@@ -253,7 +300,9 @@ def _write(folder: Path, reference: Reference) -> None:
         "series": {name: _by_text(days) for name, days in reference.days.series.items()},
         "volumes": _by_text(reference.volumes),
         "sizes": {name: sizes.to_dict() for name, sizes in reference.sizes.items()},
+        "usually": reference.usually._asdict(),
         "performance": _by_text(reference.performance),
+        "trust": {name: trust.to_dict() for name, trust in reference.trust.items()},
         "detector": reference.detector.to_dict(),
         "charts": reference.charts.to_dict(),
     }
@@ -288,6 +337,8 @@ def read(folder: Path) -> Reference:
         days=Days(days[FEATURES], days[OUTPUTS], series),
         volumes=_by_day(told["volumes"]),
         sizes={name: Sizes.from_dict(sizes) for name, sizes in told["sizes"].items()},
+        usually=Usually(**told["usually"]),
+        trust={name: Trust.from_dict(trust) for name, trust in told["trust"].items()},
         performance={
             day: {name: figure and Figure(*figure) for name, figure in measured.items()}
             for day, measured in _by_day(told["performance"]).items()

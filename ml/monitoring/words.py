@@ -57,8 +57,24 @@ def measured(told: Mapping[str, Any]) -> str:
 def in_words(reading: Reading) -> str:
     """A reading with its figures."""
     of = f"{ratio(reading):.2f} of its threshold" if is_judged(reading) else "not judged"
-    told = f", {measured(reading.told)}" if {"measured", "usual"} & reading.told.keys() else ""
+    told = f", {measured(reading.told)}{at_rate(reading.told)}" if {"measured", "usual"} & reading.told.keys() else ""
     return f"{reading.signal} {reading.state}: {of}{told}"
+
+
+def at_rate(told: Mapping[str, Any]) -> str:
+    """At which base rate a metric is told, where that is not the day's own."""
+    rate, usual = told.get("rate"), told.get("usual_rate")
+    if not is_number(rate) or not is_number(usual):
+        return ""
+    return f", both at a base rate of {usual:.1%} (that day {figure(told.get('of_day'))} at {rate:.1%})"
+
+
+def trust_in_words(estimate: Reading) -> str:
+    """How far an estimate can be trusted."""
+    name, trust = estimate.signal.removeprefix(ESTIMATE), estimate.told.get("trust") or {}
+    if not is_number(trust.get("error")) or not trust.get("days"):
+        return f"{name}: no day whose answers are in says how far off it is"
+    return f"{name}: off by {figure(trust['error'], 2)} (root mean square) on {trust['days']} days whose answers are in"
 
 
 def severity_in_words(severity: Reading | None) -> str:

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 
 from ml.config import Config
 from ml.evaluation.metrics import average_precision, card_precision
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.monitoring.estimate import expected_average_precision, expected_card_precision
-from ml.monitoring.performance import answers, matured_by, measured
+from ml.monitoring.estimate import Trust, expected_average_precision, expected_card_precision
+from ml.monitoring.performance import Figure, Usually, _followed, answers, labels_of, matured_by, measured, usually
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring.living import DAY
 
@@ -37,9 +38,15 @@ def _rows(size: int, seed: int) -> tuple[pd.DataFrame, pd.Series[int]]:
     return rows, pd.Series((rng.random(size) < scores).astype(int), index=ids)
 
 
+def _measured(deployment: Config, rows: pd.DataFrame, labels: pd.Series, against: Usually | None = None):
+    """The metrics of a day, read against a reference of days like itself where no other is given."""
+    told = labels_of(rows, labels[labels == 1])
+    return measured(deployment, 0.5, against or usually([told]), rows, told)
+
+
 def test_metrics_are_those_that_the_gate_measures(deployment: Config) -> None:
     rows, labels = _rows(3000, 1)
-    told = measured(deployment, 0.5, rows, labels[labels == 1])
+    told = _measured(deployment, rows, labels)
     figures = {name: figure.value for name, figure in told.items() if figure}
     assert figures["average precision"] == average_precision(labels, rows["score"])
     days = np.zeros(len(rows))
@@ -52,19 +59,107 @@ def test_metrics_are_those_that_the_gate_measures(deployment: Config) -> None:
 
 def test_a_day_without_a_positive_has_no_figures(deployment: Config) -> None:
     rows, labels = _rows(100, 2)
-    assert set(measured(deployment, 0.5, rows, labels[labels == 2]).values()) == {None}
+    assert set(_measured(deployment, rows, labels * 0).values()) == {None}
 
 
 def test_days_with_few_positives_are_charted_like_days_with_many(deployment: Config) -> None:
     """The error as a share of the positives is half as large again with a quarter of them; what is charted is not."""
 
     def figures(size: int) -> tuple[float, float]:
-        found = [measured(deployment, 0.5, *_rows(size, seed))["calibration error"] for seed in range(30)]
+        found = [_measured(deployment, *_rows(size, seed))["calibration error"] for seed in range(30)]
         return np.mean([f.value for f in found if f]), np.mean([f.charted for f in found if f])
 
     (few, few_charted), (many, many_charted) = figures(500), figures(8000)
     assert few > 2 * many
     assert few_charted == pytest.approx(many_charted, rel=0.3)
+
+
+def _world(rng: np.random.Generator, rate: float, size: int = 4000, apart: float = 2.0) -> tuple[pd.DataFrame, pd.Series]:
+    """A day of a world in which nothing but the base rate moves, and the scores of a model that knows one of 10 %."""
+    labels = (rng.random(size) < rate).astype(int)
+    odds = rng.standard_normal(size) + apart * labels
+    scores = expit(apart * odds - apart**2 / 2 + logit(0.1))
+    ids = [f"E{i}" for i in range(size)]
+    rows = pd.DataFrame({"event_id": ids, "customer_id": np.arange(size), "score": scores, "amount": 10.0})
+    return rows, pd.Series(labels, index=ids)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
+def test_a_base_rate_that_moves_moves_no_chart(deployment: Config, rate: float) -> None:
+    """Means over twelve days: those at the usual base rate are alike, those of the days themselves are not."""
+    rng = np.random.default_rng(3)
+    against = Usually(0.1, 400, 3600)
+
+    def days(of: float) -> list[dict[str, Figure | None]]:
+        return [_measured(deployment, *_world(rng, of), against) for _ in range(12)]
+
+    def mean(told: list[dict[str, Figure | None]], name: str, field: str) -> float:
+        return float(np.mean([getattr(day[name], field) for day in told]))
+
+    usual, moved = days(0.1), days(rate)
+    for name in ("average precision", "card precision", "expected cost"):
+        assert mean(moved, name, "at_usual_rate") == pytest.approx(mean(usual, name, "at_usual_rate"), rel=0.1), name
+    charted = mean(moved, "calibration error", "charted") / mean(usual, "calibration error", "charted")
+    assert charted == pytest.approx(1, abs=0.5)
+    if rate != 0.1:
+        assert mean(moved, "average precision", "value") != pytest.approx(mean(usual, "average precision", "value"), rel=0.2)
+        assert mean(moved, "calibration error", "value") > 3 * mean(usual, "calibration error", "value")
+
+
+def test_a_model_that_promises_too_much_is_miscalibrated_whatever_the_base_rate(deployment: Config) -> None:
+    """Scores that are twice too large at the usual base rate are no base rate that has moved."""
+    rng, against = np.random.default_rng(4), Usually(0.1, 400, 3600)
+    rows, labels = _world(rng, 0.1)
+    right, wrong = (_measured(deployment, rows.assign(score=rows["score"] ** power), labels, against) for power in (1, 0.5))
+    assert wrong["calibration error"].charted > 3 * right["calibration error"].charted  # type: ignore[union-attr]
+
+
+@settings(max_examples=25, deadline=None)
+@given(rate=st.floats(0.005, 0.6), knows=st.booleans(), seed=st.integers(0, 99))
+def test_scores_follow_a_base_rate_as_far_as_they_do_not_by_themselves(rate: float, knows: bool, seed: int) -> None:
+    rows, labels = _world(np.random.default_rng(seed), rate)
+    if labels.sum() == 0:
+        return
+    scores = expit(logit(rows["score"].to_numpy()) + knows * (logit(rate) - logit(0.1)))
+    followed = _followed(scores, int(labels.sum()), 0.1)
+    assert abs(followed.sum() - labels.sum()) <= abs(scores.sum() - labels.sum()) + 1e-6
+    steps = logit(followed) - logit(scores)
+    moved = logit(labels.mean()) - logit(0.1)
+    assert steps.min() == pytest.approx(steps.max(), abs=1e-6)
+    assert min(0, moved) - 1e-6 <= steps[0] <= max(0, moved) + 1e-6
+
+
+def test_a_day_with_few_positives_is_believed_less(deployment: Config) -> None:
+    rng, against = np.random.default_rng(5), Usually(0.1, 400, 3600)
+    few, usual = (_measured(deployment, *_world(rng, rate), against)["average precision"] for rate in (0.02, 0.1))
+    assert few is not None
+    assert usual is not None
+    assert (0.3 < few.weight < 0.6, usual.weight > 0.9) == (True, True)
+    assert few.steadied(0.5).charted == pytest.approx(0.5 + few.weight * (few.charted - 0.5))
+    assert few.steadied(0.5).value == few.value
+
+
+def test_the_usual_base_rate_is_that_of_all_rows() -> None:
+    told = usually([np.array([1, 0, 0, 0]), np.array([0] * 6), np.array([1, 1] + [0] * 8)])
+    assert told == Usually(3.5 / 21, 1, 6)
+    assert usually([np.zeros(9, dtype=np.int64)]).positives == 1
+
+
+def test_trust_in_estimates_is_their_error_on_days_whose_answers_are_in() -> None:
+    trust = Trust()
+    assert trust.error is None
+    for estimate, value in ((0.5, 0.4), (0.5, 0.6), (0.5, None), (None, 0.5)):
+        trust = trust.after(estimate, value)
+    assert (trust.days, trust.error) == (2, pytest.approx(0.1))
+    for _ in range(300):
+        trust = trust.after(0.5, 0.2)
+    assert trust.error == pytest.approx(0.3, abs=1e-3)
+    assert Trust.from_dict(trust.to_dict()) == trust
+
+
+def test_scores_that_are_all_nothing_have_no_calibration(deployment: Config) -> None:
+    rows, labels = _rows(300, 6)
+    assert _measured(deployment, rows.assign(score=0.0), labels)["average precision"]
 
 
 def test_a_day_has_matured_when_the_delay_is_over(deployment: Config) -> None:

@@ -29,7 +29,9 @@ NAMES = st.sampled_from([words.SEVERITY, words.TRAFFIC, "amount: location", "per
 
 
 def _told(numbers: st.SearchStrategy) -> st.SearchStrategy:
-    others = {"importance": numbers, "day": st.none() | st.just(str(DAY)), "faults": st.none() | st.just(["a fault"])}
+    others = {"importance": numbers, "rate": numbers, "usual_rate": numbers, "of_day": numbers}
+    others |= {"trust": st.none() | st.fixed_dictionaries({}, optional={"days": st.integers(0, 3), "error": numbers})}
+    others |= {"day": st.none() | st.just(str(DAY)), "faults": st.none() | st.just(["a fault"])}
     return st.fixed_dictionaries({}, optional={"measured": numbers, "usual": numbers} | others)
 
 
@@ -76,11 +78,12 @@ def test_a_measure_that_could_not_be_taken_is_told_beside_what_is_usual() -> Non
 def test_a_chart_that_is_alarmed_by_one_measure_while_others_lack_theirs_has_its_reason() -> None:
     chart = Chart(Standing(20, 0.6, 0.02, total=5.0), higher_is_better=True, threshold=5.1)
     charts = Performance({"average precision": chart, "card precision": chart})
-    values = {"average precision": decay.Figure(0.1, 0.1), "card precision": None}
+    values = {"average precision": decay.Figure(0.04, 0.03, 0.1, 0.1, 1.0), "card precision": None}
     usual = dict.fromkeys(charts.charts, 0.6)
-    found = decay.decay_of(charts, usual, "1", DAY, values, sound=True, before={}, cooled=True)
+    found = decay.decay_of(charts, usual, 0.2, "1", DAY, values, sound=True, before={}, cooled=True)
     assert found.alarm is not None
     assert found.alarm.reason.startswith(f"loss confirmed on {DAY}: average precision 0.1 (")
+    assert "both at a base rate of 20.0% (that day 0.04 at 3.0%)" in found.alarm.reason
     assert found.readings[1].told["measured"] is None
 
 
