@@ -108,8 +108,8 @@ class Reference:
         """The metrics of a matured day, as the charts take them; see `ml.monitoring.performance.measured`."""
         labels = performance.labels_of(rows, answered)
         found = performance.measured(config, self.threshold, self.usually, rows, labels)
-        centres = _centres(self.performance)
-        return {name: figure and figure.steadied(centres.get(name, figure.charted)) for name, figure in found.items()}
+        centre = centres(self.performance)
+        return {name: figure and figure.steadied(centre.get(name, figure.charted)) for name, figure in found.items()}
 
     def usual(self, config: Config) -> Usual:
         """What faults of the feed are compared with."""
@@ -203,7 +203,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         performance=measured,
         trust=trust,
         detector=detector,
-        charts=_charts(config, measured),
+        charts=charts_of(config, measured),
     )
 
 
@@ -250,7 +250,7 @@ def trusted(
     }
 
 
-def _centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[str, float]:
+def centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[str, float]:
     """What is charted on a usual day, by metric; days with few positives count less."""
     found: dict[str, list[Figure]] = {}
     for told in measured.values():
@@ -263,11 +263,11 @@ def _centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[st
     }
 
 
-def _charts(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
+def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
     """Of the metrics that were defined on enough days and are not always the same."""
-    centres = _centres(measured)
+    centre = centres(measured)
     found = {
-        name: [figure.steadied(centres[name]).charted for told in measured.values() if (figure := told[name])]
+        name: [figure.steadied(centre[name]).charted for told in measured.values() if (figure := told[name])]
         for name in performance.metrics(config)
     }
     charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
