@@ -137,6 +137,8 @@ def measured(
     Args:
         threshold: score from which on a row is alerted.
         rows: rows of a day with the champion's score.
+        labels: of the rows, 0 or 1.
+    """
     positives = int(labels.sum())
     if not 0 < positives < len(labels):
         return dict.fromkeys(metrics(config))

@@ -106,8 +106,7 @@ class Reference:
 
     def measured(self, config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, Figure | None]:
         """The metrics of a matured day, as the charts take them; see `ml.monitoring.performance.measured`."""
-        labels = performance.labels_of(rows, answered)
-        found = performance.measured(config, self.threshold, self.usually, rows, labels)
+        found = performance.measured(config, self.threshold, self.usually, *performance.judged(config, rows, answered))
         centre = centres(self.performance)
         return {name: figure and figure.steadied(centre.get(name, figure.charted)) for name, figure in found.items()}
 
@@ -231,7 +230,7 @@ def _performance(
     holdout = scored[scored["split"] == dataset.HOLDOUT]
     rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
     answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
-    days = {day: (part, performance.labels_of(part, answered)) for day, part in rows.groupby("day")}
+    days = {day: performance.judged(config, part, answered) for day, part in rows.groupby("day")}
     against = performance.usually([labels for _, labels in days.values()])
     told, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
     for day, (part, labels) in days.items():

@@ -17,7 +17,7 @@ from ml.evaluation.metrics import average_precision, card_precision
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.monitoring.estimate import Trust, expected_average_precision, expected_card_precision
-from ml.monitoring.performance import Figure, Usually, _followed, answers, labels_of, matured_by, measured, usually
+from ml.monitoring.performance import Figure, Usually, _followed, answers, judged, matured_by, measured, usually
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring.living import DAY
 
@@ -40,7 +40,7 @@ def _rows(size: int, seed: int) -> tuple[pd.DataFrame, pd.Series[int]]:
 
 def _measured(deployment: Config, rows: pd.DataFrame, labels: pd.Series, against: Usually | None = None):
     """The metrics of a day, read against a reference of days like itself where no other is given."""
-    told = labels_of(rows, labels[labels == 1])
+    rows, told = judged(deployment, rows, labels[labels == 1])
     return measured(deployment, 0.5, against or usually([told]), rows, told)
 
 
