@@ -197,7 +197,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         outputs=outputs,
         days=days,
         volumes=volumes,
-        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby("day")[name]}) for name in config.measures},
+        sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby(OF_DAY)[name]}) for name in config.measures},
         usually=against,
         performance=measured,
         trust=trust,
@@ -228,9 +228,9 @@ def _performance(
 ) -> tuple[Usually, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
     """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
     holdout = scored[scored["split"] == dataset.HOLDOUT]
-    rows = holdout if holdout["day"].nunique() >= FEWEST_CHARTED else scored
-    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows["day"].unique()))
-    days = {day: performance.judged(config, part, answered) for day, part in rows.groupby("day")}
+    rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
+    answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
+    days = {day: performance.judged(config, part, answered) for day, part in rows.groupby(OF_DAY)}
     against = performance.usually([labels for _, labels in days.values()])
     told, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
     for day, (part, labels) in days.items():
