@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+class TimeLeft:
+    """Says after each tenth of the tests how long the rest takes at most; at most, because the longest tests come first."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._begun = say, time.monotonic()
+        self._total, self._done, self._told = 0, set[str](), 0
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self._total = len(ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._total = max(self._total, len(session.items))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._done.add(report.nodeid)
+        tenths = 10 * len(self._done) // max(self._total, 1)
+        if report.when == "teardown" and self._told < tenths < 10:
+            self._told = tenths
+            minutes = (time.monotonic() - self._begun) / 60
+            left = minutes / len(self._done) * (self._total - len(self._done))
+            self._say(f"\n{len(self._done):,} of {self._total:,} tests in {minutes:.0f} min, at most {left:.0f} min left")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only the process that tells the results tells the time that is left."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(TimeLeft(terminal.write_line))
 
 
 @pytest.fixture

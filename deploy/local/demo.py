@@ -21,6 +21,7 @@ from rich.table import Table
 
 from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
+from deploy.local.pace import minutes_left, stages
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, Simulation, load
@@ -237,16 +238,18 @@ def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> N
     begun = time.monotonic()
     config = load(config_path)
     stack = Stack(config.home, config_path, port, say=lambda text: say(f"  [dim]{text}[/dim]"))
-    say("[bold]1[/bold]  Airflow starts, the feed lands")
-    stack.start()
     planned = instants(config, Ledger(config.ledger).decisions(config.name), days)
+    usual = stages(len(planned))
+    say(f"[bold]1[/bold]  Airflow starts, the feed lands; about {minutes_left(usual, 0, 0):.0f} minutes on two quiet cores")
+    stack.start()
     feed(config, planned[0], data)
     stack.wait_ready()
     with stack.api() as api:
         for dag in DAG_IDS:
             api.unpause(dag)
         for number, as_of in enumerate(planned, start=2):
-            say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}")
+            left = minutes_left(usual, number - 1, time.monotonic() - begun)
+            say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}, about {left:.0f} minutes left")
             feed(config, as_of, data)
             run_once(config, api, as_of)
         Console(width=140).print(table(config, api))
