@@ -127,5 +127,5 @@ def test_a_new_kind_of_fraud_is_confirmed_as_a_loss_of_performance(trained: Conf
     living.let_pass(config, 1, 14)
     monitor(config, night(14))
     day = min(day for trigger, day in _alarms(config) if trigger == "performance")
-    assert BEGINS + 7 * DAY < day <= BEGINS + 12 * DAY
+    assert BEGINS + 7 * DAY <= day <= BEGINS + 12 * DAY
     assert Signals(config.ledger).incidents(config.name) == []
