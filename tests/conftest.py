@@ -28,7 +28,8 @@ TOGETHER = {
     "four versions": ("tests/training/test_reproduce", "tests/explanation/test_explained_versions", "tests/lineage"),
     "monitoring": ("tests/monitoring",),
 }
-LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monitoring")
+APART = ("tests/test_planted_defects.py",)
+LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monitoring", "tests/test_planted")
 
 # For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
@@ -50,12 +51,17 @@ def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
+    """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too.
+
+    Only the tests of a file that is `APART`, long ones with nothing in common, go to any process that is free.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if file in APART:
+                return nodeid
             return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
 
     config.option.loadscopereorder = False
