@@ -87,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
             within = words[""].add_parser(group, help=members, description=f"One of: {members}.")
             words[group] = within.add_subparsers(title="commands", required=True, metavar="COMMAND")
         word: argparse.ArgumentParser = words[group].add_parser(
-            last, help=told.split("\n\n")[0].replace("\n", " "), description=told.replace("%", "%%"), formatter_class=form
+            last,
+            help=told.split("\n\n")[0].replace("\n", " ").replace("%", "%%"),
+            description=told.replace("%", "%%"),
+            formatter_class=form,
         )
         if needs_config:
             word.add_argument("--config", default="config/demo.yaml", help="deployment file (default: %(default)s)")

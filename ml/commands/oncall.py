@@ -77,10 +77,10 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:
-    """Print the promotion ledger: every move of the champion, newest first, as many as the screen holds."""
+    """Print every move of the champion, newest first, as many as the screen holds (as JSON oldest first)."""
     from ml.registry.ledger import Ledger
 
-    moves = Ledger(config.ledger).history(config.name)[::-1]
+    moves = Ledger(config.ledger).history(config.name)
     if asked.json:
         say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
         return
@@ -95,7 +95,7 @@ def history(config: Config, asked: argparse.Namespace) -> None:
             f"{m.actor}, {m.recorded_at:%Y-%m-%d %H:%M}",
             m.reason,
         ]
-        for m in moves
+        for m in reversed(moves)
     ]
     shown = table(["move", "as of", "what", "who, when", "why"], rows, None if asked.all else screen())
     if shown < len(moves):

@@ -36,7 +36,7 @@ def promote(
     """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
 
     Raises:
-        ValueError: the version is not the model that was judged.
+        PromotionRefused: the version is not the model that was judged.
         ChampionMoved: another champion than the judged one is in place; judge again.
         BrokenModel, ParityError: the registered files are not the model that was judged; nothing was moved.
     """
@@ -44,7 +44,7 @@ def promote(
     verdict = judge.verdict_of(config, judgement)
     ledger, registry = Ledger(config.ledger), fit.registry(config)
     if (found := registry.model_hash(version)) != verdict["challenger_hash"]:
-        raise ValueError(
+        raise promotion.PromotionRefused(
             f"judgement {judgement} is on model {verdict['challenger_hash'][:12]}, version {version} is model {found[:12]}: "
             "give the version that `register` printed for this judgement"
         )

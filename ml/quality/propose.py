@@ -109,7 +109,7 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
         labelled: whether the labels come in a file of their own.
 
     Raises:
-        NothingToPropose: there is no time, no id, or no label.
+        NothingToPropose: there is no time, no id, no label, or no entity.
     """
     moments = {name: told for name in rows if (told := _as_time(rows[name])) is not None}
     distinct = {name: int(rows[name].nunique()) for name in rows}
@@ -118,6 +118,7 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
     times = sorted(moments, key=lambda name: -distinct[name])
     time = moments[times[0]]
     ids = [n for n in rows if n not in moments and distinct[n] == len(rows) and rows[n].notna().all() and not _is_real(rows[n])]
+    ids = [name for name in ids if not _is_label(rows[name])]
     if not ids:
         raise NothingToPropose("no column has another value in every row, so none can be the event's id; add one to the file")
     ids.sort(key=lambda name: not re.search(r"id$|^id|key|number|uuid", str(name).lower()))
@@ -148,6 +149,11 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
     entities.sort(key=lambda name: (not _looks_like_key(name), -distinct[name]))
     if not entities and categories:
         entities = [categories.pop(int(np.argmax([distinct[name] for name in categories])))]
+    if not entities:
+        raise NothingToPropose(
+            f"no column names what events have in common, such as a customer: of {list(rows)} none has values that repeat; "
+            "add one to the file"
+        )
     categories += entities[3:]
     return Stream(
         rows=len(rows),

@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks import flights, flights_data
 from benchmarks.flights import Year
-from ml.config import load
-from ml.quality import suites
+from ml.config import load, suites
 
 
 def test_a_days_files_hold_nothing_of_the_journey(tmp_path) -> None:
@@ -41,8 +40,10 @@ def test_tail_numbers_are_missing_for_flights_that_were_late_alone() -> None:
 
 def test_the_suites_of_the_deployment_can_be_read() -> None:
     config = load("config/flights.yaml")
-    assert suites.load(config.events.suite).rows
-    assert suites.load(str(config.labels.suite)).rows
+    assert suites.events_suite(config).rows
+    told = suites.labels_suite(config)
+    assert told is not None
+    assert told.rows
 
 
 def test_the_plain_model_that_is_retrained_learns_from_what_was_known_and_asks_about_every_flight(monkeypatch) -> None:

@@ -54,7 +54,7 @@ def test_nothing_is_learned_from_whose_label_is_not_known_by_the_first_test_day(
         seen.append(next(some for some in reversed(given) if isinstance(some, pd.DataFrame)))
         raise NoTrees
 
-    monkeypatch.setattr(handbook, "learn_inputs", lambda config, train: None)
+    monkeypatch.setattr(handbook, "learn_inputs", lambda config, train: (None, None))
     monkeypatch.setattr(handbook, "grow", caught)
     monkeypatch.setattr(handbook, "learn", caught)
     for start in STARTS[protocol]:

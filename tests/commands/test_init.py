@@ -122,6 +122,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ({"at": ["2024-01-01", "2024-01-02"], "id": ["a", "a"], "lost": [0, 1]}, "no column has another value in every row"),
         ({"at": ["2024-01-01", "2024-01-02"], "id": ["a", "b"], "lost": [0, 3]}, "no column holds 0 and 1 alone"),
         ({"at": []}, "no rows"),
+        ({"at": ["2024-01-01", "2024-01-02"], "id": ["a", "b"], "lost": [0, 1]}, "no column names what events have in common"),
     ],
 )
 def test_a_file_that_is_no_stream_of_events_is_an_answer(tmp_path: Path, columns: dict, told: str, capsys) -> None:

@@ -234,7 +234,7 @@ def test_a_verdict_on_another_model_promotes_nothing(weak: Path, training_set: s
     judged, stranger = _judged(good, training_set), _judged(other, training_set)
     assert judged.outcome == "PROMOTE"
     version = steps.run("register", other, FIRST_AS_OF, {"judgement": stranger.judgement})["version"]
-    with pytest.raises(PromotionRefused, match="run the gate on the versions that are registered"):
+    with pytest.raises(PromotionRefused, match="give the version that `register` printed for this judgement"):
         steps.run("promote", good, FIRST_AS_OF, {"judgement": judged.judgement, "version": version})
 
 

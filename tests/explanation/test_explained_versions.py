@@ -163,6 +163,7 @@ def test_an_explanation_that_fails_is_told_after_the_promotion(
     records: dict[str, dict[str, Any]] = {
         "admit": {"admitted": True},
         "build_training_set": {"training_set": "s"},
+        "validate_training_set": {"note": ""},
         "fit": {"model": "m"},
         "judge": {"judgement": "j"},
         "register": {"version": "1"},

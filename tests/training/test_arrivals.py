@@ -117,5 +117,9 @@ def test_monitoring_measures_answered_events_only_where_every_event_is_answered(
     answered = pd.Series({"a": 1, "c": 1, "d": 0})
     labels = config.labels.model_copy(update={"complete": True})
     complete = config.model_copy(update={"labels": labels})
-    told = [performance.measured(one, 0.5, rows, answered)["average precision"] for one in (config, complete)]
-    assert [figure and round(figure.value, 3) for figure in told] == [round((1 + 2 / 3) / 2, 3), 1.0]
+    told = []
+    for deployment in (config, complete):
+        judged, of_day = performance.judged(deployment, rows, answered)
+        figure = performance.measured(deployment, 0.5, performance.usually([of_day]), judged, of_day)["average precision"]
+        told.append(figure and round(figure.value, 3))
+    assert told == [round((1 + 2 / 3) / 2, 3), 1.0]

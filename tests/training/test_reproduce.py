@@ -89,13 +89,13 @@ def test_a_version_with_tuned_settings_is_made_again_equal_from_its_own_folder(t
 def test_another_model_is_found_out(
     four_versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    grow = reproduce.learn
+    select = reproduce.select
 
     def with_another_seed(config, rows):
         settings = config.training.model_copy(update={"model": config.training.model.model_copy(update={"random_seed": 8})})
-        return grow(config.model_copy(update={"training": settings}), rows)
+        return select(config.model_copy(update={"training": settings}), rows)
 
-    monkeypatch.setattr(reproduce, "learn", with_another_seed)
+    monkeypatch.setattr(reproduce, "select", with_another_seed)
     assert main(["reproduce", "--version", "1", "--config", str(four_versions)]) == 1
     told = capsys.readouterr().out
     assert "NOT EQUAL" in told
@@ -132,7 +132,7 @@ def test_another_checkout_makes_a_version_again_if_its_code_is_the_same(
     words = ["reproduce", "--version", "1", "--config", "deployment.yaml", "--home", str(load(four_versions).home)]
     run = subprocess.run([sys.executable, "-m", "ml", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == int(moved_on), run.stderr
-    assert ("CodeMovedOn" in run.stderr) == moved_on
+    assert ("Check that commit out and make it again there" in run.stderr) == moved_on
     assert ("made at commit" in run.stdout) != moved_on
 
 
