@@ -161,7 +161,7 @@ def test_an_explanation_that_fails_is_told_after_the_promotion(
     told["training"].pop("tuning", None)
     done: list[str] = []
     records: dict[str, dict[str, Any]] = {
-        "admit": {"admitted": True},
+        "admit": {"admitted": True, "trigger": "on_demand"},
         "build_training_set": {"training_set": "s"},
         "validate_training_set": {"note": ""},
         "fit": {"model": "m"},
