@@ -250,7 +250,7 @@ def test_a_judgement_on_another_model_than_the_version_is_refused_and_leaves_no_
     """Steps that are run by hand take ids by hand."""
     judgement, other = judged(config, registry, challenger, champion, outcome), add_version()
     before = answers(config)
-    with pytest.raises(ValueError, match=f"version {other} is model .*: give the version that `register` printed"):
+    with pytest.raises(PromotionRefused, match=f"version {other} is model .*: give the version that `register` printed"):
         promote(config, AS_OF, judgement, other, run_id="by hand")
     assert answers(config) == before
     assert_champion(config, registry, champion)
