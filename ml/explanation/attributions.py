@@ -21,6 +21,7 @@ from ml.config import Config
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.registry.ledger import Ledger
+from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
 from ml.training.cuts import slices_of
@@ -165,14 +166,15 @@ def explain(config: Config, as_of: dt.datetime, model: str) -> Explained:
     champion_version = _judged_against(config, exported)
     key = address(model, champion_version)
     folder = folder_of(config, key)
-    if not folder.exists():
-        drawn = sample(dataset.read(config, fitted.training_set, (dataset.HOLDOUT,)))
-        champion = None if champion_version is None else Model(fit.registry(config).fetch(champion_version))
-        partial = folder.with_name(f"{key}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _explain(config, Model(exported), champion, drawn, partial, Attributed(key, model, champion_version))
-        partial.rename(folder)
+    with turn(folder.with_name("explain.lock")):
+        if not folder.exists():
+            drawn = sample(dataset.read(config, fitted.training_set, (dataset.HOLDOUT,)))
+            champion = None if champion_version is None else Model(fit.registry(config).fetch(champion_version))
+            partial = folder.with_name(f"{key}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _explain(config, Model(exported), champion, drawn, partial, Attributed(key, model, champion_version))
+            partial.rename(folder)
     _log(config, fitted.mlflow_run, folder)
     record = record_of(folder)
     leading = record.features[0]
