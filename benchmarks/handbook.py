@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from ml import steps
 from ml.config import Config, Model, load
@@ -38,8 +39,9 @@ from ml.lake.tables import Lake, instant
 from ml.simulate.feed import write_until
 from ml.store.feast import retrieve
 from ml.training import dataset
-from ml.training.learn import grow, learn
-from ml.training.model import learn_inputs
+from ml.training.inputs import learn_inputs
+from ml.training.learn import learn
+from ml.training.trees import grow
 
 DAY = dt.timedelta(days=1)
 WEEK = 7 * DAY
@@ -112,13 +114,13 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool)
     if one_week:
         train = rows[validation]
         inputs, matrix = learn_inputs(config, train)
-        trees = grow(config, inputs, matrix, train)
+        found = grow(config, inputs, matrix, train)
     else:
         past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
         train = rows[past | validation]
-        trees, inputs = learn(config, train.assign(split=np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)))
+        found, inputs = learn(config, train.assign(split=np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)))
     test = test_rows(rows, start)
-    scores = trees.predict_proba(inputs.matrix(test))[:, 1]
+    scores = expit(found.margins(inputs.matrix(test)))
     labels, cards = test["label"].to_numpy(), test["customer_id"].to_numpy()
     return Figures(
         len(train),

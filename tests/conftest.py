@@ -25,7 +25,12 @@ TOGETHER = {
         "tests/dags/test_scheduler",
         "tests/dags/test_triggers",
     ),
-    "four versions": ("tests/training/test_reproduce", "tests/explanation/test_explained_versions", "tests/lineage"),
+    "four versions": (
+        "tests/training/test_reproduce",
+        "tests/training/test_linear_version",
+        "tests/explanation/test_explained_versions",
+        "tests/lineage",
+    ),
     "monitoring": ("tests/monitoring",),
 }
 APART = ("tests/test_planted_defects.py",)

@@ -15,7 +15,9 @@ from ml.training import fit
 from ml.training.categories import Levels
 from ml.training.dataset import TrainingSet
 from ml.training.export import to_onnx
-from ml.training.model import MISSING, Inputs, Model, save
+from ml.training.inputs import MISSING, Inputs
+from ml.training.model import Model, save
+from ml.training.trees import Trees
 
 HOSTILE = "<script>alert('x')</script> & \"q\" | [a](http://b.example) *b* \u202e\n# title $a$"
 
@@ -67,8 +69,8 @@ def fitted(folder: Path, config: Config, rows: pd.DataFrame, inputs: Inputs, see
     folder.mkdir(parents=True, exist_ok=True)
     trees = CatBoostClassifier(iterations=30, depth=4, thread_count=2, random_seed=seed, verbose=0, allow_writing_files=False)
     trees.fit(inputs.matrix(rows), rows["label"])
-    save(folder, trees, inputs)
-    onnx.save(to_onnx(trees, inputs), folder / "model.onnx")
+    save(folder, Trees(trees), inputs)
+    onnx.save(to_onnx(Trees(trees), inputs), folder / "model.onnx")
     (folder / fit.DEPLOYMENT).write_text(config.described)
     (folder / fit.TRAINING_SET).write_text(json.dumps(asdict(NO_SET)))
     return Model(folder)

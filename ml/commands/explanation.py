@@ -40,8 +40,8 @@ def reasons(config: Config, asked: argparse.Namespace) -> None:
 def model(config: Config, asked: argparse.Namespace) -> None:
     """Write a version's model in a format of another runtime, checked to answer as the registered one does.
 
-    `onnx` and `pmml` take raw columns. `cbm` and `json` take the numbers that CatBoost splits on: `inputs.json` beside the file
-    says what stands for a missing number and which rank each category has.
+    `onnx` and `pmml` take raw columns. `json`, and `cbm` for trees alone, take the numbers that the model was fitted on:
+    `inputs.json` beside the file says what stands for a missing number, and the number of each level of a category.
     """
     from ml.explanation.reasons import resolve
     from ml.training.formats import hand_out

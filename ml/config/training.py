@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from ml.config.thresholds import (
     Cap,
@@ -20,6 +20,9 @@ from ml.config.thresholds import (
     Threshold,
     Trials,
 )
+
+Candidate = Literal["boosted trees", "few shallow trees", "logistic regression"]
+OWN, SHALLOW, LOGISTIC = get_args(Candidate)
 
 
 class Model(Section):
@@ -131,6 +134,7 @@ class Training(Section):
     Attributes:
         positives: so many the holdout must have.
         caps: by entity, the largest share of the positives' weight, and of the negatives', that one of them may carry.
+        candidates: what is fitted; the best on the validation window goes before the gate.
     """
 
     train: Days
@@ -145,7 +149,15 @@ class Training(Section):
     caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
     model: Model
+    candidates: Annotated[list[Candidate], Field(min_length=1)] = [OWN, SHALLOW, LOGISTIC]
     tuning: Tuning | None = None
+
+    @field_validator("candidates")
+    @classmethod
+    def _each_once(cls, told: list[Candidate]) -> list[Candidate]:
+        if twice := sorted({name for name in told if told.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is given more than once; give each candidate once")
+        return told
 
     @model_validator(mode="after")
     def _searches_what_exists(self) -> Training:

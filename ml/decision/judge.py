@@ -31,7 +31,7 @@ from ml.registry.schema import Trigger
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
-from ml.training.baseline import Baseline, baselines
+from ml.training.baseline import random_forest
 from ml.training.costs import missed
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
@@ -137,7 +137,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
     frozen_rows = golden.read(config, reserved) if reserved else holdout.head(0)
-    simple = {} if champion_version else _baselines(config, scored, rows)
+    beside = _beside(config, model, rows, first=champion_version is None)
     champion = (
         _champion(config, champion_version, holdout, frozen_rows)
         if champion_version
@@ -153,6 +153,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
     drift = attribution_drift(champion.model, scored, holdout) if champion.model else None
     meetings: list[Meeting] = []
     notes = [drift.told] if drift else []
+    notes += _told_beside(holdout, {name: beside[name] for name in fit.others(config, model)})
     if reserved:
         meetings.append(_golden_meeting(config, reserved, frozen_rows, champion, scored))
     if config.gate.ancestor:
@@ -203,7 +204,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
         "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores})
-        | _metrics(config, holdout, {name.replace(" ", "_"): base.scores for name, base in simple.items()}),
+        | _metrics(config, holdout, {name.replace(" ", "_"): values for name, values in beside.items()}),
     }
     half = folder.with_name(f"{key}.partial")
     shutil.rmtree(half, ignore_errors=True)
@@ -259,10 +260,26 @@ def rules_of(config: Config, alpha: float) -> Rules:
     )
 
 
-def _baselines(config: Config, challenger: Model, rows: pd.DataFrame) -> dict[str, Baseline]:
-    """What simple models of the challenger's inputs score on the holdout, by name; for comparison, they decide nothing."""
+def _beside(config: Config, model: str, rows: pd.DataFrame, first: bool) -> dict[str, np.ndarray]:
+    """What the training's other candidates score on the holdout, by name, and a forest beside a first champion's candidate.
+
+    They are for comparison and decide nothing: which candidate goes before the gate was decided on the validation window.
+    """
     train, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.HOLDOUT))
-    return {base.name: base for base in baselines(challenger.inputs, train, holdout, config.gate.seed)}
+    found = {name: other.score(holdout) for name, other in fit.others(config, model).items()}
+    if first:
+        inputs = Model(fit.folder_of(config, model)).inputs
+        forest = random_forest(inputs, train, holdout, config.gate.seed)
+        found[forest.name] = forest.scores
+    return found
+
+
+def _told_beside(holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> list[str]:
+    if not scores:
+        return []
+    labels = holdout["label"].to_numpy()
+    told = ", ".join(f"{name} {average_precision(labels, values):.4f}" for name, values in scores.items())
+    return [f"candidates that the validation window did not select, average precision on the holdout: {told}"]
 
 
 def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -> _Champion:

@@ -1,7 +1,8 @@
 """The step `explain`: which inputs move a model's scores, over all rows and per slice, and what moved since the champion.
 
-Attributions are SHAP values by CatBoost itself (Lundberg et al. 2020, From local explanations to global understanding with
-explainable AI for trees), in log-odds: with the base value they add up to the score of each row exactly.
+Attributions are SHAP values, of trees by CatBoost itself (Lundberg et al. 2020, From local explanations to global understanding
+with explainable AI for trees), of a logistic regression by its terms, in log-odds: with the base value they add up to the score
+of each row exactly.
 """
 
 from __future__ import annotations
@@ -262,16 +263,13 @@ def contributions(model: Model, rows: pd.DataFrame) -> Contributions:
     Raises:
         AttributionError: they do not add up to the model's scores.
     """
-    from catboost import Pool
-
     matrix = model.inputs.matrix(rows)
-    found = model.trees.get_feature_importance(Pool(matrix), type="ShapValues")
-    scores = model.trees.predict(matrix, prediction_type="RawFormulaVal")
+    found, scores = model.learned.contributions(matrix), model.learned.margins(matrix)
     apart = float(np.abs(found.sum(axis=1) - scores).max(initial=0.0))
     if not apart <= TOLERANCE:
         raise AttributionError(
             f"{model.folder}: attributions add up to a score {apart:g} away in log-odds, at most {TOLERANCE:g} was expected; "
-            "the trees were changed after they were fitted in a way that CatBoost does not attribute"
+            "the model was changed after it was fitted in a way that cannot be attributed"
         )
     return Contributions(tuple(model.inputs.names), found[:, :-1], float(found[0, -1]) if len(found) else 0.0)
 

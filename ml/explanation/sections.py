@@ -245,7 +245,7 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     yield Text("What came out on the validation window:")
     yield Facts(
         (
-            ("trees", count(fitted.trees)),
+            ("size", fitted.size),
             ("average precision", number(fitted.validation_average_precision)),
             ("ROC AUC", number(fitted.validation_roc_auc)),
             ("decision threshold", number(fitted.threshold, 6)),

@@ -115,7 +115,7 @@ def summary(lineage: Lineage) -> dict[str, Any]:
         },
         "run": {
             "MLflow run": fitted.mlflow_run,
-            "trees": str(fitted.trees),
+            "size": fitted.size,
             "commit": fitted.code["commit"],
             "sources": fitted.code["sources"],
             "lock": fitted.code["lock"],

@@ -1,4 +1,4 @@
-"""Platt scaling: a logistic regression of the label on the trees' margin, folded into the trees themselves.
+"""Platt scaling: a logistic regression of the label on a model's margin, folded into the model itself.
 
 Source: Platt, Probabilistic Outputs for Support Vector Machines (1999); Lin, Lin, Weng, A Note on Platt's Probabilistic Outputs
 for Support Vector Machines (2007).
@@ -6,18 +6,12 @@ for Support Vector Machines (2007).
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ml.evaluation.metrics import checked
-
-if TYPE_CHECKING:
-    from catboost import CatBoostClassifier
-
-METADATA = "platt"
 
 
 class RanksNothing(ValueError):
@@ -31,7 +25,7 @@ class Platt(NamedTuple):
     intercept: float
 
     def undone(self, probabilities: np.ndarray) -> np.ndarray:
-        """What the trees answered before they were calibrated."""
+        """What the model answered before it was calibrated."""
         margins = np.log(probabilities) - np.log1p(-probabilities)
         return 1 / (1 + np.exp(-(margins - self.intercept) / self.slope))
 
@@ -41,7 +35,7 @@ def platt(margins: ArrayLike, labels: ArrayLike) -> Platt:
     negatives, so that few positives, or classes that a margin parts, do not send the slope to infinity.
 
     Args:
-        margins: shape (n_rows,), log-odds as the trees tell them.
+        margins: shape (n_rows,), log-odds as the model tells them.
         labels: shape (n_rows,), 0 or 1.
 
     Raises:
@@ -60,25 +54,6 @@ def platt(margins: ArrayLike, labels: ArrayLike) -> Platt:
             "the training and the validation window"
         )
     return Platt(slope / spread, intercept - slope * centre / spread)
-
-
-def fold(trees: CatBoostClassifier, found: Platt) -> None:
-    """Make the trees answer with the calibrated margin: every leaf times the slope, the constants into the first tree's leaves.
-
-    Whatever is made of the trees is calibrated then, and their metadata tell with what: see `of`. CatBoost's own scale does not
-    export to ONNX, and its bias is read wrongly there.
-    """
-    scale, bias = trees.get_scale_and_bias()
-    leaves = np.asarray(trees.get_leaf_values()) * scale * found.slope
-    leaves[: trees.get_tree_leaf_counts()[0]] += bias * found.slope + found.intercept
-    trees.set_leaf_values(leaves)
-    trees.set_scale_and_bias(1.0, 0.0)
-    trees.get_metadata()[METADATA] = json.dumps(found)
-
-
-def of(trees: CatBoostClassifier) -> Platt:
-    """What was folded into trees."""
-    return Platt(*json.loads(trees.get_metadata()[METADATA]))
 
 
 def _newton(x: np.ndarray, target: np.ndarray, steps: int = 100) -> tuple[float, float]:

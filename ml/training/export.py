@@ -1,4 +1,4 @@
-"""The step `export`: the model as one ONNX graph from raw columns to a probability, proven to answer as CatBoost does."""
+"""The step `export`: the model as one ONNX graph from raw columns to a probability, proven to answer as the model does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ml.config import Config
 from ml.registry.turn import turn
 from ml.training import dataset
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
-from ml.training.model import INPUTS, TREES, Inputs, Model
+from ml.training.inputs import Inputs
+from ml.training.learned import Learned
+from ml.training.model import INPUTS, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
 SAMPLE_ROWS = 200
@@ -70,14 +72,14 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
     Raises:
         ParityError: see `export`.
     """
-    trees, graph = model.score(rows), model.score_onnx(rows)
-    difference = np.abs(trees - graph)
-    crossed = int(((trees >= threshold) != (graph >= threshold)).sum())
+    native, graph = model.score(rows), model.score_onnx(rows)
+    difference = np.abs(native - graph)
+    crossed = int(((native >= threshold) != (graph >= threshold)).sum())
     parity = Export(name, len(rows), float(difference.max()), crossed)
     if not difference.max() <= tolerance or crossed:
         worst = int(difference.argmax())
         raise ParityError(
-            f"model {name}: ONNX answers {graph[worst]:.9f} where CatBoost answers {trees[worst]:.9f} (event "
+            f"model {name}: ONNX answers {graph[worst]:.9f} where {model.learned.FILE} answers {native[worst]:.9f} (event "
             f"{rows['event_id'].iloc[worst]}); at most {tolerance:g} apart was expected, and {crossed} of {len(rows)} rows "
             f"change sides at the threshold {threshold:.6f}; this model is not registered"
         )
@@ -85,7 +87,7 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
 
 
 def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
-    """MLflow's ONNX flavour of the graph, and beside it trees, inputs, records and a sample to check a copy with."""
+    """MLflow's ONNX flavour of the graph, and beside it the model itself, inputs, records and a sample to check a copy with."""
     import mlflow.onnx
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -101,14 +103,14 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
         Schema([ColSpec("float", "probability")]),
     )
     mlflow.onnx.save_model(
-        to_onnx(model.trees, model.inputs),
+        to_onnx(model.learned, model.inputs),
         str(target),
         signature=signature,
         pip_requirements=["onnxruntime", "numpy", "pandas"],
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
-    for name in (TREES, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
+    for name in (model.learned.FILE, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
         shutil.copy(source / name, target / name)
     if (source / TUNING).is_file():
         shutil.copy(source / TUNING, target / TUNING)
@@ -125,7 +127,7 @@ def check_copy(folder: Path) -> None:
     """
     sample = pd.read_parquet(folder / SAMPLE)
     model = Model(folder)
-    for runtime, scores in (("CatBoost", model.score(sample)), ("ONNX", model.score_onnx(sample))):
+    for runtime, scores in ((model.learned.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
         difference = float(np.abs(scores - sample["expected"]).max())
         if not difference <= COPY_TOLERANCE:
             raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
@@ -134,7 +136,7 @@ def check_copy(folder: Path) -> None:
 COPY_TOLERANCE = 1e-5
 
 
-def to_onnx(trees: Any, inputs: Inputs) -> Any:
+def to_onnx(learned: Learned, inputs: Inputs) -> Any:
     """The ONNX graph: one input of shape (n_rows,) a raw column, output `probability` of shape (n_rows,).
 
     Missing numbers are filled and levels become numbers inside of the graph, so that a caller needs none of our code.
@@ -142,9 +144,7 @@ def to_onnx(trees: Any, inputs: Inputs) -> Any:
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
-    from onnxmltools import convert_catboost
 
-    ensemble = convert_catboost(trees, name="trees").graph.node[0]
     nodes, constants, columns = [], [], []
     constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "_column_axis"))
     for number, (name, fill) in enumerate(inputs.fill.items()):
@@ -169,20 +169,16 @@ def to_onnx(trees: Any, inputs: Inputs) -> Any:
         nodes.append(helper.make_node("Unsqueeze", [f"_level_{number}", "_column_axis"], [f"_column_{number}"]))
         columns.append(f"_column_{number}")
     nodes.append(helper.make_node("Concat", columns, ["_features"], axis=1))
-    ensemble.input[0] = "_features"
-    ensemble.output[0], ensemble.output[1] = "_predicted", "_probabilities"
-    nodes.append(ensemble)
-    constants.append(numpy_helper.from_array(np.array(1, dtype=np.int64), "_positive"))
-    nodes.append(helper.make_node("Gather", ["_probabilities", "_positive"], ["probability"], axis=1))
+    told = learned.to_onnx()
     graph = helper.make_graph(
-        nodes,
+        [*nodes, *told.nodes],
         "perennial",
         [
             *[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in inputs.fill],
             *[helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in inputs.categories],
         ],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["rows"])],
-        initializer=constants,
+        initializer=[*constants, *told.constants],
     )
     opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 2)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)

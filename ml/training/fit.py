@@ -15,12 +15,13 @@ from ml.config import Config
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
-from ml.training import calibrate, chosen, dataset
+from ml.training import chosen, dataset
 from ml.training.code import code_version
 from ml.training.learn import select
 from ml.training.model import Model, importance, save, threshold_for
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
+OTHERS = "others"
 
 
 class NoOrigin(LookupError):
@@ -31,7 +32,7 @@ class NoOrigin(LookupError):
 class Fit:
     """A fitted model: its address, its MLflow run, and what the validation window said.
 
-    Slope and intercept are those of `ml.training.calibrate`, folded into the trees; the calibration errors are shares of the
+    Slope and intercept are those of `ml.training.calibrate`, folded into the model; the calibration errors are shares of the
     validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
     the search that decided for the model's settings; it is empty where they are the deployment file's. `candidates` holds the
     figure of each candidate in `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the one
@@ -58,6 +59,11 @@ class Fit:
     candidate: str = ""
     candidates: dict[str, float] = field(default_factory=dict)
     selected_by: str = ""
+
+    @property
+    def size(self) -> str:
+        """How much was learned, in words."""
+        return f"{self.trees:,} trees" if self.trees else f"coefficients of {len(self.importance):,} inputs"
 
     @property
     def selection(self) -> str:
@@ -105,6 +111,11 @@ def origin_of(folder: Path) -> tuple[dataset.TrainingSet, Config]:
     return dataset.TrainingSet(**told), Config.model_validate(deployment | {"home": folder})
 
 
+def others(config: Config, model: str) -> dict[str, Model]:
+    """The candidates of a training that were not selected, by name."""
+    return {folder.name: Model(folder) for folder in sorted((folder_of(config, model) / OTHERS).glob("*"))}
+
+
 def registry(config: Config) -> Registry:
     """The registry of a deployment's model."""
     return Registry(config.tracking, config.name)
@@ -124,7 +135,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
         if (searched := chosen.describe(config, settings).training_set) != training_set:
             raise ValueError(f"settings {settings} were searched on training set {searched}, not on {training_set}")
         config = chosen.tuned(config, settings)
-    asked = config.training.model_dump(include={"model", "caps"})
+    asked = config.training.model_dump(include={"model", "caps", "candidates"})
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
     told = [training_set, asked, config.training.alerts.value, selected_by, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
@@ -163,16 +174,18 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows["split"] == dataset.VALIDATION]
     selected = select(config, rows)
-    trees, inputs = selected.trees, selected.inputs
+    learned, inputs = selected.learned, selected.inputs
     folder = folder_of(config, key)
     partial = folder.with_name(f"{key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save(partial, trees, inputs)
+    save(partial, learned, inputs)
+    for name, other in selected.others.items():
+        (partial / OTHERS / name).mkdir(parents=True)
+        save(partial / OTHERS / name, other, inputs)
     model = Model(partial)
     scores = model.score(validation)
     labels = validation["label"].to_numpy(np.int8)
-    calibration = calibrate.of(trees)
     record = Fit(
         model=key,
         training_set=training_set,
@@ -180,15 +193,15 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
         labels_known_until=frozen.labels_known_until,
         mlflow_run=run,
         mlflow_experiment=experiment,
-        trees=int(trees.tree_count_),
+        trees=learned.trees,
         validation_average_precision=float(average_precision(labels, scores)),
         validation_roc_auc=float(roc_auc(labels, scores)),
-        calibration_slope=calibration.slope,
-        calibration_intercept=calibration.intercept,
-        calibration_error_before=calibration_error(labels, calibration.undone(scores)),
+        calibration_slope=learned.platt.slope,
+        calibration_intercept=learned.platt.intercept,
+        calibration_error_before=calibration_error(labels, learned.platt.undone(scores)),
         calibration_error=calibration_error(labels, scores),
         threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
-        importance=importance(model, inputs.names),
+        importance=importance(model),
         code=code_version(),
         settings=settings,
         candidate=selected.candidate,

@@ -1,30 +1,31 @@
 """Candidates: fitted to the training window, stopped early, calibrated and compared on the validation window.
 
-The deployment's own trees stand beside a few shallow ones, which win where there is little to learn or few rows to learn from.
-Which of them goes before the gate is decided here, on rows that the gate does not look at.
+Beside the deployment's own trees stand a few shallow ones and a logistic regression, which win where there is little to learn,
+few rows to learn from, or inputs that add up. Which of them goes before the gate is decided here, on rows that the gate does
+not look at.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from ml.config import Config
+from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
 from ml.training import calibrate, chosen, dataset
 from ml.training.costs import missed
-from ml.training.model import Inputs, learn_inputs, threshold_for
-from ml.training.weights import class_weights, row_weights
+from ml.training.inputs import Inputs, learn_inputs
+from ml.training.learned import Learned
+from ml.training.linear import regress
+from ml.training.model import threshold_for
+from ml.training.trees import grow
 
-if TYPE_CHECKING:
-    from catboost import CatBoostClassifier
-
-OWN, SHALLOW = "boosted trees", "few shallow trees"
 SHALLOW_ITERATIONS, SHALLOW_DEPTH = 100, 2
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """The candidate that goes before the gate, and the figure of each in the deployment's primary metric."""
+    """The candidate that goes before the gate, the figure of each in the deployment's primary metric, and the other ones."""
 
     candidate: str
-    trees: CatBoostClassifier
+    learned: Learned
     inputs: Inputs
     metric: str
     figures: dict[str, float]
+    others: dict[str, Learned]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """What all candidates of a training learn from: its rows, and the training rows' matrix, see `learn_inputs`."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    inputs: Inputs
+    matrix: np.ndarray
+
+    @classmethod
+    def of(cls, config: Config, rows: pd.DataFrame) -> Windows:
+        """The windows of a training set."""
+        train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+        return cls(train, validation, *learn_inputs(config, train))
 
 
 def select(config: Config, rows: pd.DataFrame) -> Selected:
@@ -48,26 +66,59 @@ def select(config: Config, rows: pd.DataFrame) -> Selected:
         CapUnreachable: see `ml.training.weights`.
         RanksNothing: no candidate ranks positives above negatives; see `ml.training.calibrate`.
     """
-    validation = rows[rows["split"] == dataset.VALIDATION]
-    fitted: dict[str, tuple[CatBoostClassifier, Inputs]] = {}
+    windows = Windows.of(config, rows)
+    judged = windows.inputs.matrix(windows.validation)
+    fitted: dict[str, Learned] = {}
     figures: dict[str, float] = {}
     refused: list[calibrate.RanksNothing] = []
-    shallow = _shallow(config)
-    candidates = {OWN: config} if shallow == config else {OWN: config, SHALLOW: shallow}
-    for name, settings in candidates.items():
+    for name in candidates(config):
         try:
-            fitted[name] = learn(settings, rows)
+            fitted[name] = fit_candidate(config, name, windows)
         except calibrate.RanksNothing as error:
-            log.warning("%s are no candidate: %s", name, error)
+            log.warning("%s: no candidate, %s", name, error)
             refused.append(error)
             continue
-        trees, inputs = fitted[name]
-        figures[name] = _figure(config, validation, trees.predict_proba(inputs.matrix(validation))[:, 1])
+        figures[name] = _figure(config, windows.validation, expit(fitted[name].margins(judged)))
     if not fitted:
         raise refused[0]
     best = min(figures.values()) if config.gate.metric == EXPECTED_COST.name else max(figures.values())
     candidate = next(name for name, figure in figures.items() if figure == best)
-    return Selected(candidate, *fitted[candidate], config.gate.metric, figures)
+    learned = fitted.pop(candidate)
+    return Selected(candidate, learned, windows.inputs, config.gate.metric, figures, fitted)
+
+
+def candidates(config: Config) -> list[str]:
+    """The deployment's candidates, its own trees first; shallow ones are none where its own are as few and as shallow."""
+    found = [name for name in (OWN, SHALLOW, LOGISTIC) if name in config.training.candidates]
+    return [name for name in found if name != SHALLOW or OWN not in found or _shallow(config) != config]
+
+
+def fit_candidate(config: Config, name: str, windows: Windows) -> Learned:
+    """Fit one candidate on the training rows, and calibrate it on the validation rows.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: see `ml.training.calibrate`.
+    """
+    found: Learned
+    if name == LOGISTIC:
+        found = regress(config, windows.inputs.names, windows.matrix, windows.train)
+    else:
+        settings = _shallow(config) if name == SHALLOW else config
+        found = grow(settings, windows.inputs, windows.matrix, windows.train, windows.validation)
+    margins = found.margins(windows.inputs.matrix(windows.validation))
+    return found.calibrated(calibrate.platt(margins, windows.validation["label"]))
+
+
+def learn(config: Config, rows: pd.DataFrame) -> tuple[Learned, Inputs]:
+    """The deployment's own trees on a training set, and the inputs that they learned from.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: see `ml.training.calibrate`.
+    """
+    windows = Windows.of(config, rows)
+    return fit_candidate(config, OWN, windows), windows.inputs
 
 
 def _shallow(config: Config) -> Config:
@@ -85,51 +136,3 @@ def _figure(config: Config, validation: pd.DataFrame, scores: np.ndarray) -> flo
     amounts = missed(config.costs, validation)
     costs = decision_costs(labels, alerts, amounts, config.costs.alert.value, config.costs.false_alert.value)
     return float(costs.sum() / days)
-
-
-def grow(
-    config: Config, inputs: Inputs, matrix: np.ndarray, train: pd.DataFrame, validation: pd.DataFrame | None = None
-) -> CatBoostClassifier:
-    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
-
-    The validation rows have the weights of their classes and no others, so that the loss that stops the trees is the one that
-    they were fitted to, on rows that all count as they come.
-
-    Args:
-        matrix: of the training rows, as `learn_inputs` gives it.
-
-    Raises:
-        CapUnreachable: see `ml.training.weights`.
-    """
-    from catboost import CatBoostClassifier, Pool
-
-    settings = config.training.model.model_dump(exclude={"early_stopping_rounds", "positive_weight", "half_life"})
-    trees = CatBoostClassifier(
-        **settings, bootstrap_type="Bernoulli", loss_function="Logloss", allow_writing_files=False, verbose=100
-    )
-
-    def pool(values: np.ndarray, labels: pd.Series, weights: np.ndarray) -> Pool:
-        return Pool(values, labels, weight=weights, feature_names=inputs.names)
-
-    fitted = pool(matrix, train["label"], row_weights(config, train))
-    if validation is None:
-        return trees.fit(fitted)
-    weights = class_weights(validation["label"], config.training.model.positive_weight)
-    judged = pool(inputs.matrix(validation), validation["label"], weights)
-    patience = config.training.model.early_stopping_rounds
-    return trees.fit(fitted, eval_set=judged, early_stopping_rounds=patience, use_best_model=True)
-
-
-def learn(config: Config, rows: pd.DataFrame) -> tuple[CatBoostClassifier, Inputs]:
-    """Fit on the training window of a training set, stop early and calibrate on its validation window.
-
-    Raises:
-        CapUnreachable: see `ml.training.weights`.
-        RanksNothing: see `ml.training.calibrate`.
-    """
-    train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
-    inputs, matrix = learn_inputs(config, train)
-    trees = grow(config, inputs, matrix, train, validation)
-    margins = trees.predict(inputs.matrix(validation), prediction_type="RawFormulaVal")
-    calibrate.fold(trees, calibrate.platt(margins, validation["label"]))
-    return trees, inputs

@@ -1,108 +1,32 @@
-"""A fitted model in a folder: CatBoost's trees, and how raw columns become the numbers that they split on."""
+"""A fitted model in a folder: what its candidate learned, and how raw columns become the numbers that it learned from."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
-from ml.config import Config
-from ml.store.feast import feature_names
-from ml.training import categories
-from ml.training.categories import Levels
+from ml.training.inputs import Inputs, onnx_feeds
+from ml.training.learned import Learned
+from ml.training.linear import Linear
+from ml.training.trees import Trees
 
 if TYPE_CHECKING:
-    from catboost import CatBoostClassifier
     from onnxruntime import InferenceSession
 
-TREES, INPUTS, ONNX = "model.cbm", "inputs.json", "model.onnx"
-
-MISSING = -1e9
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The columns of a model, in order: numbers with what stands for a missing one, then categories with their levels."""
-
-    fill: dict[str, float]
-    categories: dict[str, Levels]
-
-    @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Inputs:
-        """Rebuild what `dataclasses.asdict` made plain.
-
-        Versions of before levels had numbers list them by rank; a champion is scored as long as it is one.
-        """
-
-        def levels(of: dict[str, Any] | list[str]) -> Levels:
-            return Levels({name: float(rank) for rank, name in enumerate(of)}, -1, -1) if isinstance(of, list) else Levels(**of)
-
-        return cls(told["fill"], {name: levels(of) for name, of in told["categories"].items()})
-
-    @property
-    def names(self) -> list[str]:
-        """All columns, in the order of the matrix."""
-        return [*self.fill, *self.categories]
-
-    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """Raw columns as float32, shape (n_rows, n_inputs).
-
-        Raises:
-            KeyError: a column that the model needs is not there.
-        """
-        missing = [name for name in self.names if name not in frame]
-        if missing:
-            raise KeyError(f"the model needs columns {missing}, which are not there; published features changed since")
-        columns = filled(frame, self.fill)
-        columns += [levels.numbers(frame[name]) for name, levels in self.categories.items()]
-        return np.column_stack(columns).astype(np.float32)
-
-
-def filled(frame: pd.DataFrame, fill: dict[str, float]) -> list[np.ndarray]:
-    """Columns of numbers, shape (n_rows,) each, with what stands for a missing one."""
-    return [frame[name].astype("float64").fillna(value).to_numpy() for name, value in fill.items()]
-
-
-def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarray]:
-    """The inputs of a deployment, and the matrix to fit on: a row's categories have numbers that its label is not in.
-
-    A count or a sum without a snapshot is zero, as it is in a snapshot of an entity that did nothing; a mean is missing. A
-    category that no training row has a value of is left out, with a warning. Rows of one cluster are in one fold, so that a
-    label does not reach its number by way of others of the same card.
-    """
-    zero = {w.feature(a, d) for w in config.windows for d in w.days for a in w.aggregates if a in ("count", "sum")}
-    numbers = [*config.measures, *feature_names(config)]
-    fill = {name: 0.0 if name in zero else MISSING for name in numbers}
-    keys = train[config.entities[config.gate.cluster]]
-    fold = categories.folds(keys.where(keys.notna(), train["event_id"]))
-    levels, columns = {}, filled(train, fill)
-    for name in config.categories:
-        learned, own = categories.learn(train[name], train["label"].to_numpy(np.int8), fold)
-        if not learned.codes:
-            log.warning(
-                "%s is left out of the model: none of the %d training rows has a value of this category", name, len(train)
-            )
-            continue
-        levels[name] = learned
-        columns.append(own)
-    inputs = Inputs(fill, levels)
-    if not inputs.names:
-        raise ValueError("the model has no inputs: no number is declared, and no category has a value in the training window")
-    return inputs, np.column_stack(columns).astype(np.float32)
+KINDS: tuple[type[Learned], ...] = (Trees, Linear)
+INPUTS, ONNX = "inputs.json", "model.onnx"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder; scoring many rows goes through CatBoost itself, one row through ONNX."""
+    """A model folder; many rows are scored by what was learned itself, one row through ONNX."""
 
     folder: Path
 
@@ -112,17 +36,20 @@ class Model:
         return Inputs.from_dict(json.loads((self.folder / INPUTS).read_text()))
 
     @cached_property
-    def trees(self) -> CatBoostClassifier:
-        """The fitted trees."""
-        from catboost import CatBoostClassifier
+    def learned(self) -> Learned:
+        """What the candidate learned.
 
-        trees = CatBoostClassifier()
-        trees.load_model(str(self.folder / TREES))
-        return trees
+        Raises:
+            FileNotFoundError: the folder has no model of any kind.
+        """
+        for kind in KINDS:
+            if (self.folder / kind.FILE).is_file():
+                return kind.load(self.folder / kind.FILE)
+        raise FileNotFoundError(f"{self.folder} holds no model: expected one of {', '.join(kind.FILE for kind in KINDS)}")
 
     def score(self, frame: pd.DataFrame) -> np.ndarray:
         """Probability of a positive label, shape (n_rows,)."""
-        probabilities: np.ndarray = self.trees.predict_proba(self.inputs.matrix(frame))[:, 1]
+        probabilities: np.ndarray = expit(self.learned.margins(self.inputs.matrix(frame)))
         return probabilities
 
     def score_onnx(self, frame: pd.DataFrame) -> np.ndarray:
@@ -139,16 +66,9 @@ class Model:
         return onnxruntime.InferenceSession(str(self.folder / ONNX), options, providers=["CPUExecutionProvider"])
 
 
-def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """One input a column, shape (n_rows,): numbers as float32 with NaN for a missing one, categories as text."""
-    feeds = {name: frame[name].astype("float64").to_numpy(np.float32) for name in inputs.fill}
-    feeds |= {name: categories.texts(frame[name]) for name in inputs.categories}
-    return feeds
-
-
-def save(folder: Path, trees: Any, inputs: Inputs) -> None:
+def save(folder: Path, learned: Learned, inputs: Inputs) -> None:
     """Write a model's files into an existing folder."""
-    trees.save_model(str(folder / TREES))
+    learned.save(folder / learned.FILE)
     (folder / INPUTS).write_text(json.dumps(asdict(inputs), indent=1))
 
 
@@ -162,7 +82,7 @@ def threshold_for(scores: np.ndarray, days: int, alerts_per_day: float) -> float
     return float((distinct[0] + distinct[min(1, len(distinct) - 1)]) / 2)
 
 
-def importance(model: Model, names: Sequence[str]) -> dict[str, float]:
-    """Share of each input in the loss that the trees took away, largest first; sums to 100."""
-    values = model.trees.get_feature_importance()
-    return dict(sorted(zip(names, map(float, values), strict=True), key=lambda item: -item[1]))
+def importance(model: Model) -> dict[str, float]:
+    """Share of each input in what the model tells, largest first; sums to 100."""
+    values = map(float, model.learned.importance())
+    return dict(sorted(zip(model.inputs.names, values, strict=True), key=lambda item: -item[1]))

@@ -12,7 +12,6 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +22,7 @@ from ml.training.code import CHANGED, code_version
 from ml.training.export import to_onnx
 from ml.training.fit import Fit, origin_of, record_of, registry
 from ml.training.learn import select
-from ml.training.model import INPUTS, ONNX, TREES, Model, save
-
-CLOCK = ("train_finish_time", "model_guid")
+from ml.training.model import INPUTS, ONNX, Model, save
 
 
 class CodeMovedOn(RuntimeError):
@@ -106,25 +103,15 @@ def _again(config: Config, registered: Path, frozen: dataset.TrainingSet, folder
     checks.append(Check("training set", same_rows, f"{built.rows:,} rows, SHA-256 {built.training_set[:16]}"))
     rows = dataset.read(config, built.training_set)
     selected = select(config, rows)
-    save(folder, selected.trees, selected.inputs)
+    save(folder, selected.learned, selected.inputs)
     ours, theirs = Model(folder), Model(registered)
     same_inputs = (folder / INPUTS).read_bytes() == (registered / INPUTS).read_bytes()
     checks.append(Check(INPUTS, same_inputs, "bytes"))
-    same_trees = timeless_bytes(ours.trees, folder) == timeless_bytes(theirs.trees, folder)
-    checks.append(Check(TREES, same_trees, f"bytes up to {' and '.join(CLOCK)}"))
-    same_graph = to_onnx(ours.trees, ours.inputs).SerializeToString() == (registered / ONNX).read_bytes()
+    ours_is, theirs_is = ours.learned, theirs.learned
+    same_model = (ours_is.FILE, ours_is.timeless()) == (theirs_is.FILE, theirs_is.timeless())
+    checks.append(Check(theirs_is.FILE, same_model, "bytes, without what tells the time"))
+    same_graph = to_onnx(ours_is, ours.inputs).SerializeToString() == (registered / ONNX).read_bytes()
     checks.append(Check(ONNX, same_graph, "bytes"))
     difference = float(np.abs(ours.score(rows) - theirs.score(rows)).max())
     checks.append(Check("predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"))
     return checks
-
-
-def timeless_bytes(trees: Any, scratch: Path) -> bytes:
-    """A CatBoost file without the time at which it was made and its random guid."""
-    copy = trees.copy()
-    metadata = copy.get_metadata()
-    for name in CLOCK:
-        metadata[name] = ""
-    file = scratch / "timeless.cbm"
-    copy.save_model(str(file))
-    return file.read_bytes()

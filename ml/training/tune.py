@@ -233,9 +233,9 @@ def _value(config: Config, model: Model, fold: Fold) -> float:
         "positive_weight": model.positive_weight * tuning.negatives.value,
         "thread_count": max(1, model.thread_count // tuning.workers),
     }
-    trees, inputs = learn(chosen.with_model(config, trials.with_settings(model, here)), fold.fitted)
-    scores = trees.predict_proba(inputs.matrix(fold.evaluated))[:, 1]
-    return float(average_precision(fold.evaluated["label"].to_numpy(np.int8), scores))
+    learned, inputs = learn(chosen.with_model(config, trials.with_settings(model, here)), fold.fitted)
+    margins = learned.margins(inputs.matrix(fold.evaluated))
+    return float(average_precision(fold.evaluated["label"].to_numpy(np.int8), margins))
 
 
 def _refuse_hopeless(shared: Study) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ml.config import Config
 from ml.explanation import attributions, pictures
 from ml.explanation.attributions import by_slice, contributions, sample, summarize
-from ml.training.model import MISSING, Inputs, Model
+from ml.training.inputs import MISSING, Inputs
+from ml.training.model import Model
 from tests.models import HOSTILE, fitted, levels
 
 
@@ -27,16 +28,16 @@ def test_contributions_add_up_to_the_score_of_every_row(model: Model, rows: pd.D
 def test_trees_that_were_scaled_afterwards_are_not_explained_wrongly(model: Model, rows: pd.DataFrame) -> None:
     """CatBoost attributes a shifted bias; what it cannot attribute it refuses itself."""
     other = Model(model.folder)
-    other.trees.set_scale_and_bias(1.0, -1.5)
+    other.learned.classifier.set_scale_and_bias(1.0, -1.5)
     found = contributions(other, rows.head(50))
     assert found.values.sum(axis=1) + found.base == pytest.approx(_raw(other, rows.head(50)))
-    other.trees.set_scale_and_bias(1.3, 0.0)
+    other.learned.classifier.set_scale_and_bias(1.3, 0.0)
     with pytest.raises(Exception, match="Scale"):
         contributions(other, rows.head(50))
 
 
 def _raw(model: Model, rows: pd.DataFrame) -> np.ndarray:
-    return model.trees.predict(model.inputs.matrix(rows), prediction_type="RawFormulaVal")
+    return model.learned.margins(model.inputs.matrix(rows))
 
 
 def test_attributions_that_do_not_add_up_are_refused(model: Model, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,15 @@ import pytest
 from catboost import CatBoostClassifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from ml.evaluation.metrics import average_precision, calibration_error
-from ml.training import calibrate
 from ml.training.calibrate import Platt, RanksNothing, platt
 from ml.training.export import to_onnx
-from ml.training.model import MISSING, ONNX, Inputs, Model, save
+from ml.training.inputs import MISSING, Inputs
+from ml.training.model import ONNX, Model, save
+from ml.training.trees import Trees
 
 INPUTS = Inputs({"signal": MISSING, "noise": MISSING}, {})
 
@@ -30,18 +32,19 @@ def stream(rows: int, seed: int) -> pd.DataFrame:
     return frame.assign(label=(rng.random(rows) < 1 / (1 + np.exp(5 - 2 * frame["signal"]))).astype(int))
 
 
-def grown(positive_weight: float) -> CatBoostClassifier:
+def grown(positive_weight: float) -> Trees:
     """Trees of a fit in which positives weigh more."""
     train = stream(20_000, 1)
     trees = CatBoostClassifier(
         iterations=150, depth=3, learning_rate=0.1, thread_count=2, random_seed=1, verbose=0, allow_writing_files=False
     )
-    return trees.fit(INPUTS.matrix(train), train["label"], sample_weight=np.where(train["label"] == 1, positive_weight, 1.0))
+    weights = np.where(train["label"] == 1, positive_weight, 1.0)
+    return Trees(trees.fit(INPUTS.matrix(train), train["label"], sample_weight=weights))
 
 
-def margin(trees: CatBoostClassifier, rows: pd.DataFrame) -> np.ndarray:
+def margin(trees: Trees, rows: pd.DataFrame) -> np.ndarray:
     """The trees' log-odds, shape (n_rows,)."""
-    return trees.predict(INPUTS.matrix(rows), prediction_type="RawFormulaVal")
+    return trees.margins(INPUTS.matrix(rows))
 
 
 def test_equals_scikit_learn_where_positives_are_many() -> None:
@@ -85,20 +88,19 @@ def test_a_model_that_ranks_nothing_is_refused() -> None:
 @pytest.mark.parametrize("positive_weight", [1.0, 20.0])
 def test_probabilities_fit_on_rows_that_nobody_has_seen_whatever_a_positive_weighed(positive_weight: float) -> None:
     trees, validation, later = grown(positive_weight), stream(40_000, 2), stream(40_000, 3)
-    raw = trees.predict_proba(INPUTS.matrix(later))[:, 1]
-    calibrate.fold(trees, platt(margin(trees, validation), validation["label"]))
-    after = trees.predict_proba(INPUTS.matrix(later))[:, 1]
+    raw = expit(margin(trees, later))
+    calibrated = trees.calibrated(platt(margin(trees, validation), validation["label"]))
+    after = expit(margin(calibrated, later))
     assert calibration_error(later["label"], after) < 0.15
     if positive_weight > 1:
         assert calibration_error(later["label"], raw) > 1
-    assert calibrate.of(trees).undone(after) == pytest.approx(raw, abs=1e-9)
+    assert calibrated.platt.undone(after) == pytest.approx(raw, abs=1e-9)
 
 
 def test_the_ranking_stays_as_it_was() -> None:
     trees, rows = grown(20.0), stream(20_000, 2)
     before = margin(trees, rows)
-    calibrate.fold(trees, Platt(0.37, -2.5))
-    after = margin(trees, rows)
+    after = margin(trees.calibrated(Platt(0.37, -2.5)), rows)
     assert after == pytest.approx(0.37 * before - 2.5, abs=1e-9)
     assert average_precision(rows["label"], after) == pytest.approx(average_precision(rows["label"], before), abs=1e-12)
 
@@ -106,14 +108,14 @@ def test_the_ranking_stays_as_it_was() -> None:
 def test_every_format_carries_it(tmp_path: Path) -> None:
     trees, rows = grown(20.0), stream(5000, 2)
     expected = 1 / (1 + np.exp(-(0.37 * margin(trees, rows) - 2.5)))
-    calibrate.fold(trees, Platt(0.37, -2.5))
+    trees = trees.calibrated(Platt(0.37, -2.5))
     save(tmp_path, trees, INPUTS)
     onnx.save(to_onnx(trees, INPUTS), tmp_path / ONNX)
     model = Model(tmp_path)
     assert model.score(rows) == pytest.approx(expected, abs=1e-12)
     assert model.score_onnx(rows) == pytest.approx(expected, abs=1e-6)
-    assert calibrate.of(model.trees) == Platt(0.37, -2.5)
-    trees.save_model(str(tmp_path / "model.json"), format="json")
+    assert model.learned.platt == Platt(0.37, -2.5)
+    trees.save(tmp_path / "model.json")
     again = CatBoostClassifier()
     again.load_model(str(tmp_path / "model.json"), format="json")
     assert again.predict_proba(INPUTS.matrix(rows))[:, 1] == pytest.approx(expected, abs=1e-9)
@@ -125,7 +127,6 @@ def test_a_bias_that_boosting_started_from_is_calibrated_too() -> None:
     trees = CatBoostClassifier(
         iterations=5, depth=3, boost_from_average=True, thread_count=2, verbose=0, allow_writing_files=False
     )
-    trees.fit(INPUTS.matrix(train), train["label"])
-    before = margin(trees, rows)
-    calibrate.fold(trees, Platt(2.0, 1.0))
-    assert margin(trees, rows) == pytest.approx(2 * before + 1, abs=1e-9)
+    found = Trees(trees.fit(INPUTS.matrix(train), train["label"]))
+    before = margin(found, rows)
+    assert margin(found.calibrated(Platt(2.0, 1.0)), rows) == pytest.approx(2 * before + 1, abs=1e-9)

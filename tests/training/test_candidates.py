@@ -9,82 +9,112 @@ import pandas as pd
 import pytest
 
 from ml.config import Config, load
+from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision
 from ml.training import dataset, fit, learn
 from ml.training.calibrate import RanksNothing
-from ml.training.learn import OWN, SHALLOW, select
+from ml.training.learn import Windows, candidates, select
+from ml.training.learned import Learned
 from ml.training.split import split
 from tests.training import rows as made_up
+
+ALL = [OWN, SHALLOW, LOGISTIC]
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, pd.DataFrame]:
-    """A deployment of deep trees, and rows."""
+    """A deployment of deep trees, and rows whose label two inputs tell together, which is for trees."""
     raw = made_up.deployments.small_told()
     raw["training"]["caps"] = {}
+    raw["training"]["candidates"] = ALL
     raw["training"]["model"] |= {"iterations": 60, "depth": 6, "learning_rate": 0.1}
     config = load(made_up.deployments.write(tmp_path_factory.mktemp("candidates"), raw))
     return config, made_up.made(config, split(config, made_up.AS_OF))
 
 
-def worst(monkeypatch: pytest.MonkeyPatch, deep: bool) -> None:
-    """One of the candidates learns from shuffled labels."""
-    honest = learn.learn
+def spoil(monkeypatch: pytest.MonkeyPatch, *spoilt: str) -> None:
+    """Some of the candidates learn from shuffled labels."""
+    honest = learn.fit_candidate
 
-    def spoilt(config: Config, rows: pd.DataFrame) -> tuple:
-        if (config.training.model.depth > learn.SHALLOW_DEPTH) is deep:
-            mixed = np.random.default_rng(0).permutation(rows["label"].to_numpy())
-            trees, inputs = honest(config, rows.assign(label=np.where(rows["split"] == dataset.TRAIN, mixed, rows["label"])))
-            return trees, inputs
-        return honest(config, rows)
+    def fit_candidate(config: Config, name: str, windows: Windows) -> Learned:
+        if name not in spoilt:
+            return honest(config, name, windows)
+        mixed = np.random.default_rng(0).permutation(windows.train["label"].to_numpy())
+        return honest(config, name, Windows(windows.train.assign(label=mixed), *_but_train(windows)))
 
-    monkeypatch.setattr(learn, "learn", spoilt)
+    monkeypatch.setattr(learn, "fit_candidate", fit_candidate)
+
+
+def _but_train(windows: Windows) -> tuple:
+    return windows.validation, windows.inputs, windows.matrix
+
+
+def linear_label(config: Config, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose label's log-odds are a weighted sum of the numbers."""
+    numbers = [name for name in rows if name in {*config.measures, *learn.Windows.of(config, rows).inputs.fill}]
+    margin = rows[numbers] @ np.linspace(-0.8, 0.8, len(numbers)) - 2.5
+    dice = np.random.default_rng(4)
+    return rows.assign(label=(dice.random(len(rows)) < 1 / (1 + np.exp(-margin))).astype("int8"))
 
 
 def test_each_candidate_has_its_figure_and_the_best_is_taken(told: tuple[Config, pd.DataFrame]) -> None:
     config, rows = told
     found = select(config, rows)
-    assert set(found.figures) == {OWN, SHALLOW}
+    assert list(found.figures) == ALL
     assert found.figures[found.candidate] == max(found.figures.values())
     validation = rows[rows["split"] == dataset.VALIDATION]
-    scores = found.trees.predict_proba(found.inputs.matrix(validation))[:, 1]
-    assert average_precision(validation["label"].to_numpy(), scores) == pytest.approx(found.figures[found.candidate])
+    for name, learned in {found.candidate: found.learned, **found.others}.items():
+        margins = learned.margins(found.inputs.matrix(validation))
+        assert average_precision(validation["label"].to_numpy(), margins) == pytest.approx(found.figures[name]), name
 
 
-@pytest.mark.parametrize("deep", [True, False])
-def test_the_candidate_that_learned_nothing_is_left(
-    told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch, deep: bool
+def test_trees_win_where_inputs_act_together_and_the_regression_where_they_add_up(told: tuple[Config, pd.DataFrame]) -> None:
+    config, rows = told
+    together, apart = select(config, rows), select(config, linear_label(config, rows))
+    assert together.learned.trees > 0
+    assert together.figures[LOGISTIC] < together.figures[together.candidate] - 0.05
+    assert (apart.candidate, apart.learned.trees) == (LOGISTIC, 0)
+    assert apart.figures[LOGISTIC] > apart.figures[OWN] + 0.01
+
+
+@pytest.mark.parametrize("left", ALL)
+def test_candidates_that_learned_nothing_are_left(
+    told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    worst(monkeypatch, deep)
-    try:
-        found = select(*told)
-    except RanksNothing:
-        pytest.fail("the other candidate ranks")
-    assert found.candidate == (SHALLOW if deep else OWN)
+    spoil(monkeypatch, *(name for name in ALL if name != left))
+    assert select(*told).candidate == left
 
 
 def test_one_that_ranks_nothing_is_no_candidate_and_without_any_nothing_is_fitted(
     told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    honest = learn.learn
+    honest = learn.fit_candidate
 
-    def refuses(config: Config, rows: pd.DataFrame) -> tuple:
-        if config.training.model.depth > learn.SHALLOW_DEPTH:
+    def refuses(config: Config, name: str, windows: Windows) -> Learned:
+        if name != SHALLOW:
             raise RanksNothing("it ranks nothing")
-        return honest(config, rows)
+        return honest(config, name, windows)
 
-    monkeypatch.setattr(learn, "learn", refuses)
+    monkeypatch.setattr(learn, "fit_candidate", refuses)
     with caplog.at_level(logging.WARNING):
         found = select(*told)
-    assert (found.candidate, set(found.figures)) == (SHALLOW, {SHALLOW})
-    assert "boosted trees are no candidate: it ranks nothing" in caplog.text
+    assert (found.candidate, set(found.figures), found.others) == (SHALLOW, {SHALLOW}, {})
+    assert "boosted trees: no candidate, it ranks nothing" in caplog.text
+    assert "logistic regression: no candidate, it ranks nothing" in caplog.text
 
-    def refuses_all(config: Config, rows: pd.DataFrame) -> tuple:
+    def refuses_all(config: Config, name: str, windows: Windows) -> Learned:
         raise RanksNothing("it ranks nothing")
 
-    monkeypatch.setattr(learn, "learn", refuses_all)
+    monkeypatch.setattr(learn, "fit_candidate", refuses_all)
     with pytest.raises(RanksNothing):
         select(*told)
+
+
+def test_of_equal_candidates_the_deployments_own_is_taken(
+    told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learn, "_figure", lambda *_: 0.5)
+    assert select(*told).candidate == OWN
 
 
 def test_the_cheapest_is_taken_where_money_decides(told: tuple[Config, pd.DataFrame]) -> None:
@@ -111,6 +141,32 @@ def test_a_record_says_which_candidate_it_is_and_what_the_others_reached() -> No
 
 
 def test_shallow_settings_are_fitted_once(told: tuple[Config, pd.DataFrame]) -> None:
-    config, rows = told
-    small = config.training.model.model_copy(update={"iterations": 3, "depth": 1})
-    assert set(select(learn.chosen.with_model(config, small), rows).figures) == {OWN}
+    config, _ = told
+    small = learn.chosen.with_model(config, config.training.model.model_copy(update={"iterations": 3, "depth": 1}))
+    assert candidates(small) == [OWN, LOGISTIC]
+    alone = small.model_copy(update={"training": small.training.model_copy(update={"candidates": [SHALLOW]})})
+    assert candidates(alone) == [SHALLOW]
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ([], "at least 1 item"),
+        (["linear"], "'boosted trees', 'few shallow trees' or 'logistic regression'"),
+        ([LOGISTIC, OWN, LOGISTIC], "logistic regression is given more than once; give each candidate once"),
+    ],
+)
+def test_candidates_that_cannot_be_are_refused_on_load(tmp_path, given: list[str], refused: str) -> None:
+    raw = made_up.deployments.small_told()
+    raw["training"]["candidates"] = given
+    with pytest.raises(ValueError, match=refused):
+        load(made_up.deployments.write(tmp_path, raw))
+
+
+def test_a_deployment_may_name_its_candidates(told: tuple[Config, pd.DataFrame], tmp_path) -> None:
+    _, rows = told
+    raw = made_up.deployments.small_told()
+    raw["training"]["caps"] = {}
+    raw["training"]["candidates"] = [LOGISTIC]
+    found = select(load(made_up.deployments.write(tmp_path, raw)), rows)
+    assert (found.candidate, set(found.figures), found.others) == (LOGISTIC, {LOGISTIC}, {})

@@ -16,8 +16,9 @@ from ml.evaluation.metrics import average_precision
 from ml.training import categories
 from ml.training.categories import FOLDS, PRIOR, RARE, Levels
 from ml.training.export import to_onnx
+from ml.training.inputs import MISSING, Inputs, learn_inputs
 from ml.training.learn import learn
-from ml.training.model import MISSING, Inputs, Model, learn_inputs
+from ml.training.model import Model
 from ml.training.split import split
 from tests.models import fitted, payments
 from tests.training import rows as made_up
@@ -105,7 +106,7 @@ def test_thousands_of_levels_that_say_nothing_cost_nothing(config: Config, rows:
         told = rows.assign(**{name: np.random.default_rng(3).integers(0, levels, len(rows)).astype(str)})
         trees, inputs = learn(config, told)
         later = made_up.made(config, split(config, made_up.AS_OF), seed=9)
-        scores = trees.predict_proba(inputs.matrix(later.assign(**{name: "0"})))[:, 1]
+        scores = trees.margins(inputs.matrix(later.assign(**{name: "0"})))
         return average_precision(later["label"].to_numpy(), scores)
 
     few = precision(4)

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from ml.training.export import ParityError, check_copy, compare, to_onnx
-from ml.training.model import MISSING, ONNX, Inputs, Model, save, threshold_for
+from ml.training.inputs import MISSING, Inputs
+from ml.training.model import ONNX, Model, save, threshold_for
+from ml.training.trees import Trees
 from tests.models import levels
 
 
@@ -39,8 +41,8 @@ def model(tmp_path: Path, rows: pd.DataFrame) -> Model:
     inputs = Inputs({"amount": MISSING, "ratio": MISSING}, {"channel": levels("chip", "phone", "online")})
     trees = CatBoostClassifier(iterations=40, depth=5, thread_count=2, random_seed=1, verbose=0, allow_writing_files=False)
     trees.fit(inputs.matrix(rows), rows["label"])
-    save(tmp_path, trees, inputs)
-    onnx.save(to_onnx(trees, inputs), tmp_path / ONNX)
+    save(tmp_path, Trees(trees), inputs)
+    onnx.save(to_onnx(Trees(trees), inputs), tmp_path / ONNX)
     return Model(tmp_path)
 
 
@@ -64,7 +66,7 @@ def test_a_graph_of_another_model_is_refused(model: Model, rows: pd.DataFrame) -
     weights = next(a for a in trees.attribute if a.name == "class_weights")
     weights.floats[3] += 0.01
     onnx.save(other, model.folder / ONNX)
-    with pytest.raises(ParityError, match=r"ONNX answers .* where CatBoost answers .* this model is not registered"):
+    with pytest.raises(ParityError, match=r"ONNX answers .* where model\.cbm answers .* this model is not registered"):
         compare(Model(model.folder), rows, threshold=0.5, tolerance=1e-5, name="m")
 
 

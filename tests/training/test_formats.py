@@ -14,7 +14,9 @@ import pytest
 from ml.config import Config
 from ml.training import formats
 from ml.training.export import SAMPLE, ParityError
-from ml.training.model import MISSING, Inputs, Model
+from ml.training.inputs import MISSING, Inputs
+from ml.training.model import Model
+from ml.training.pmml import to_pmml
 from tests.deployments import small
 from tests.models import HOSTILE, INPUTS, fitted, levels, payments
 
@@ -80,7 +82,7 @@ def test_a_file_of_another_model_is_refused(
 
 def test_one_border_that_is_off_is_refused(model: Model, rows: pd.DataFrame, tmp_path: Path) -> None:
     """The first border on an amount is moved to where half of the sample lies."""
-    root = ET.fromstring(formats.to_pmml(model.trees, model.inputs))  # noqa: S314
+    root = ET.fromstring(to_pmml(model.learned, model.inputs))  # noqa: S314
     predicates = [e for e in root.iter() if e.tag.endswith("SimplePredicate") and e.get("field") == "input_0"]
     for predicate in predicates[:2]:
         predicate.set("value", repr(float(rows["amount"].median())))
@@ -91,8 +93,8 @@ def test_one_border_that_is_off_is_refused(model: Model, rows: pd.DataFrame, tmp
 
 def test_pmml_holds_all_digits_of_a_border(model: Model) -> None:
     """CatBoost's own PMML has six, and rows between the two borders would be scored by another leaf."""
-    borders = {border for borders in model.trees.get_borders().values() for border in map(np.float32, borders)}
-    root = ET.fromstring(formats.to_pmml(model.trees, model.inputs))  # noqa: S314
+    borders = {border for borders in model.learned.classifier.get_borders().values() for border in map(np.float32, borders)}
+    root = ET.fromstring(to_pmml(model.learned, model.inputs))  # noqa: S314
     written = {np.float32(e.get("value")) for e in root.iter() if e.tag.endswith("SimplePredicate")}
     assert written <= borders
     assert len(written) > 20
@@ -101,8 +103,8 @@ def test_pmml_holds_all_digits_of_a_border(model: Model) -> None:
 def test_a_category_that_xml_cannot_hold_is_named(config: Config, rows: pd.DataFrame, tmp_path: Path) -> None:
     inputs = Inputs({"amount": MISSING}, {"channel": levels("chip", "bell\x07", HOSTILE)})
     model = fitted(tmp_path, config, rows, inputs)
-    with pytest.raises(ValueError, match=r"category 'bell\\x07' of channel cannot be written in XML; choose onnx, cbm or json"):
-        formats.to_pmml(model.trees, inputs)
+    with pytest.raises(ValueError, match=r"category 'bell\\x07' of channel cannot be written in XML; choose another format"):
+        to_pmml(model.learned, inputs)
 
 
 @pytest.mark.usefixtures("registered")

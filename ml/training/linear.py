@@ -1,0 +1,201 @@
+"""A logistic regression on the matrix that the trees see: what wins where inputs add up, or rows are few.
+
+A number counts by its distance from the training rows' mean, within the range that they had; a missing one counts as the mean,
+plus a term of its own where training saw both. So each input brings one contribution to the margin, which is its SHAP value
+for inputs that are independent (Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions, corollary 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.training.calibrate import Platt
+from ml.training.inputs import MISSING
+from ml.training.learned import Nodes
+from ml.training.weights import row_weights
+
+RIDGE = 1.0
+"""The penalty on the squared coefficients of standardised inputs, against a loss that is summed over the rows."""
+
+DIGITS = 9
+"""Digits of a coefficient that are kept; further ones are those of a machine's linear algebra."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One input: it contributes weight · (min(max(x, low), high) - mean) + present to the margin, `missing` where x is missing.
+
+    Over the training rows the mean contribution is 0, and the mean of its size is `strength`.
+    """
+
+    name: str
+    weight: float
+    mean: float
+    present: float
+    missing: float
+    low: float
+    high: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fitted logistic regression; see `ml.training.learned.Learned`. The margin is `base` plus what each term contributes."""
+
+    FILE: ClassVar[str] = "linear.json"
+    FORMATS: ClassVar[tuple[str, ...]] = ("json",)
+
+    base: float
+    terms: tuple[Term, ...]
+    platt: Platt
+
+    @property
+    def trees(self) -> int:
+        """It has none."""
+        return 0
+
+    def margins(self, matrix: np.ndarray) -> np.ndarray:
+        """Log-odds of a positive label, shape (n_rows,)."""
+        margins: np.ndarray = self._contributed(matrix).sum(axis=1) + self.base
+        return margins
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """What each term brings, then the base value, shape (n_rows, n_inputs + 1)."""
+        return np.column_stack([self._contributed(matrix), np.full(len(matrix), self.base)])
+
+    def _contributed(self, matrix: np.ndarray) -> np.ndarray:
+        values = matrix.astype(np.float64)
+        apart = np.clip(values, self._of("low"), self._of("high")) - self._of("mean")
+        return np.where(values == MISSING, self._of("missing"), apart * self._of("weight") + self._of("present"))
+
+    def _of(self, field: str) -> np.ndarray:
+        return np.array([getattr(term, field) for term in self.terms], dtype=np.float64)
+
+    def importance(self) -> np.ndarray:
+        """Share of each input in the mean size of all contributions, shape (n_inputs,); sums to 100."""
+        strength = self._of("strength")
+        return 100 * strength / strength.sum()
+
+    def calibrated(self, found: Platt) -> Linear:
+        """All terms times the slope, and the intercept in the base."""
+        by = found.slope
+        scaled = ("weight", "present", "missing", "strength")
+        terms = tuple(replace(term, **{field: getattr(term, field) * by for field in scaled}) for term in self.terms)
+        return Linear(self.base * by + found.intercept, terms, found)
+
+    def to_onnx(self) -> Nodes:
+        """The same sum in double precision, so that the graph differs by the rounding of its answer alone."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        constants = {f"_{field}": self._of(field) for field in ("low", "high", "mean", "weight", "present", "missing")}
+        constants |= {"_base": np.array(self.base), "_absent": np.array(MISSING), "_input_axis": np.array([1])}
+        steps = [
+            ("Cast", ["_features"], "_values", {"to": TensorProto.DOUBLE}),
+            ("Max", ["_values", "_low"], "_not_below", {}),
+            ("Min", ["_not_below", "_high"], "_within", {}),
+            ("Sub", ["_within", "_mean"], "_apart", {}),
+            ("Mul", ["_apart", "_weight"], "_weighted", {}),
+            ("Add", ["_weighted", "_present"], "_told", {}),
+            ("Equal", ["_values", "_absent"], "_is_absent", {}),
+            ("Where", ["_is_absent", "_missing", "_told"], "_contributions", {}),
+            ("ReduceSum", ["_contributions", "_input_axis"], "_sum", {"keepdims": 0}),
+            ("Add", ["_sum", "_base"], "_margin", {}),
+            ("Sigmoid", ["_margin"], "_probability", {}),
+            ("Cast", ["_probability"], "probability", {"to": TensorProto.FLOAT}),
+        ]
+        return Nodes(
+            [helper.make_node(operator, given, [result], **told) for operator, given, result, told in steps],
+            [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all coefficients as JSON, with all digits."""
+        path.write_bytes(self.timeless())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        told = json.loads(path.read_text())
+        return cls(told["base"], tuple(Term(**term) for term in told["terms"]), Platt(*told["platt"]))
+
+    def timeless(self) -> bytes:
+        """The file, which tells no time."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+
+class _Column(NamedTuple):
+    """An input of the training rows: what is fitted for it, shape (n_rows,), and what its coefficients are read back with."""
+
+    standard: np.ndarray
+    absent: np.ndarray | None
+    low: float
+    high: float
+    mean: float
+    spread: float
+    share: float
+
+
+def regress(config: Config, names: Sequence[str], matrix: np.ndarray, train: pd.DataFrame) -> Linear:
+    """Fit on the training rows with the weights that trees would fit them with, by Newton's steps in one thread.
+
+    Args:
+        names: of the columns of `matrix`, which is that of the training rows as `learn_inputs` gives it.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        ValueError: the training rows have one label only.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    columns = [_column(values) for values in matrix.T]
+    absent = [number for number, column in enumerate(columns) if column.absent is not None]
+    design = np.column_stack([c.standard for c in columns] + [c.absent for c in columns if c.absent is not None])
+    model = LogisticRegression(C=1 / RIDGE, solver="newton-cholesky", tol=1e-8)
+    with threadpool_limits(1):
+        model.fit(design, train["label"], row_weights(config, train))
+    slopes = model.coef_[0, : len(columns)]
+    extra = np.zeros(len(columns))
+    extra[absent] = model.coef_[0, len(columns) :]
+    terms = tuple(_term(*each) for each in zip(names, columns, slopes, extra, strict=True))
+    return Linear(_rounded(model.intercept_[0]), terms, Platt(1.0, 0.0))
+
+
+def _column(values: np.ndarray) -> _Column:
+    wide = values.astype(np.float64)
+    gone = wide == MISSING
+    known = wide[np.isfinite(wide) & ~gone]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    within = np.clip(wide, low, high)
+    mean = float(within[~gone].mean()) if len(known) else 0.0
+    spread = float(within[~gone].std()) if low < high else 0.0
+    standard = np.where(gone, 0.0, (within - mean) / spread) if spread else np.zeros(len(wide))
+    share = float(gone.mean())
+    return _Column(standard, gone - share if 0 < share < 1 else None, low, high, mean, spread, share)
+
+
+def _term(name: str, column: _Column, slope: float, extra: float) -> Term:
+    weight = _rounded(slope / column.spread) if column.spread else 0.0
+    size = np.abs(column.standard * slope + (0.0 if column.absent is None else column.absent * extra)).mean()
+    return Term(
+        name=name,
+        weight=weight,
+        mean=column.mean,
+        present=_rounded(-extra * column.share),
+        missing=_rounded(extra * (1 - column.share)),
+        low=column.low,
+        high=column.high,
+        strength=_rounded(size),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
