@@ -172,7 +172,7 @@ def test_data_settings_and_environment_are_those_of_the_record(config: Config, r
     assert facts["lake table events"] == "version 7"
     assert facts["training set, SHA-256"] == "5" * 64
     assert facts["label delay"].startswith(f"{config.labels.delay.value:g} days: ")
-    assert facts["trees"] == "321"
+    assert facts["size"] == "321 trees"
     assert facts["best.depth"] == "6"
     assert facts["trials"] == "2 entries"
     assert facts["lock of the dependencies, SHA-256"] == "l" * 64
