@@ -36,8 +36,7 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     """
     as_of = as_of.astimezone(dt.UTC)
     # What is loaded while this reads would be known, and not counted, at the instant that is published.
-    with Lake(config.lake).writing():
-        source = Source(config)
+    with Lake(config.lake).writing(), Source(config) as source:
         rows = sum(_publish(config, window, as_of, source) for window in config.windows)
     newest = {w.view: ticks.newest(w, as_of - config.events.lag.span).isoformat() for w in config.windows}
     return Publication(rows, newest, {w.view: digest(config, w) for w in config.windows})

@@ -1,7 +1,8 @@
-"""Names and texts of a deployment as SQL: whatever they are, they are no words of the language."""
+"""Names, texts and files of a deployment as SQL: whatever they are called, they are no words of it and no patterns."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 
 
@@ -18,3 +19,12 @@ def columns(names: Iterable[str], of: str = "events") -> str:
 def text(value: str) -> str:
     """A text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def read(paths: Iterable[str]) -> str:
+    """The rows of Parquet files of one schema, at least one file, as a table that DuckDB reads itself.
+
+    It opens only the files that a query needs, and many small ones several times as fast as through an Arrow dataset.
+    """
+    files = ", ".join(text(glob.escape(path)) for path in paths)
+    return f"read_parquet([{files}], hive_partitioning = false)"

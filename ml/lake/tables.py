@@ -18,12 +18,14 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from ml.lake.sql import quoted
+from ml.lake.sql import quoted, read
 from ml.registry.turn import turn
 
 # Delta Lake forgets versions and transaction identifiers after 30 days unless told otherwise; a registered model names versions
-# for as long as it exists, and a file may come back after years.
+# for as long as it exists, and a file may come back after years. A table is opened by reading all commits after the last
+# checkpoint, many times a night.
 PROPERTIES = {
+    "delta.checkpointInterval": "10",
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
@@ -61,6 +63,10 @@ class Lake:
         """Newest version of a table, -1 when nothing was ever written to it."""
         found = self.open(table)
         return -1 if found is None else found.version()
+
+    def files(self, table: str, found: DeltaTable) -> list[str]:
+        """Paths of the files of an opened table."""
+        return [f"{self.uri(table)}/{path}" for path in pa.table(found.get_add_actions())["path"].to_pylist()]
 
     def count_files(self, table: str) -> int:
         """Number of files of the newest version of a table."""
@@ -147,9 +153,12 @@ class Lake:
         for number, (table, columns) in enumerate(tables.items()):
             version = (versions or {}).get(table)
             found = None if version == -1 else self.open(table, version)
-            connection.register(f"source_{number}", columns.empty_table() if found is None else found.to_pyarrow_dataset())
+            files = [] if found is None else self.files(table, found)
+            if not files:
+                connection.register(f"empty_{number}", columns.empty_table())
+            rows = read(files) if files else f"empty_{number}"
             visible = f" WHERE known_at <= {instant(as_of)}" if as_of and "known_at" in columns.names else ""
-            connection.execute(f"CREATE TEMP VIEW {quoted(table)} AS SELECT * FROM source_{number}{visible}")
+            connection.execute(f"CREATE TEMP VIEW {quoted(table)} AS SELECT * FROM {rows}{visible}")
         return connection
 
 

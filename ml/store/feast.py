@@ -6,6 +6,8 @@ import datetime as dt
 import hashlib
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -76,6 +78,25 @@ def _quiet() -> warnings.catch_warnings:
     return warnings.catch_warnings(action="ignore")
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Quiet, and what Feast reads in this block is forgotten at its end.
+
+    ibis keeps all that it was ever shown in its default database, until the process ends
+    (https://github.com/ibis-project/ibis/issues/11464).
+    """
+    import ibis
+
+    before, own = ibis.options.default_backend, ibis.duckdb.connect()
+    ibis.options.default_backend = own
+    try:
+        with _quiet():
+            yield
+    finally:
+        ibis.options.default_backend = before
+        own.disconnect()
+
+
 def materialize(config: Config, as_of: dt.datetime) -> Materialization:
     """Bring the online store up to the newest snapshots that are published."""
     written: dict[str, str] = {}
@@ -86,7 +107,7 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
             continue
         since = store.get_feature_view(window.view).most_recent_end_time or dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         if since < newest.last:
-            with _quiet():
+            with _reading():
                 store.materialize(start_date=since, end_date=newest.last, feature_views=[window.view])
         written[window.view] = newest.last.isoformat()
     return Materialization(as_of.isoformat(), written)
@@ -111,7 +132,7 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
     keys = list(config.entities.values())
     asked = events[["event_id", "event_time", *keys, *config.measures]].assign(event_timestamp=events["event_time"])
     store = open_store(config)
-    with _quiet():
+    with _reading():
         job = store.get_historical_features(
             entity_df=asked, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
         )

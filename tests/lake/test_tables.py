@@ -99,3 +99,34 @@ def _hold(root: str, held, seconds: int) -> None:
     with Lake(Path(root)).writing():
         held.set()
         time.sleep(seconds)
+
+
+@pytest.mark.parametrize("name", ["plain", "it's *one*?", "day=1", "a b,c"])
+def test_a_connection_sees_the_rows_of_all_files_and_no_column_of_the_folders(name: str, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / name)
+    for number in range(3):
+        lake.append_batches("table", _rows(f"b{number}"))
+    columns = _rows("a").schema
+    with lake.connect({"table": columns}) as connection:
+        seen = connection.sql("SELECT * FROM 'table' ORDER BY ALL").to_arrow_table()
+        assert seen.column_names == columns.names
+        assert seen["batch_id"].to_pylist() == [f"b{number}" for number in range(3) for _ in range(3)]
+    with lake.connect({"table": columns}, versions={"table": 2}) as connection:
+        assert connection.sql("SELECT DISTINCT batch_id FROM 'table' ORDER BY ALL").fetchall() == [("b0",), ("b1",)]
+
+
+def test_a_table_that_was_made_and_not_written_to_is_empty(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append_batches("table", _rows("a"))
+    with lake.connect({"table": _rows("a").schema}, versions={"table": 0}) as connection:
+        assert connection.sql("SELECT * FROM 'table'").fetchall() == []
+
+
+def test_a_table_is_opened_by_reading_few_commits_however_many_there_are(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for number in range(25):
+        lake.append_batches("table", _rows(f"b{number}", 1))
+    log = tmp_path / "table" / "_delta_log"
+    newest = max(int(file.name.split(".")[0]) for file in log.glob("*.checkpoint.parquet"))
+    assert lake.version("table") - newest <= 10
+    assert len(list(log.glob("*.json"))) == 26

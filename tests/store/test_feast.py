@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ml.config import Config, load
@@ -165,3 +168,33 @@ def test_a_deployment_may_have_only_some_kinds_of_features(lacking: str, tmp_pat
     assert len(offline) == 3
     if config.windows:
         assert offline["customer_amount_count_1d"].tolist() == [8, 7, 7]
+
+
+def test_what_was_asked_and_read_is_not_kept_for_as_long_as_the_process_lives(config: Config) -> None:
+    events = pd.DataFrame([_event(i, "2025-03-06 12:00:00") for i in range(20_000)])
+    ibis.set_backend(ibis.duckdb.connect())
+    named = "SELECT count(*) FROM (FROM duckdb_tables() SELECT internal UNION ALL FROM duckdb_views() SELECT internal)"
+
+    def kept() -> tuple[int, int]:
+        """Bytes in Arrow's memory, and views and tables in the database that a process has by default."""
+        feast.retrieve(config, events)
+        feast.materialize(config, AS_OF)
+        gc.collect()
+        [(tables,)] = ibis.options.default_backend.con.sql(f"{named} WHERE NOT internal").fetchall()
+        return pa.total_allocated_bytes(), tables
+
+    bytes_before, tables = kept()
+    of_one = pa.Table.from_pandas(events).nbytes
+    bytes_after, tables_after = [kept() for _ in range(5)][-1]
+    assert bytes_after - bytes_before < of_one
+    assert tables_after == tables == 0
+
+
+def test_a_retrieval_that_fails_leaves_the_database_of_others_in_place(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ibis.duckdb.connect()
+    ibis.set_backend(others)
+    monkeypatch.setattr("ml.store.asof.AsofRetrievalJob.to_df", lambda *_, **__: pd.DataFrame(1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        feast.retrieve(config, pd.DataFrame([_event(1, "2025-03-06 12:00:00")]))
+    assert ibis.options.default_backend is others
+    assert others.con.sql("SELECT 1").fetchall() == [(1,)]
