@@ -118,7 +118,8 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool)
     else:
         past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
         train = rows[past | validation]
-        found, inputs = learn(config, train.assign(split=np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)))
+        part = np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)
+        found, inputs = learn(config, train.assign(**{dataset.SPLIT: part}))
     test = test_rows(rows, start)
     scores = expit(found.margins(inputs.matrix(test)))
     labels, cards = test["label"].to_numpy(), test["customer_id"].to_numpy()

@@ -14,6 +14,7 @@ from feast.transformation.pandas_transformation import PandasTransformation
 from feast.types import Float64, Int64, UnixTimestamp
 
 from ml.config import Config, Window
+from ml.config.names import in_feast
 from ml.features import request
 from ml.features.catalogue import REQUEST, catalogue
 from ml.features.history import folder
@@ -31,7 +32,8 @@ def request(inputs):
 
 def definitions(config: Config) -> list[Any]:
     """All objects that Feast needs to know of a deployment."""
-    entities = {name: Entity(name=name, join_keys=[key], value_type=ValueType.STRING) for name, key in config.entities.items()}
+    keys = {name: in_feast(key) for name, key in config.entities.items()}
+    entities = {name: Entity(name=name, join_keys=[key], value_type=ValueType.STRING) for name, key in keys.items()}
     views = [_view(config, window, entities[window.entity]) for window in config.windows]
     served = [*views, *_on_demand(config, {view.name: view for view in views})]
     service = [FeatureService(name=SERVICE, features=served)] if served else []
@@ -65,7 +67,7 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> list[OnDemandFe
     fields = _fields(config, REQUEST)
     if not fields:
         return []
-    measures = [Field(name=name, dtype=Float64) for name in config.measures]
+    measures = [Field(name=in_feast(name), dtype=Float64) for name in config.measures]
     view = OnDemandFeatureView(
         name=REQUEST,
         sources=[

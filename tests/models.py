@@ -11,7 +11,7 @@ import onnx
 import pandas as pd
 
 from ml.config import Config
-from ml.training import fit
+from ml.training import dataset, fit
 from ml.training.categories import Levels
 from ml.training.dataset import TrainingSet
 from ml.training.export import to_onnx
@@ -59,7 +59,7 @@ def payments(size: int = 4000) -> pd.DataFrame:
         }
     )
     signal = np.log(frame["amount"]) + frame["customer_amount_mean_7d"].fillna(15) / 5 + 2 * (frame["channel"] == "online")
-    return frame.assign(label=(signal + rng.normal(size=size) > 10).astype(np.int8), split="train")
+    return frame.assign(label=(signal + rng.normal(size=size) > 10).astype(np.int8), **{dataset.SPLIT: dataset.TRAIN})
 
 
 def fitted(folder: Path, config: Config, rows: pd.DataFrame, inputs: Inputs, seed: int = 1) -> Model:

@@ -13,31 +13,36 @@ import yaml
 
 from ml.config import Config, ConfigError, load
 from ml.config.names import CLOCK, RESERVED
+from ml.decision.judge import judge, verdict_of
 from ml.explanation.exploration import explore
 from ml.features.publish import publish_features
 from ml.monitoring.monitor import monitor
+from ml.monitoring.observed import ROWS
+from ml.monitoring.traffic import SCORE
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
+from ml.registry.signals import Signals
 from ml.store import feast
-from ml.training import dataset, export, fit, golden
+from ml.training import dataset, export, fit, formats, golden
 from ml.training.check import single_feature_auc
 from tests import deployments
 from tests.monitoring import living
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2025, 3, 1)
-DAYS = 26
-AS_OF = dt.datetime(2025, 3, 27, 2, tzinfo=dt.UTC)
+DAYS = 28
+AS_OF = dt.datetime(2025, 3, 29, 2, tzinfo=dt.UTC)
 
-ENTITIES = {"order": "group", "table": "select"}
-CATEGORIES = ["source", "user", "from"]
-ATTRIBUTES = ["answer", "chosen", "null"]
+ENTITIES = {"order": "group", "table": "select", "snapshot": "created_timestamp"}
+CATEGORIES = ["source", "user", "from", "batch_id", "alerts"]
+ATTRIBUTES = ["answer", "chosen", "null", "split"]
 MEASURES = [
     *("end", "times", "position", "hour", "weekday", "is_night", "first", "seen"),
     *("key", "tick", "created", "cutoff", "rank", "change", "day", "reported_at"),
     *("known", "version", "n", "v", "x", "value", "count", "mean"),
     *("index", "file", "row", "features", "predicted", "request", "event", "entity"),
-    *("where", "all", "default"),
+    *("where", "all", "default", "self", "frame", "expected"),
+    *("known_at", "label_known_at", "event_timestamp", "probability", "score", "rows"),
 ]
 
 
@@ -51,14 +56,18 @@ def _told(folder: Path) -> dict[str, Any]:
     told["labels"]["delay"] = {"value": 30, "unit": "hours", "reason": "as the test asks"}
     told["windows"] = [
         {"entity": entity, "column": column, "aggregates": ["count", "sum", "mean"], "days": [1, 3], "delay": delay}
-        for entity, column, delay in [("order", "times", 0), ("order", "key", 0), ("table", "end", 1), ("table", "label", 2)]
+        for entity, column, delay in [
+            *(("order", "times", 0), ("order", "known_at", 0), ("table", "end", 1), ("table", "label", 2)),
+            *(("snapshot", "event_timestamp", 0), ("snapshot", "score", 0)),
+        ]
     ]
-    told["request"] = {"clock": True, "ratios": ["order_times_mean_3d", "table_end_mean_1d"]}
-    for part, days in {"train": 14, "validation": 3, "holdout": 4}.items():
+    ratios = ["order_times_mean_3d", "order_known_at_mean_3d", "table_end_mean_1d", "snapshot_event_timestamp_mean_3d"]
+    told["request"] = {"clock": True, "ratios": ratios}
+    for part, days in {"train": 8, "validation": 7, "holdout": 7}.items():
         told["training"][part]["value"] = days
     told["training"]["caps"] = {"order": {"value": 0.5, "unit": "share", "reason": "as the test asks"}}
     told["training"]["model"] |= {"iterations": 20}
-    told["gate"] |= {"cluster": "order", "fairness": {"attributes": ["null"]}}
+    told["gate"] |= {"cluster": "order", "fairness": {"attributes": ["null", "split"]}}
     told["gate"]["golden"] = {
         "share": {"value": 0.02, "unit": "share", "reason": "as the test asks"},
         "drop": {"value": 0.5, "unit": "average precision", "reason": "as the test asks"},
@@ -68,6 +77,8 @@ def _told(folder: Path) -> dict[str, Any]:
         {"column": "times", "edges": [50]},
         {"column": "user"},
         {"column": "order_age", "edges": [3]},
+        {"column": "known_at", "edges": [50]},
+        {"column": "batch_id"},
     ]
     suites = _suites(folder)
     told["events"]["suite"], told["labels"]["suite"] = suites["events"], suites["labels"]
@@ -101,6 +112,7 @@ def _land(config: Config, first: int, last: int) -> None:
         rows["event_time"] = [dt.datetime.combine(day, dt.time()) + dt.timedelta(seconds=570 * i) for i in range(size)]
         rows["group"] = [None if i % 10 == 3 else f"G{k}" for i, k in enumerate(rng.integers(0, 40, size))]
         rows["select"] = [f"S{k}" for k in rng.integers(0, 9, size)]
+        rows["created_timestamp"] = [f"C{k}" for k in rng.integers(0, 9, size)]
         for name in (*CATEGORIES, *ATTRIBUTES):
             rows[name] = [f"{name} {k}" for k in rng.integers(0, 3, size)]
         for name in MEASURES:
@@ -146,15 +158,21 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
     assert nobody[[name for name in rows if name.startswith("order_times_mean")]].isna().all(axis=None)
     assert nobody["table_end_count_3d"].notna().mean() > 0.9
     assert rows["order_age"].notna().sum() == len(rows) - len(nobody)
-    assert max(single_feature_auc(config, rows[rows["split"] == dataset.TRAIN]).values()) > 0.9
+    assert max(single_feature_auc(config, rows[rows[dataset.SPLIT] == dataset.TRAIN]).values()) > 0.9
+    _holds_the_feeds_values(config, rows)
     explore(config, AS_OF, frozen.training_set)
     golden.freeze(config, AS_OF, "ann", "as the test asks")
 
     fitted = fit.fit(config, AS_OF, frozen.training_set)
     assert fitted.validation_average_precision > 0.5
     export.export(config, AS_OF, fitted.model)
+    verdict = verdict_of(config, judge(config, AS_OF, fitted.model).judgement)
+    assert verdict["challenger"]["name"]
+    assert {"batch_id", "times", "user"} <= {part["slice"].split()[0] for part in verdict["slices"]}
     registry = fit.registry(config)
     version = registry.register(fit.folder_of(config, fitted.model) / export.EXPORT, fitted.mlflow_run, {}, "a model")
+    for file_format in ("onnx", "pmml"):
+        assert formats.hand_out(config, version, file_format, config.home / "out").checked.startswith("checked")
     living.move(config, None, version)
 
     _land(config, DAYS, DAYS + 1)
@@ -162,6 +180,29 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
     told = monitor(config, AS_OF + DAY)
     assert len(told.days) >= 1
     assert told.version == version
+    watched = {reading.signal for reading in Signals(config.ledger).readings(config.name, version, FIRST)}
+    assert {"score: location", f"{SCORE}: location", "rows: missing", f"{ROWS}: volume", "alerts: unseen"} <= watched
+
+
+def _holds_the_feeds_values(config: Config, rows: pd.DataFrame) -> None:
+    """What is frozen is what was delivered, and features follow from it, offline and online."""
+    every = pd.concat([pd.read_parquet(path) for path in sorted(config.landing.glob("payments_*"))]).set_index("event_id")
+    feed = every.loc[rows["event_id"]]
+    for name in (*ENTITIES.values(), *CATEGORIES, *ATTRIBUTES):
+        assert rows[name].where(rows[name].notna(), None).tolist() == feed[name].where(feed[name].notna(), None).tolist()
+    for name in MEASURES:
+        np.testing.assert_array_equal(rows[name], feed[name])
+    usual = rows["snapshot_event_timestamp_mean_3d"]
+    np.testing.assert_allclose(rows["event_timestamp_over_snapshot_event_timestamp_mean_3d"], rows["event_timestamp"] / usual)
+    midnight = feed["event_time"].iloc[-1].floor("D")
+    window = every[(every["event_time"] < midnight) & (every["event_time"] >= midnight - 3 * DAY)]
+    means = window.groupby("created_timestamp")["event_timestamp"].mean()
+    last = rows[rows["event_time"] >= midnight.tz_localize("UTC") + config.events.lag.span]
+    np.testing.assert_allclose(last["snapshot_event_timestamp_mean_3d"], means.loc[last["created_timestamp"]])
+    asked = last.head(3).assign(event_time=AS_OF)[["event_time", *ENTITIES.values(), *MEASURES]]
+    served = feast.retrieve_online(config, asked.to_dict("records"))
+    expected = asked["event_timestamp"].to_numpy() / served["snapshot_event_timestamp_mean_3d"]
+    np.testing.assert_allclose(served["event_timestamp_over_snapshot_event_timestamp_mean_3d"], expected)
 
 
 def test_a_repeat_is_rejected_and_another_row_with_its_id_is_set_aside(config: Config) -> None:

@@ -12,13 +12,14 @@ from ml.config import Config
 
 
 def status(config: Config, asked: argparse.Namespace) -> None:
-    """Print the champion and its age, the last verdict and when the next can fall, the last batch and the quarantine."""
+    """Print the champion, its age and the last verdict, when the next can fall, what came in last, and when answers come."""
     from ml.decision.budget import fresh_days_at, next_night
     from ml.lake import schema
     from ml.lake.tables import Lake
     from ml.quality import landing, quarantine
     from ml.registry.ledger import Ledger
     from ml.registry.refusals import Refusals
+    from ml.training.arrivals import arrivals
 
     ledger = Ledger(config.ledger)
     moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
@@ -49,6 +50,8 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
             f"{quarantined:,} quarantined + {rejected:,} rejected"
         )
+    if newest and (told := arrivals(config, newest)).events:
+        say(f"answers       {told.state(config)}: {told.told}")
     if streak := Refusals(config.ledger).streak(config.name):
         say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)

@@ -1,7 +1,7 @@
 """Names that a deployment makes up, and names that its columns cannot have.
 
-Columns, entities and deployments have any name they like, SQL's own words too. What stands beside them in one table begins
-with an underscore, which a column's name does not; the few names that do not are `RESERVED`.
+Columns, entities and deployments have any name they like, SQL's own words too: what stands beside them in one table begins
+with an underscore or has a blank, which a column's name does not. `label` alone is a word of the deployment file itself.
 """
 
 from __future__ import annotations
@@ -11,20 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from ml.config.data import RequestFeatures, Window
 
-RESERVED = {
-    "known_at": "the lake's instant of knowing",
-    "batch_id": "the lake's batch",
-    "label": "the label",
-    "label_known_at": "the instant at which the label became known",
-    "split": "the part of a training set",
-    "event_timestamp": "the instant of a snapshot",
-    "created_timestamp": "the publication of a snapshot",
-    "probability": "the answer of an exported model",
-    "score": "the model's score",
-    "alerts": "the share of alerts that is watched",
-    "rows": "the number of rows that is watched",
-}
+RESERVED = {"label": "the label, which windows and suites mean by it"}
 CLOCK = ("clock_hour", "clock_weekday", "clock_night", "clock_weekend")
+
+
+def in_feast(name: str) -> str:
+    """A column's name in Feast, whose joins have two names for themselves."""
+    return f"_{name}" if name in ("event_timestamp", "created_timestamp") else name
 
 
 def ratio(measure: str, average: str) -> str:

@@ -36,6 +36,7 @@ from ml.training.costs import missed
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
 from ml.training.model import Model
+from ml.training.refused import recorded
 
 VERDICT = "verdict.json"
 BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
@@ -108,10 +109,14 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
     Raises:
         ValueError: the trigger is drift or lost performance, and the run serves no such request.
-        GateError: the comparison would be worthless; there is no verdict and nothing can be promoted.
+        GateError: the comparison would be worthless; there is no verdict and nothing can be promoted. It is recorded as a
+            refusal, so that nights in a row without a verdict are told.
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
-    with turn(config.home / "judgements" / "judge.lock"):
+    with (
+        recorded(config, as_of, "judge", run_id, GateError, but=(HoldoutSpent,)),
+        turn(config.home / "judgements" / "judge.lock"),
+    ):
         return _judge(config, as_of, model, trigger, run_id)
 
 
@@ -132,7 +137,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
         return describe(config, key)
     frozen = dataset.describe(config, fitted.training_set)
     rows = dataset.read(config, fitted.training_set)
-    holdout = rows[rows["split"] == dataset.HOLDOUT]
+    holdout = rows[rows[dataset.SPLIT] == dataset.HOLDOUT]
     challenger_folder = fit.folder_of(config, model) / export.EXPORT
     challenger = _contender(f"challenger {model[:8]}", folder_hash(challenger_folder), fitted)
     scored = Model(challenger_folder)
@@ -265,7 +270,7 @@ def _beside(config: Config, model: str, rows: pd.DataFrame, first: bool) -> dict
 
     They are for comparison and decide nothing: which candidate goes before the gate was decided on the validation window.
     """
-    train, holdout = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.HOLDOUT))
+    train, holdout = (rows[rows[dataset.SPLIT] == part] for part in (dataset.TRAIN, dataset.HOLDOUT))
     found = {name: other.score(holdout) for name, other in fit.others(config, model).items()}
     if first:
         inputs = Model(fit.folder_of(config, model)).inputs
@@ -284,7 +289,7 @@ def _told_beside(holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> list[s
 
 def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -> _Champion:
     """Whom a first champion has to beat: the label's rate on the rows that it was fitted to, as the score of every row."""
-    rate = float(rows.loc[rows["split"] != dataset.HOLDOUT, "label"].mean())
+    rate = float(rows.loc[rows[dataset.SPLIT] != dataset.HOLDOUT, "label"].mean())
     digest = hashlib.sha256(f"{BASE_RATE} {rate!r}".encode()).hexdigest()
     contender = _contender(BASE_RATE, digest, fitted, threshold=1.0, ranks=False)
     return _Champion(contender, None, np.full(holdout, rate), np.full(frozen, rate))

@@ -398,8 +398,9 @@ def _origin(frozen: dataset.TrainingSet) -> Facts:
 def _read(config: Config, training_set: str) -> pd.DataFrame:
     """The rows of a training set, without keys that identify one event or entity."""
     path = dataset.verified(config, training_set)
-    keys = {"event_id", "label_known_at", "split", *config.entities.values()}
-    columns = [name for name in pq.read_schema(path).names if name not in keys]
+    keys = {"event_id", dataset.LABEL_KNOWN_AT, dataset.SPLIT, *config.entities.values()}
+    there = pq.read_schema(path).names
+    columns = [name for name, now in zip(there, dataset.named_now(there), strict=True) if now not in keys]
     categories = [name for name in config.categories if name in columns]
     rows: pd.DataFrame = pq.read_table(path, columns=columns, read_dictionary=categories).to_pandas(split_blocks=True)
     return rows

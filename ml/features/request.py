@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
-from ml.config.names import CLOCK, ratio
+from ml.config.names import CLOCK, in_feast, ratio
 
 NIGHT_ENDS = 6
 SATURDAY = 5
@@ -41,7 +41,7 @@ def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tu
     """Compute the request features.
 
     Args:
-        inputs: columns `event_time` (UTC), the measures, and the averages of `compared`.
+        inputs: columns `event_time` (UTC), the measures by their names in Feast, and the averages of `compared`.
         clock: whether to add the features of `CLOCK`.
         timezone: whose clock they read.
         compared: pairs (measure, average).
@@ -56,5 +56,5 @@ def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tu
         computed |= dict(zip(CLOCK, told, strict=True))
     for measure, average in compared:
         usual = inputs[average].astype("float64")
-        computed[ratio(measure, average)] = inputs[measure].astype("float64") / usual.where(usual > 0, np.nan)
+        computed[ratio(measure, average)] = inputs[in_feast(measure)].astype("float64") / usual.where(usual > 0, np.nan)
     return pd.DataFrame({name: values.astype("float64") for name, values in computed.items()}, index=inputs.index)

@@ -17,10 +17,11 @@ import datetime as dt
 import pyarrow as pa
 
 from ml.config import Config, Window
+from ml.config.names import in_feast
 from ml.features import ticks
 from ml.lake import schema
 from ml.lake.answers import label_order
-from ml.lake.sql import quoted
+from ml.lake.sql import quoted, stored
 from ml.lake.tables import instant
 
 TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
@@ -31,7 +32,7 @@ def schema_of(config: Config, window: Window) -> pa.Schema:
     """Columns of the view's table: entity key, the two times, one column a feature."""
     return pa.schema(
         [
-            pa.field(config.entities[window.entity], pa.string()),
+            pa.field(in_feast(config.entities[window.entity]), pa.string()),
             pa.field("event_timestamp", schema.INSTANT),
             pa.field("created_timestamp", schema.INSTANT),
             *[pa.field(window.feature(a, days), TYPES[a]) for days in window.days for a in window.aggregates],
@@ -92,12 +93,12 @@ def _known(
     A positive counts from the instant at which it and its event were known, and no longer once an answer that ranks before it
     (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day.
     """
-    key = f"events.{quoted(config.entities[window.entity])}"
+    key = f"events.{quoted(stored(config.entities[window.entity]))}"
     first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + window.behind // window.every}"
     happened = f" AND events.event_time >= {instant(since)}" if since else ""
     known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
     fresh = f" AND events.known_at > {instant(after)}" if after else ""
-    value = "0" if window.column == "label" else f"round(events.{quoted(window.column)} * {SCALE})"
+    value = "0" if window.column == "label" else f"round(events.{quoted(stored(window.column))} * {SCALE})"
     events = f"""
         SELECT {key} AS key, {first} AS first, 1 AS n, {value}::HUGEINT AS x, events.known_at AS known_at
         FROM events WHERE {known}{fresh}"""

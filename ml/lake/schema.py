@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ml.config import Config
+from ml.lake.sql import stored
 
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -17,9 +18,9 @@ ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
 
 def events(config: Config) -> pa.Schema:
     """Schema of the accepted events of a deployment; an entity may be missing."""
-    measures = [pa.field(name, pa.float64()) for name in config.measures]
-    texts = [pa.field(name, pa.string()) for name in (*config.categories, *config.attributes)]
-    keys = [pa.field(name, pa.string()) for name in config.entities.values()]
+    measures = [pa.field(stored(name), pa.float64()) for name in config.measures]
+    texts = [pa.field(stored(name), pa.string()) for name in (*config.categories, *config.attributes)]
+    keys = [pa.field(stored(name), pa.string()) for name in config.entities.values()]
     return pa.schema(
         [
             pa.field("event_id", pa.string(), nullable=False),

@@ -11,9 +11,16 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def stored(name: str) -> str:
+    """The column of the lake's events that holds a column of the deployment: two names are the lake's own."""
+    return f"_{name}" if name in ("known_at", "batch_id") else name
+
+
 def columns(names: Iterable[str], of: str = "events") -> str:
-    """Columns of a table, to be selected: `events."order", events."end"`."""
-    return ", ".join(f"{of}.{quoted(name)}" for name in names)
+    """Columns of the deployment, to be selected from a table of events: `events."order", events."_known_at" AS "known_at"`."""
+    return ", ".join(
+        f"{of}.{quoted(name)}" if stored(name) == name else f"{of}.{quoted(stored(name))} AS {quoted(name)}" for name in names
+    )
 
 
 def text(value: str) -> str:

@@ -54,9 +54,12 @@ class Day:
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Day:
-        """From what `to_dict` gave."""
+        """From what `to_dict` gave, or gave when the model's score was named as a column can be."""
         features, outputs = (Profile.from_dict(told[role]) for role in ("features", "outputs"))
         muted, doubts = (frozenset(told.get(name, ())) for name in ("muted", "doubts"))
+        if SCORE not in outputs.counts:
+            outputs = Profile(outputs.rows, {SCORE: outputs.counts["score"]})
+            muted = frozenset({"score": SCORE, "alerts": ALERTS}.get(name, name) for name in muted)
         return cls(features, outputs, told["alerts"], told["faulty"], muted, doubts)
 
 

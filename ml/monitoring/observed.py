@@ -11,7 +11,7 @@ from ml.monitoring.columns import Column
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.readings import Role, Signal
 
-ROWS = "rows"
+ROWS = "event rows"
 """Name of the series that is the number of rows of the features."""
 
 

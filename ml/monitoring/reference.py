@@ -38,12 +38,12 @@ from ml.monitoring.units import Sizes
 from ml.registry.signals import Signals
 from ml.training import dataset
 
-ALERTS = "alerts"
+ALERTS = "model alerts"
 OF_DAY = "_day"
 """Column of an event's day beside the columns of the deployment."""
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
-FORMAT = 4
+FORMAT = 5
 """Of the folder's files; one of another format is made anew."""
 
 
@@ -170,7 +170,7 @@ def _made(config: Config, champion: Champion) -> Reference:
     rows = rows.assign(**{OF_DAY: rows["event_time"].dt.date})
     broken = faults.left_out(Signals(config.ledger).incidents(config.name), set(rows[OF_DAY]))
     rows = rows[~rows[OF_DAY].isin(broken)]
-    scored = rows[rows["split"] != dataset.TRAIN]
+    scored = rows[rows[dataset.SPLIT] != dataset.TRAIN]
     scored = scored.assign(**{SCORE: champion.model.score(scored)})
     texts = [*config.categories, *config.attributes]
     numbers = list(dict.fromkeys([*champion.model.inputs.fill, *config.measures]))
@@ -227,7 +227,7 @@ def _performance(
     config: Config, champion: Champion, scored: pd.DataFrame
 ) -> tuple[Usually, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
     """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
-    holdout = scored[scored["split"] == dataset.HOLDOUT]
+    holdout = scored[scored[dataset.SPLIT] == dataset.HOLDOUT]
     rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
     answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
     days = {day: performance.judged(config, part, answered) for day, part in rows.groupby(OF_DAY)}

@@ -16,7 +16,7 @@ from ml.lake.tables import Lake, instant
 from ml.monitoring.champion import Champion
 from ml.store.feast import retrieve
 
-SCORE = "score"
+SCORE = "model score"
 DAY = dt.timedelta(days=1)
 
 
@@ -25,7 +25,7 @@ class Traffic:
     """The events of one day.
 
     Attributes:
-        rows: event id, time, keys, raw columns, features and `score`, in the order of time.
+        rows: event id, time, keys, raw columns, features and `SCORE`, in the order of time.
         logged: rows whose score is the one that was given, from the prediction log; the others were scored here.
     """
 

@@ -41,7 +41,7 @@ def collect(config: Config, kind: str, rows: Rows, arrival: Arrival, batches: li
         batches: by file, the batch that its rows come into the lake with.
     """
     good = rows.good()
-    told = rows.table.filter(pa.array(good)).append_column("batch_id", pa.array(batches).take(pa.array(rows.file[good])))
+    told = rows.stored().filter(pa.array(good)).append_column("batch_id", pa.array(batches).take(pa.array(rows.file[good])))
     time = "event_time" if kind == "events" else "reported_at"
     told = told.append_column("known_at", arrival.known_at(config, told[time]))
     if kind == "labels":

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ml.config import Config
 from ml.config.suites import Suite, events_suite, labels_suite
 from ml.lake import schema
-from ml.lake.sql import columns, quoted
+from ml.lake.sql import columns, quoted, stored
 from ml.lake.tables import Lake
 from ml.quality import suites
 from ml.quality.content import value_of
@@ -53,6 +53,10 @@ class Rows:
         mask = ~self.rejected
         mask[list(self.reasons)] = False
         return mask
+
+    def stored(self) -> pa.Table:
+        """The rows by the names that their columns have in the lake."""
+        return self.table.rename_columns([stored(name) for name in self.table.column_names])
 
 
 def suite_of(config: Config, kind: str) -> Suite | None:
@@ -197,7 +201,7 @@ def find_repeats(lake: Lake, schema_of_events: pa.Schema, rows: Rows) -> None:
 def _good(rows: Rows, names: list[str]) -> pa.Table:
     """Those columns of the rows that nothing speaks against so far, and the rows' `_position`."""
     good = rows.good()
-    told = rows.table.select(names).append_column("_position", pa.array(np.arange(len(good))))
+    told = rows.stored().select(names).append_column("_position", pa.array(np.arange(len(good))))
     return told if good.all() else told.filter(pa.array(good))
 
 

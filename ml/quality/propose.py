@@ -27,7 +27,7 @@ ZONES = (
     *("UTC", "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Sao_Paulo"),
     *("Europe/London", "Europe/Paris", "Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney"),
 )
-OURS = {"event_id", "event_time", "label", "reported_at", "source", "known_at", "batch_id", "split"}
+OURS = {"event_id", "event_time", "label", "reported_at", "source"}
 LABEL_NAMES = r"label|target|fraud|churn|default|late|is_|outcome|class|cancel|click|return|bad|response"
 
 

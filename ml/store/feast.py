@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from ml.config import PROJECT, Config
+from ml.config.names import in_feast
 from ml.features import request
 from ml.features.history import newest_publication
 from ml.registry.turn import turn
@@ -129,8 +130,8 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
 
     if not feature_names(config):
         return pd.DataFrame(index=range(len(events)))
-    keys = list(config.entities.values())
-    asked = events[["event_id", "event_time", *keys, *config.measures]].assign(event_timestamp=events["event_time"])
+    asked = events[["event_id", "event_time", *config.entities.values(), *config.measures]].rename(columns=in_feast)
+    asked["event_timestamp"] = asked["event_time"]
     store = open_store(config)
     with _reading():
         job = store.get_historical_features(
@@ -162,6 +163,7 @@ def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.Dat
 
 
 def _complete(config: Config, told: dict[str, object]) -> dict[str, object]:
-    """A request in which what is missing has the type of its column."""
+    """A request by the names of Feast, in which what is missing has the type of its column."""
     nothing = dict.fromkeys(config.entities.values(), NOBODY) | dict.fromkeys(config.measures, math.nan)
-    return told | {name: value for name, value in nothing.items() if pd.isna(told.get(name))}
+    complete = told | {name: value for name, value in nothing.items() if pd.isna(told.get(name))}
+    return {in_feast(name): value for name, value in complete.items()}

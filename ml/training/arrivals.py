@@ -57,6 +57,12 @@ class Arrivals:
             return f"{max(1, math.ceil(hours))} hours"
         return f"{math.ceil(hours / 24)} days"
 
+    def state(self, config: Config) -> str:
+        """Whether answers agree with the declared delay: no more come later than `labels.late` allows."""
+        if not self.all.answers:
+            return "NONE"
+        return "in time" if self.slowest.late <= config.labels.late.value else "LATE"
+
     @property
     def told(self) -> str:
         """The curve against the delay in one sentence."""

@@ -54,7 +54,7 @@ def validate_training_set(config: Config, as_of: dt.datetime, training_set: str,
 
 def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str) -> TrainingSetReport:
     rows = dataset.read(config, training_set)
-    alone = single_feature_auc(config, rows[rows["split"] == dataset.TRAIN])
+    alone = single_feature_auc(config, rows[rows[dataset.SPLIT] == dataset.TRAIN])
     answers = arrivals(config, as_of)
     figures = _figures(config, as_of, rows, alone, answers)
     failures = suites.run(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
@@ -92,12 +92,12 @@ def single_feature_auc(config: Config, train: pd.DataFrame) -> dict[str, float]:
 def _figures(
     config: Config, as_of: dt.datetime, rows: pd.DataFrame, alone: dict[str, float], answers: Arrivals
 ) -> dict[str, float]:
-    rate = rows.groupby("split")["label"].mean()
-    late = (rows["label_known_at"] > pd.Timestamp(as_of)).sum()
+    rate = rows.groupby(dataset.SPLIT)["label"].mean()
+    late = (rows[dataset.LABEL_KNOWN_AT] > pd.Timestamp(as_of)).sum()
     return {
         "label_rate_train": float(rate[dataset.TRAIN]),
         "label_rate_holdout_over_train": float(rate[dataset.HOLDOUT] / rate[dataset.TRAIN]) if rate[dataset.TRAIN] else 0.0,
-        "positives_holdout": float(rows.loc[rows["split"] == dataset.HOLDOUT, "label"].sum()),
+        "positives_holdout": float(rows.loc[rows[dataset.SPLIT] == dataset.HOLDOUT, "label"].sum()),
         "duplicate_events": float(rows["event_id"].duplicated().sum()),
         "largest_single_feature_auc": max(alone.values()),
         "rows_known_too_late": float(late),
@@ -110,7 +110,7 @@ def _figures(
 def _limits(config: Config, rows: pd.DataFrame) -> dict[str, float]:
     """The limits that follow from the deployment, by `ml.config.suites.LIMITS`."""
     rate = config.labels.rate
-    fold = max(FOLD, math.exp(SPREADS * _spread(rows[rows["split"] == dataset.TRAIN])))
+    fold = max(FOLD, math.exp(SPREADS * _spread(rows[rows[dataset.SPLIT] == dataset.TRAIN])))
     return {
         "rate_low": rate.low.value if rate else 0.0,
         "rate_high": rate.high.value if rate else 1.0,

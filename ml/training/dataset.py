@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ml.config import Config
 from ml.features.history import history
 from ml.lake import schema
 from ml.lake.answers import label_order
-from ml.lake.sql import columns, quoted
+from ml.lake.sql import columns, quoted, stored
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training import reserve
@@ -26,6 +27,8 @@ from ml.training.refused import recorded
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
+# Columns beside those of the deployment: the part that a row is in, and when its label became known.
+SPLIT, LABEL_KNOWN_AT = "_split", "_label_known_at"
 
 
 class NotEnoughHistory(ValueError):
@@ -71,8 +74,18 @@ def describe(config: Config, training_set: str) -> TrainingSet:
 def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
     """Rows of a frozen training set, in the order of their time; errors as for `verified`."""
     path = verified(config, training_set)
-    rows: pd.DataFrame = pq.read_table(path, filters=[("split", "in", list(parts))]).to_pandas()
+    there = pq.read_schema(path).names
+    part = there[named_now(there).index(SPLIT)]
+    table = pq.read_table(path, filters=[(part, "in", list(parts))])
+    rows: pd.DataFrame = table.rename_columns(named_now(there)).to_pandas()
     return rows
+
+
+def named_now(columns: Sequence[str]) -> list[str]:
+    """The columns of a frozen training set as they are named today; in older ones `split` is a name of ours, not a column's."""
+    if SPLIT in columns:
+        return list(columns)
+    return [{"split": SPLIT, "label_known_at": LABEL_KNOWN_AT}.get(name, name) for name in columns]
 
 
 def verified(config: Config, training_set: str) -> Path:
@@ -125,7 +138,7 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
     order = label_order(config)
     answered = "" if config.labels.complete else "LEFT"
     named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
-    cluster = quoted(config.entities[config.gate.cluster])
+    cluster = config.entities[config.gate.cluster]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
         (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
@@ -134,30 +147,31 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
             WITH chosen AS (
                 SELECT {columns(named)},
                     CASE WHEN event_time < {instant(windows.validation_start)} THEN '{TRAIN}'
-                         WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS split,
+                         WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS {SPLIT},
                     CASE WHEN event_time < {instant(windows.fitted_until)}
                          THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS _cutoff
                 FROM events
                 WHERE (event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.fitted_until)}
-                       AND known_at <= {instant(windows.holdout_start)} AND NOT {reserve.is_reserved(config)})
+                       AND events.known_at <= {instant(windows.holdout_start)} AND NOT {reserve.is_reserved(config)})
                    OR (event_time >= {instant(windows.holdout_start)} AND event_time < {instant(windows.holdout_end)})
             ),
             first_seen AS (
-                SELECT events.{cluster} AS entity, min(event_time) AS first_event FROM events GROUP BY events.{cluster}
+                SELECT events.{quoted(stored(cluster))} AS entity, min(event_time) AS first_event FROM events GROUP BY ALL
             ),
             answer AS (
                 SELECT event_id, first(labels.label ORDER BY {order}) AS label,
-                    first(labels.known_at ORDER BY {order}) AS label_known_at
+                    first(labels.known_at ORDER BY {order}) AS {LABEL_KNOWN_AT}
                 FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= chosen._cutoff GROUP BY event_id
             )
-            SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.label_known_at,
+            SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.{LABEL_KNOWN_AT},
                 (epoch(chosen.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
-            FROM chosen LEFT JOIN first_seen ON chosen.{cluster} = first_seen.entity {answered} JOIN answer USING (event_id)
+            FROM chosen LEFT JOIN first_seen ON chosen.{quoted(cluster)} = first_seen.entity
+                {answered} JOIN answer USING (event_id)
             ORDER BY chosen.event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):
-        if not (frame["split"] == part).any():
+        if not (frame[SPLIT] == part).any():
             kind = "answered events" if config.labels.complete else "events"
             told = f"no {kind} in the {part} window of {windows}; the lake begins at {oldest}: "
             if oldest is not None and oldest <= windows.train_start:
@@ -185,7 +199,7 @@ def _freeze(
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), partial, compression="zstd")
     with partial.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    counts = frame["split"].value_counts()
+    counts = frame[SPLIT].value_counts()
     record = TrainingSet(
         training_set=content,
         as_of=as_of.isoformat(),
@@ -193,7 +207,7 @@ def _freeze(
         train_rows=int(counts[TRAIN]),
         validation_rows=int(counts[VALIDATION]),
         holdout_rows=int(counts[HOLDOUT]),
-        positives={str(part): int(count) for part, count in frame.groupby("split")["label"].sum().items()},
+        positives={str(part): int(count) for part, count in frame.groupby(SPLIT)["label"].sum().items()},
         windows={name: value.isoformat() for name, value in asdict(windows).items()},
         labels_known_until=windows.holdout_start.isoformat(),
         lake=versions,

@@ -21,6 +21,7 @@ from ml.training.learned import Learned
 from ml.training.model import INPUTS, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
+EXPECTED = "_expected"
 SAMPLE_ROWS = 200
 
 
@@ -100,7 +101,7 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
                 *[ColSpec("string", name) for name in model.inputs.categories],
             ]
         ),
-        Schema([ColSpec("float", "probability")]),
+        Schema([ColSpec("float", model.inputs.answer)]),
     )
     mlflow.onnx.save_model(
         to_onnx(model.learned, model.inputs),
@@ -116,7 +117,7 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
         shutil.copy(source / TUNING, target / TUNING)
     positives = holdout[holdout["label"] == 1].head(SAMPLE_ROWS // 2)
     sample = pd.concat([positives, holdout[holdout["label"] == 0].head(SAMPLE_ROWS - len(positives))])[model.inputs.names]
-    sample.assign(expected=model.score(sample)).to_parquet(target / SAMPLE, index=False)
+    sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(target / SAMPLE, index=False)
 
 
 def check_copy(folder: Path) -> None:
@@ -127,8 +128,9 @@ def check_copy(folder: Path) -> None:
     """
     sample = pd.read_parquet(folder / SAMPLE)
     model = Model(folder)
+    expected = sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it
     for runtime, scores in ((model.learned.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
-        difference = float(np.abs(scores - sample["expected"]).max())
+        difference = float(np.abs(scores - expected).max())
         if not difference <= COPY_TOLERANCE:
             raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
 
@@ -137,7 +139,7 @@ COPY_TOLERANCE = 1e-5
 
 
 def to_onnx(learned: Learned, inputs: Inputs) -> Any:
-    """The ONNX graph: one input of shape (n_rows,) a raw column, output `probability` of shape (n_rows,).
+    """The ONNX graph: one input of shape (n_rows,) a raw column, output `inputs.answer` of shape (n_rows,).
 
     Missing numbers are filled and levels become numbers inside of the graph, so that a caller needs none of our code.
     What has a name in between begins with an underscore, as no column does.
@@ -171,13 +173,13 @@ def to_onnx(learned: Learned, inputs: Inputs) -> Any:
     nodes.append(helper.make_node("Concat", columns, ["_features"], axis=1))
     told = learned.to_onnx()
     graph = helper.make_graph(
-        [*nodes, *told.nodes],
+        [*nodes, *told.nodes, helper.make_node("Identity", ["_answer"], [inputs.answer])],
         "perennial",
         [
             *[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in inputs.fill],
             *[helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in inputs.categories],
         ],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["rows"])],
+        [helper.make_tensor_value_info(inputs.answer, TensorProto.FLOAT, ["rows"])],
         initializer=[*constants, *told.constants],
     )
     opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 2)]

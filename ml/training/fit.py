@@ -172,7 +172,7 @@ def _windows(config: Config) -> dict[str, float]:
 def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
-    validation = rows[rows["split"] == dataset.VALIDATION]
+    validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
     selected = select(config, rows)
     learned, inputs = selected.learned, selected.inputs
     folder = folder_of(config, key)

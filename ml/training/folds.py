@@ -23,7 +23,7 @@ class NoFold(ValueError):
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of a fold: those to fit on, with `split` and the labels of the day, and those to evaluate on."""
+    """Rows of a fold: those to fit on, with `dataset.SPLIT` and the labels of the day, and those to evaluate on."""
 
     window: Split
     fitted: pd.DataFrame
@@ -63,11 +63,12 @@ def cut(window: Split, rows: pd.DataFrame, negatives: float, seed: int) -> Fold:
     time = rows["event_time"]
     fitted = rows[(time >= window.train_start) & (time < window.fitted_until)]
     evaluated = rows[(time >= window.holdout_start) & (time < window.holdout_end)]
-    known = (fitted["label"] == 1) & (fitted["label_known_at"] <= window.holdout_start)
+    known = (fitted["label"] == 1) & (fitted[dataset.LABEL_KNOWN_AT] <= window.holdout_start)
     part = np.where(fitted["event_time"] < window.validation_start, dataset.TRAIN, dataset.VALIDATION)
-    fitted = fitted.assign(label=known.astype("int8"), split=part)
+    fitted = fitted.assign(**{"label": known.astype("int8"), dataset.SPLIT: part})
     fitted = fitted[known | (np.random.default_rng(seed).random(len(fitted)) < negatives)]
-    parts = {name: fitted[fitted["split"] == name] for name in (dataset.TRAIN, dataset.VALIDATION)} | {"evaluation": evaluated}
+    parts = {name: fitted[fitted[dataset.SPLIT] == name] for name in (dataset.TRAIN, dataset.VALIDATION)}
+    parts |= {"evaluation": evaluated}
     for name, found in parts.items():
         if set(found["label"]) != {0, 1}:
             raise NoFold(

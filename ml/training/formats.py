@@ -98,9 +98,10 @@ def write(model: Model, file_format: str, path: Path) -> None:
 def odd_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:
     """The sample, then its first rows again without numbers, with categories that were never seen, and without any."""
     some = sample[inputs.names].head(20)
-    empty = some.assign(**dict.fromkeys(inputs.fill, np.nan))
-    unseen = some.assign(**dict.fromkeys(inputs.categories, LEFT_OUT))
-    without = some.assign(**dict.fromkeys(inputs.categories, None))
+    empty, unseen, without = some.copy(), some.copy(), some.copy()
+    empty[list(inputs.fill)] = np.nan
+    unseen[list(inputs.categories)] = LEFT_OUT
+    without[list(inputs.categories)] = None
     return pd.concat([sample[inputs.names], empty, unseen, without], ignore_index=True)
 
 
@@ -151,7 +152,7 @@ def _score_pmml(path: Path, inputs: Inputs, rows: pd.DataFrame) -> np.ndarray:
             {name: None if pd.isna(value) else value for name, value in row.items()}
             for row in rows[inputs.names].to_dict("records")
         ]
-        return np.array([loaded.predict(record)["probability"] for record in records], dtype=np.float64)
+        return np.array([loaded.predict(record)[inputs.answer] for record in records], dtype=np.float64)
     finally:
         PMMLContext.shutdown()
 

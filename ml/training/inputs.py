@@ -40,6 +40,11 @@ class Inputs:
         return cls(told["fill"], {name: levels(of) for name, of in told["categories"].items()})
 
     @property
+    def answer(self) -> str:
+        """Name of an exported model's answer: `probability`, or `_probability` where a column is named so."""
+        return "_probability" if "probability" in self.names else "probability"
+
+    @property
     def names(self) -> list[str]:
         """All columns, in the order of the matrix."""
         return [*self.fill, *self.categories]

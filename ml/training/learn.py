@@ -55,7 +55,7 @@ class Windows:
     @classmethod
     def of(cls, config: Config, rows: pd.DataFrame) -> Windows:
         """The windows of a training set."""
-        train, validation = (rows[rows["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+        train, validation = (rows[rows[dataset.SPLIT] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
         return cls(train, validation, *learn_inputs(config, train))
 
 

@@ -54,7 +54,7 @@ class Learned(Protocol):
         """The model with calibrated margins, in every format that is made of it; the one that was asked is used up."""
 
     def to_onnx(self) -> Nodes:
-        """From `_features`, the matrix, to `probability`, float32 of shape (n_rows,)."""
+        """From `_features`, the matrix, to `_answer`, float32 of shape (n_rows,)."""
 
     def save(self, path: Path) -> None:
         """Write a file in the format that its suffix names, one of `FORMATS`."""

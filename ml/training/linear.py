@@ -108,8 +108,8 @@ class Linear:
             ("Where", ["_is_absent", "_missing", "_told"], "_contributions", {}),
             ("ReduceSum", ["_contributions", "_input_axis"], "_sum", {"keepdims": 0}),
             ("Add", ["_sum", "_base"], "_margin", {}),
-            ("Sigmoid", ["_margin"], "_probability", {}),
-            ("Cast", ["_probability"], "probability", {"to": TensorProto.FLOAT}),
+            ("Sigmoid", ["_margin"], "_precise", {}),
+            ("Cast", ["_precise"], "_answer", {"to": TensorProto.FLOAT}),
         ]
         return Nodes(
             [helper.make_node(operator, given, [result], **told) for operator, given, result, told in steps],

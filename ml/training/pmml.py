@@ -1,4 +1,4 @@
-"""A model as PMML 4.4: raw columns in, output `probability`.
+"""A model as PMML 4.4: raw columns in, output `inputs.answer`.
 
 CatBoost's own PMML rounds borders to six digits, takes encoded numbers and answers with a label alone, so documents are made
 here, with all digits: derived fields fill missing numbers and turn levels into numbers, and log-odds go through a logit link.
@@ -51,7 +51,7 @@ def _regression(root: ET.Element, dictionary: ET.Element, linear: Linear, derive
         root, "RegressionModel", {"functionName": "regression", "modelName": "perennial", "normalizationMethod": "logit"}
     )
     _schema(model, inputs.names)
-    _output(model, "probability")
+    _output(model, inputs.answer)
     table = ET.SubElement(model, "RegressionTable", {"intercept": repr(linear.base)})
     for number in range(len(linear.terms)):
         ET.SubElement(table, "NumericPredictor", {"name": f"_term_{number}", "coefficient": "1"})
@@ -88,7 +88,7 @@ def _boosted(root: ET.Element, trees: Trees, derived: Sequence[str], inputs: Inp
     features = {feature["feature_index"]: feature["flat_feature_index"] for feature in told["features_info"]["float_features"]}
     chain = ET.SubElement(root, "MiningModel", {"functionName": "regression", "modelName": "perennial"})
     _schema(chain, inputs.names)
-    _output(chain, "probability")
+    _output(chain, inputs.answer)
     steps = ET.SubElement(chain, "Segmentation", {"multipleModelMethod": "modelChain"})
     _sum_of_trees(_segment(steps, "trees"), told["oblivious_trees"], [derived[features[i]] for i in sorted(features)], inputs)
     scale, (bias,) = told["scale_and_bias"]

@@ -14,10 +14,18 @@ SHOWN = 160  # characters of a reason in a message; the ledger and the run have 
 
 
 @contextmanager
-def recorded(config: Config, as_of: dt.datetime, step: str, run_id: str, *refused: type[Exception]) -> Iterator[None]:
-    """Record it in the ledger when a step refuses a training with one of these errors, which go on to the caller."""
+def recorded(
+    config: Config, as_of: dt.datetime, step: str, run_id: str, refused: type[Exception], but: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Record it in the ledger when a step refuses a training with an error of a kind, which goes on to the caller.
+
+    Args:
+        but: kinds of it that waiting mends.
+    """
     try:
         yield
+    except but:
+        raise
     except refused as error:
         refusals = Refusals(config.ledger)
         refusals.record(Refusal(model=config.name, as_of=as_of, step=step, reason=str(error), run_id=run_id))

@@ -83,9 +83,7 @@ class Trees:
         ensemble.input[0] = "_features"
         ensemble.output[0], ensemble.output[1] = "_predicted", "_probabilities"
         positive = numpy_helper.from_array(np.array(1, dtype=np.int64), "_positive")
-        return Nodes(
-            [ensemble, helper.make_node("Gather", ["_probabilities", "_positive"], ["probability"], axis=1)], [positive]
-        )
+        return Nodes([ensemble, helper.make_node("Gather", ["_probabilities", "_positive"], ["_answer"], axis=1)], [positive])
 
     def save(self, path: Path) -> None:
         """Write CatBoost's binary file or its JSON, as the suffix says."""

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import handbook
 from benchmarks.handbook import DAY, STARTS, WEEK
 from ml.config import load
+from ml.training import dataset
 
 
 def test_what_is_chosen_on_ends_before_the_first_test_week() -> None:
@@ -67,7 +68,8 @@ def test_nothing_is_learned_from_whose_label_is_not_known_by_the_first_test_day(
             assert learned["day"].min() == start
         else:
             assert learned["day"].min() == max(start - config.training.train.value * DAY, rows["day"].min())
-            assert (learned.loc[learned["split"] == "validation", "day"].min(), learned["split"].iloc[0]) == (start, "train")
+            assert learned.loc[learned[dataset.SPLIT] == dataset.VALIDATION, "day"].min() == start
+            assert learned[dataset.SPLIT].iloc[0] == dataset.TRAIN
 
 
 def test_cards_with_a_fraud_by_then_leave_the_test_rows(rows: pd.DataFrame) -> None:

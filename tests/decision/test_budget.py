@@ -100,9 +100,9 @@ def test_reserved_events_are_in_no_fitted_row_and_make_the_golden_set(config: Co
     assert (version.version, version.actor) == (1, "judge")
     frozen = golden.read(config, version)
     rows = dataset.read(config, dataset.build_training_set(config, FIRST_AS_OF).training_set)
-    fitted = rows[rows["split"] != dataset.HOLDOUT]
+    fitted = rows[rows[dataset.SPLIT] != dataset.HOLDOUT]
     assert not set(frozen["event_id"]) & set(fitted["event_id"])
-    assert 0.1 < len(frozen) / (len(fitted) / 0.85 + (rows["split"] == dataset.HOLDOUT).sum()) < 0.2
+    assert 0.1 < len(frozen) / (len(fitted) / 0.85 + (rows[dataset.SPLIT] == dataset.HOLDOUT).sum()) < 0.2
     assert frozen["label"].sum() == version.positives > 30
     told = Ledger(config.ledger).decisions(config.name)[-1].evidence
     (guard,) = [check for check in told["guardrails"] if check["name"] == "golden set (version 1)"]

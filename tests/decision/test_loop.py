@@ -132,11 +132,11 @@ def weak_champion_stays(weak: Path) -> Iterator[None]:
 def test_the_training_set_holds_only_what_was_known(ingested: Path, training_set: str) -> None:
     config = _load(ingested)
     rows, record = dataset.read(config, training_set), dataset.describe(config, training_set)
-    fitted = rows[rows["split"] != dataset.HOLDOUT]
-    holdout = rows[rows["split"] == dataset.HOLDOUT]
+    fitted = rows[rows[dataset.SPLIT] != dataset.HOLDOUT]
+    holdout = rows[rows[dataset.SPLIT] == dataset.HOLDOUT]
     start = pd.Timestamp(record.windows["holdout_start"])
     assert fitted["event_time"].max() < start - config.label_delay
-    assert fitted["label_known_at"].max() <= start
+    assert fitted[dataset.LABEL_KNOWN_AT].max() <= start
     assert holdout["event_time"].min() >= start
     assert holdout["event_time"].max() < pd.Timestamp(FIRST_AS_OF) - config.label_delay
     assert rows["event_id"].is_unique

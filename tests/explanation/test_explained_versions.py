@@ -135,7 +135,7 @@ def test_an_event_outside_of_the_training_set_is_joined_from_the_lake(config: Co
 
     folder = fit.registry(config).fetch("2")
     rows = dataset.read(config, fit.record_of(folder).training_set)
-    row = rows[rows["split"] == dataset.HOLDOUT].tail(1)
+    row = rows[rows[dataset.SPLIT] == dataset.HOLDOUT].tail(1)
     event = str(row["event_id"].iloc[0])
     frozen = of_event(config, "2", event, 3)
     hidden = dataset.path_of(config, fit.record_of(folder).training_set)

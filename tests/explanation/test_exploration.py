@@ -59,7 +59,8 @@ def everything(deployment: Config, rows: pd.DataFrame) -> pd.DataFrame:
     rng = np.random.default_rng(2)
     noise = {name: rng.normal(size=len(rows)) for name in feature_names(deployment) if name not in rows}
     keys = dict.fromkeys(deployment.entities.values(), "K1")
-    return rows.assign(**noise, **keys, merchant_category="grocery", country="FR", label_known_at=rows["event_time"])
+    noise |= {dataset.LABEL_KNOWN_AT: rows["event_time"]}
+    return rows.assign(**noise, **keys, merchant_category="grocery", country="FR")
 
 
 def explored(config: Config, rows: pd.DataFrame, nights: int) -> Exploration:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.days import MOVED, NUMBERS, REFERENCE_DAYS, World, stream
 from ml.config.monitoring import Monitoring
 from ml.monitoring.detector import Detector
-from ml.monitoring.observed import Days
+from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.readings import Kind, Role
 from ml.monitoring.state import Phase
@@ -76,7 +76,7 @@ def test_every_column_is_watched_for_what_it_can_do(detector):
         kinds.setdefault(baseline.signal.name, set()).add(baseline.signal.kind)
     assert kinds["number_0"] == kinds["score"] == {Kind.LOCATION, Kind.SHAPE, Kind.MISSING}
     assert kinds["text_0"] == {Kind.SHAPE, Kind.MISSING, Kind.UNSEEN}
-    assert kinds["rows"] == kinds["alerts"] == {Kind.VOLUME}
+    assert kinds[ROWS] == kinds["alerts"] == {Kind.VOLUME}
 
 
 def test_a_feature_that_moved_is_confirmed_and_weighs_by_its_importance(detector, days):
@@ -144,7 +144,7 @@ def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days)
 def test_many_more_rows_are_confirmed_as_a_fault_of_the_feed(detector, days):
     double = lambda profile: profile + profile  # noqa: E731
     assessed, states = replay(detector, days, live(days, double))
-    assert confirmed(states) == {"volume:rows"}
+    assert confirmed(states) == {f"volume:{ROWS}"}
     assert not assessed[-1].confirmed(states).asks(LEAST)
 
 
@@ -202,7 +202,7 @@ def test_days_of_a_hundred_rows_after_a_reference_of_fifty_thousand_confirm_noth
 
         return Profile(100, {name: thinned(counts) for name, counts in profile.counts.items()})
 
-    assert confirmed(replay(detector, days, live(days, few, since=0))[1]) - {"volume:rows"} == set()
+    assert confirmed(replay(detector, days, live(days, few, since=0))[1]) - {f"volume:{ROWS}"} == set()
 
 
 def test_a_detector_comes_back_from_json_and_judges_the_same(detector, days):
@@ -236,8 +236,8 @@ def test_a_column_that_was_always_missing_is_watched_for_nothing_else(days):
 
 
 def test_names_that_are_used_twice_and_negative_importance_are_refused(days):
-    with pytest.raises(ValueError, match="'rows'"):
-        Detector.fit(replace(days.reference, series={"rows": dict.fromkeys(days.reference.features, 1.0)}), IMPORTANCE)
+    with pytest.raises(ValueError, match=f"'{ROWS}'"):
+        Detector.fit(replace(days.reference, series={ROWS: dict.fromkeys(days.reference.features, 1.0)}), IMPORTANCE)
     with pytest.raises(ValueError, match="none below 0"):
         Detector.fit(days.reference, {"number_0": -1.0})
 

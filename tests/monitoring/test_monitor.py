@@ -16,7 +16,7 @@ from ml.lake.tables import Lake
 from ml.monitoring.champion import champion_of
 from ml.monitoring.monitor import monitor
 from ml.monitoring.reference import reference_of
-from ml.monitoring.traffic import traffic
+from ml.monitoring.traffic import SCORE, traffic
 from ml.monitoring.words import TRAFFIC
 from ml.registry.messages import Messages
 from ml.registry.signals import Signals
@@ -104,7 +104,7 @@ def test_scores_of_the_prediction_log_are_used_where_there_are_any(config: Confi
     (_, rows, _, _, told) = living.seen(config)[day, TRAFFIC]
     assert told["scores"] == f"1,000 scores from the prediction log, {len(events) - 1000:,} by scoring the lake"
     assert rows == len(events)
-    assert told["kept"]["outputs"]["counts"]["score"]["present"][-1] >= 1000
+    assert told["kept"]["outputs"]["counts"][SCORE]["present"][-1] >= 1000
 
 
 def test_a_deployment_without_a_champion_is_told_so(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_new_champion_begins_anew_and_one_that_returns_goes_on(config: Config)
     version = living.crown(config, "1", iterations=10)
     told = steps.run("monitor", config, LAST, {"run_id": "r"})
     assert (told["version"], len(told["days"])) == (version, DAYS)
-    scores = {v: living.seen(config, v)[LAST.date() - DAY, "score: location"] for v in ("1", version)}
+    scores = {v: living.seen(config, v)[LAST.date() - DAY, f"{SCORE}: location"] for v in ("1", version)}
     assert scores["1"] != scores[version]
     assert living.seen(config, "1") == first
     assert len(list((config.home / "monitoring").glob("[0-9]*"))) == 2

@@ -18,6 +18,7 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.monitoring.estimate import Trust, expected_average_precision, expected_card_precision
 from ml.monitoring.performance import Figure, Usually, _followed, answers, judged, matured_by, measured, usually
+from ml.monitoring.traffic import SCORE
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring.living import DAY
 
@@ -33,7 +34,7 @@ def _rows(size: int, seed: int) -> tuple[pd.DataFrame, pd.Series[int]]:
     rng = np.random.default_rng(seed)
     ids = [f"E{i}" for i in range(size)]
     scores = rng.beta(0.3, 6, size)
-    rows = pd.DataFrame({"event_id": ids, "customer_id": rng.integers(0, size // 3, size), "score": scores})
+    rows = pd.DataFrame({"event_id": ids, "customer_id": rng.integers(0, size // 3, size), SCORE: scores})
     rows["amount"] = rng.lognormal(3, 1, size)
     return rows, pd.Series((rng.random(size) < scores).astype(int), index=ids)
 
@@ -48,10 +49,10 @@ def test_metrics_are_those_that_the_gate_measures(deployment: Config) -> None:
     rows, labels = _rows(3000, 1)
     told = _measured(deployment, rows, labels)
     figures = {name: figure.value for name, figure in told.items() if figure}
-    assert figures["average precision"] == average_precision(labels, rows["score"])
+    assert figures["average precision"] == average_precision(labels, rows[SCORE])
     days = np.zeros(len(rows))
-    assert figures["card precision"] == card_precision(days, rows["customer_id"], labels, rows["score"], k=40)
-    alerted, fraud = (rows["score"] >= 0.5).to_numpy(), labels.to_numpy() == 1
+    assert figures["card precision"] == card_precision(days, rows["customer_id"], labels, rows[SCORE], k=40)
+    alerted, fraud = (rows[SCORE] >= 0.5).to_numpy(), labels.to_numpy() == 1
     cost = 4 * alerted + 6 * (alerted & ~fraud) + np.where(fraud & ~alerted, rows["amount"] + 20, 0)
     assert figures["expected cost"] == pytest.approx(cost.mean())
     assert set(figures) == {"average precision", "card precision", "expected cost", "calibration error"}
@@ -80,7 +81,7 @@ def _world(rng: np.random.Generator, rate: float, size: int = 4000, apart: float
     odds = rng.standard_normal(size) + apart * labels
     scores = expit(apart * odds - apart**2 / 2 + logit(0.1))
     ids = [f"E{i}" for i in range(size)]
-    rows = pd.DataFrame({"event_id": ids, "customer_id": np.arange(size), "score": scores, "amount": 10.0})
+    rows = pd.DataFrame({"event_id": ids, "customer_id": np.arange(size), SCORE: scores, "amount": 10.0})
     return rows, pd.Series(labels, index=ids)
 
 
@@ -110,7 +111,7 @@ def test_a_model_that_promises_too_much_is_miscalibrated_whatever_the_base_rate(
     """Scores that are twice too large at the usual base rate are no base rate that has moved."""
     rng, against = np.random.default_rng(4), Usually(0.1, 400, 3600)
     rows, labels = _world(rng, 0.1)
-    right, wrong = (_measured(deployment, rows.assign(score=rows["score"] ** power), labels, against) for power in (1, 0.5))
+    right, wrong = (_measured(deployment, rows.assign(**{SCORE: rows[SCORE] ** power}), labels, against) for power in (1, 0.5))
     assert wrong["calibration error"].charted > 3 * right["calibration error"].charted  # type: ignore[union-attr]
 
 
@@ -120,7 +121,7 @@ def test_scores_follow_a_base_rate_as_far_as_they_do_not_by_themselves(rate: flo
     rows, labels = _world(np.random.default_rng(seed), rate)
     if labels.sum() == 0:
         return
-    scores = expit(logit(rows["score"].to_numpy()) + knows * (logit(rate) - logit(0.1)))
+    scores = expit(logit(rows[SCORE].to_numpy()) + knows * (logit(rate) - logit(0.1)))
     followed = _followed(scores, int(labels.sum()), 0.1)
     assert abs(followed.sum() - labels.sum()) <= abs(scores.sum() - labels.sum()) + 1e-6
     steps = logit(followed) - logit(scores)

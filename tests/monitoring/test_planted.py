@@ -10,6 +10,7 @@ import pytest
 
 from ml.config import Config
 from ml.monitoring.monitor import monitor
+from ml.monitoring.traffic import SCORE
 from ml.registry.messages import Messages
 from ml.registry.signals import Signals
 from tests.monitoring import living
@@ -83,22 +84,22 @@ def test_a_broken_column_leaves_the_day_judged(faulty: Config, number: int) -> N
     assert seen[day, "drift: severity"][1] is not None
     assert seen[day, "country: shape"][1] is not None
     assert seen[day, f"{subject}: shape"][1] is None
-    assert seen[day, "score: location"][1] is None
-    assert "score" in seen[day, "traffic"][4]["kept"]["muted"]
+    assert seen[day, f"{SCORE}: location"][1] is None
+    assert SCORE in seen[day, "traffic"][4]["kept"]["muted"]
 
 
 def test_a_day_of_which_rows_are_lost_is_compared_with_nothing(faulty: Config) -> None:
     seen = living.seen(faulty)
     for day in (BEGINS + 2 * DAY, BEGINS + 7 * DAY, BEGINS + 9 * DAY):
         assert {seen[day, signal][1] for signal in _spoilt(faulty, day)} == {None}
-        assert {"amount: location", "drift: severity", "score: location"} <= _spoilt(faulty, day)
+        assert {"amount: location", "drift: severity", f"{SCORE}: location"} <= _spoilt(faulty, day)
 
 
 def test_what_a_fault_left_in_windows_is_muted_until_it_has_left_them(faulty: Config) -> None:
     """Cents are in means and sums of amounts for as long as the windows reach back, and in no count."""
     seen, last = living.seen(faulty), BEGINS + 5 * DAY
     muted = {number: set(seen[last + number * DAY, "traffic"][4]["kept"]["muted"]) for number in (1, 6)}
-    assert {"customer_amount_mean_1d", "customer_amount_mean_7d", "amount_over_customer_amount_mean_7d", "score"} <= muted[1]
+    assert {"customer_amount_mean_1d", "customer_amount_mean_7d", "amount_over_customer_amount_mean_7d", SCORE} <= muted[1]
     assert "customer_amount_mean_1d" not in muted[6]
     assert "customer_amount_mean_7d" in muted[6]
     assert seen[last + DAY, "customer_amount_mean_7d: location"][1] is None

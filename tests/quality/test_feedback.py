@@ -296,7 +296,7 @@ def test_a_negative_answer_is_a_negative_in_the_training_set_from_its_arrival(tm
     villages.ingest(config, as_of)
     before, after = (_frozen(config, instant, f"event_id = '{fraud}'") for instant in (villages.ARCHIVE_UNTIL, as_of))
     assert before["label"].tolist() == [1]
-    assert (after["label"].tolist(), after["label_known_at"].tolist()) == ([0], [as_of])
+    assert (after["label"].tolist(), after["_label_known_at"].tolist()) == ([0], [as_of])
 
 
 def _frozen(config: Config, as_of: dt.datetime, where: str) -> Any:
@@ -304,4 +304,4 @@ def _frozen(config: Config, as_of: dt.datetime, where: str) -> Any:
     import duckdb
 
     rows = dataset.read(config, dataset.build_training_set(config, as_of).training_set)  # noqa: F841  DuckDB finds it by name
-    return duckdb.sql(f"SELECT event_id, label, label_known_at FROM rows WHERE {where} ORDER BY event_id").df()
+    return duckdb.sql(f"SELECT event_id, label, _label_known_at FROM rows WHERE {where} ORDER BY event_id").df()

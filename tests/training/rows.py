@@ -64,9 +64,9 @@ def made(config: Config, whole: Split, a_day: int = 60, seed: int = 0) -> pd.Dat
             **{key: dice.integers(0, 50, len(time)).astype(str) for key in config.entities.values()},
             **{name: dice.choice(["a", "b", "c"], len(time)) for name in config.categories},
             **features,
-            "split": np.where(time < whole.validation_start, dataset.TRAIN, dataset.VALIDATION),
+            dataset.SPLIT: np.where(time < whole.validation_start, dataset.TRAIN, dataset.VALIDATION),
             "label": label,
-            "label_known_at": (time + late).where(label == 1),
+            dataset.LABEL_KNOWN_AT: (time + late).where(label == 1),
         }
     )
 
@@ -76,7 +76,8 @@ def frozen(config: Config, as_of: dt.datetime = AS_OF) -> str:
     whole = split(config, as_of)
     rows = made(config, whole)
     after = rows.tail(200).assign(
-        split=dataset.HOLDOUT, event_time=lambda r: r["event_time"] + (whole.holdout_start - whole.fitted_until) + 2 * DAY
+        **{dataset.SPLIT: dataset.HOLDOUT},
+        event_time=lambda r: r["event_time"] + (whole.holdout_start - whole.fitted_until) + 2 * DAY,
     )
     record = dataset._freeze(config, as_of, pd.concat([rows, after], ignore_index=True), whole, {}, {})
     return record.training_set

@@ -91,6 +91,23 @@ def test_the_command_prints_the_curve(config: Config, tmp_path: Path, capsys: py
     assert "95% are in after 3 days; 10.0% of 560 events have no answer" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(("late", "state"), [(0.1, "LATE"), (0.25, "in time")])
+def test_the_status_says_whether_answers_come_as_declared(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], late: float, state: str
+) -> None:
+    told = _told(complete=False)
+    told["labels"]["late"] = {"value": late, "unit": "share", "reason": "as the test asks"}
+    assert main(["status", "--config", str(write(tmp_path, told)), "--home", str(config.home)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"answers {state}: 20.0% of the positive answers came later than labels.delay (24 hours)" in printed
+    assert "10.0% of 560 events have no answer" in printed
+
+
+def test_a_stream_that_nobody_answers_says_so(config: Config) -> None:
+    none = arrivals(config, AS_OF, {schema.LABELS: -1})
+    assert (none.state(config), none.unanswered) == ("NONE", 1.0)
+
+
 def _labelled(config: Config) -> pd.DataFrame:
     versions = Lake(config.lake).versions([schema.EVENTS, schema.LABELS])
     return dataset._labelled(config, AS_OF, versions, split(config, AS_OF))
@@ -100,7 +117,7 @@ def test_unanswered_events_are_left_out_where_every_event_is_answered(config: Co
     labels = config.labels.model_copy(update={"complete": True})
     complete = config.model_copy(update={"labels": labels})
     every, answered = _labelled(config), _labelled(complete)
-    assert every.loc[every["label_known_at"].notna(), "event_id"].tolist() == answered["event_id"].tolist()
+    assert every.loc[every[dataset.LABEL_KNOWN_AT].notna(), "event_id"].tolist() == answered["event_id"].tolist()
     assert 0.05 < 1 - len(answered) / len(every) < 0.25
     assert answered["label"].mean() == pytest.approx(every["label"].sum() / len(answered))
 

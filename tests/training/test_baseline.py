@@ -20,7 +20,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, pd.DataFrame
     config = rows.deployment(tmp_path_factory.mktemp("baseline"))
     told = rows.made(config, split(config, rows.AS_OF))
     told.loc[told.index % 7 == 0, list(learn_inputs(config, told)[0].fill)[-1]] = np.nan
-    train, validation = (told[told["split"] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+    train, validation = (told[told[dataset.SPLIT] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
     return learn_inputs(config, train)[0], train, validation
 
 

@@ -62,7 +62,7 @@ def test_each_candidate_has_its_figure_and_the_best_is_taken(told: tuple[Config,
     found = select(config, rows)
     assert list(found.figures) == ALL
     assert found.figures[found.candidate] == max(found.figures.values())
-    validation = rows[rows["split"] == dataset.VALIDATION]
+    validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
     for name, learned in {found.candidate: found.learned, **found.others}.items():
         margins = learned.margins(found.inputs.matrix(validation))
         assert average_precision(validation["label"].to_numpy(), margins) == pytest.approx(found.figures[name]), name

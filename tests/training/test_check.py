@@ -46,11 +46,11 @@ def _frozen(config: Config, train: list[float], holdout: list[float], rows: int 
     for number, (rate, part) in enumerate(zip(rates, parts, strict=True)):
         at = AS_OF - dt.timedelta(days=60 - number)
         label = np.arange(rows) < round(rate * rows)
-        days.append(pd.DataFrame({"event_time": at, "label": label.astype("int8"), "split": part}))
+        days.append(pd.DataFrame({"event_time": at, "label": label.astype("int8"), dataset.SPLIT: part}))
     frame = pd.concat(days, ignore_index=True)
     random = np.random.default_rng(3)
     frame["event_id"] = [f"E{i}" for i in range(len(frame))]
-    frame["label_known_at"] = frame["event_time"]
+    frame[dataset.LABEL_KNOWN_AT] = frame["event_time"]
     for name in [*config.measures, *feature_names(config)]:
         frame[name] = random.normal(size=len(frame))
     content = pa.BufferOutputStream()

@@ -83,7 +83,7 @@ def whole(config: Config) -> Split:
 @given(seed=st.integers(0, 2**32 - 1), negatives=st.floats(0.1, 1))
 def test_rows_of_a_fold_carry_no_label_of_the_future(config: Config, whole: Split, seed: int, negatives: float) -> None:
     given_rows = rows.made(config, whole, a_day=40, seed=seed % 1000)
-    reported = given_rows.set_index("event_id")["label_known_at"]
+    reported = given_rows.set_index("event_id")[dataset.LABEL_KNOWN_AT]
     for window in folds.windows(config, config.training.tuning, whole):
         fold = folds.cut(window, given_rows, negatives, seed)
         fitted, evaluated = fold.fitted, fold.evaluated
@@ -93,10 +93,10 @@ def test_rows_of_a_fold_carry_no_label_of_the_future(config: Config, whole: Spli
         positives = fitted[fitted["label"] == 1]
         assert (reported[positives["event_id"]] <= window.holdout_start).all()
         inside = given_rows[(given_rows["event_time"] >= window.train_start) & (given_rows["event_time"] < window.fitted_until)]
-        known = inside[(inside["label"] == 1) & (inside["label_known_at"] <= window.holdout_start)]
+        known = inside[(inside["label"] == 1) & (inside[dataset.LABEL_KNOWN_AT] <= window.holdout_start)]
         assert set(positives["event_id"]) == set(known["event_id"]), "no positive is left out by the draw of negatives"
-        assert (fitted[fitted["split"] == dataset.TRAIN]["event_time"] < window.validation_start).all()
-        assert (fitted[fitted["split"] == dataset.VALIDATION]["event_time"] >= window.validation_start).all()
+        assert (fitted[fitted[dataset.SPLIT] == dataset.TRAIN]["event_time"] < window.validation_start).all()
+        assert (fitted[fitted[dataset.SPLIT] == dataset.VALIDATION]["event_time"] >= window.validation_start).all()
 
 
 def test_a_positive_that_is_reported_after_the_evaluation_began_is_a_negative_to_who_fits(config: Config, whole: Split) -> None:
@@ -104,7 +104,7 @@ def test_a_positive_that_is_reported_after_the_evaluation_began_is_a_negative_to
     given_rows = rows.made(config, whole)
     late = given_rows[(given_rows["label"] == 1) & (given_rows["event_time"] < window.validation_start)].index[0]
     on_time = folds.cut(window, given_rows, 1.0, 0).fitted.set_index("event_id")["label"]
-    given_rows.loc[late, "label_known_at"] = pd.Timestamp(window.holdout_start) + pd.Timedelta(seconds=1)
+    given_rows.loc[late, dataset.LABEL_KNOWN_AT] = pd.Timestamp(window.holdout_start) + pd.Timedelta(seconds=1)
     too_late = folds.cut(window, given_rows, 1.0, 0).fitted.set_index("event_id")["label"]
     event = given_rows.loc[late, "event_id"]
     assert (on_time[event], too_late[event]) == (1, 0)
