@@ -17,7 +17,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
-FORMATS = (".parquet", ".csv", *(f".csv{suffix}" for suffix in CODECS))
+PARQUET = (".parquet", ".pq")
+FORMATS = tuple(plain + packed for plain in (*PARQUET, ".csv") for packed in ("", *CODECS))
+NO_FORMAT = f"the name ends in none of {', '.join((*PARQUET, '.csv'))}, also packed as {', '.join(CODECS)}"
 # A day of events as text shrinks to a tenth or a thirtieth; what grows a hundredfold was made to.
 GROWTH, ALWAYS = 100, 2**26
 SUSPECT_QUOTE = re.compile(rb'[^,\r\n]"[^",\r\n]')
@@ -55,6 +57,11 @@ def format_of(name: str) -> str | None:
     return next((suffix for suffix in FORMATS if name.lower().endswith(suffix)), None)
 
 
+def bare(name: str) -> str:
+    """A file's name, or a pattern of names, without its format."""
+    return name[: len(name) - len(format_of(name) or "")]
+
+
 def read_as(name: str, content: bytes) -> Raw:
     """Read what a file of that name holds.
 
@@ -64,17 +71,14 @@ def read_as(name: str, content: bytes) -> Raw:
     """
     suffix = format_of(name)
     if suffix is None:
-        raise Unreadable(f"the name ends in none of {', '.join(FORMATS)}")
+        raise Unreadable(NO_FORMAT)
     if not content:
         raise Unreadable("the file has zero bytes")
     try:
-        if suffix == ".parquet":
-            raw = _read_parquet(content)
-        elif suffix == ".csv":
-            raw = _read_csv(content)
-        else:
-            # Its checksum says that a packed file is whole, also behind a last line without a newline.
-            raw = _read_csv(_unpack(content, CODECS[suffix.removeprefix(".csv")]), may_be_cut=False)
+        codec = CODECS.get(f".{suffix.rpartition('.')[2]}")
+        whole = content if codec is None else _unpack(content, codec)
+        # Its checksum says that a packed file is whole, also behind a last line without a newline.
+        raw = _read_parquet(whole) if suffix.startswith(PARQUET) else _read_csv(whole, may_be_cut=codec is None)
         _check_values(raw.table, suffix[1:])
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, OverflowError) as error:
         raise Unreadable(f"not readable as {suffix[1:]}: {_first_line(error)}") from error

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ml.config import Config
-from ml.quality.formats import CODECS, FORMATS, Raw, Unreadable, format_of, read_as
+from ml.quality.formats import NO_FORMAT, PARQUET, Raw, Unreadable, bare, format_of, read_as
 
 Source = tuple[str, str]
 
@@ -62,15 +62,18 @@ def passed_over(config: Config) -> list[str]:
     for path in sorted(config.landing.glob("*")):
         if path in taken or path.name.startswith("."):
             continue
-        plain = path.stem if path.suffix.lower() in CODECS else path.name
-        near = next(
-            (p for p in patterns if fnmatchcase(plain.lower(), p.lower()) or fnmatchcase(path.name.lower(), p.lower())), ""
-        )
-        if near:
+        if near := [pattern for pattern in patterns if _is_near(path.name.lower(), pattern.lower())]:
             matching[path] = (
-                f"it differs from the pattern {near!r} in capitals or in its ending; rename it, or change the pattern"
+                f"it differs from the pattern {near[0]!r} in capitals or in its ending; rename it, or change the pattern"
             )
     return [f"{_shown(path)} is not read: {why}" for path, why in sorted(matching.items())]
+
+
+def _is_near(name: str, pattern: str) -> bool:
+    """Whether a name matches a pattern but for its capitals, or but for how its format is written or packed."""
+    form, asked = format_of(name), format_of(pattern)
+    alike = form is not None and (asked is None or form.startswith(PARQUET) == asked.startswith(PARQUET))
+    return fnmatchcase(name, pattern) or (alike and fnmatchcase(bare(name), bare(pattern)))
 
 
 def _matching(config: Config) -> Iterator[tuple[Path, str, Source | None]]:
@@ -94,7 +97,7 @@ def _fault(path: Path) -> str | None:
     if not path.is_file():
         return "it is no regular file"
     if format_of(path.name) is None:
-        return f"its name ends in none of {', '.join(FORMATS)}"
+        return NO_FORMAT.replace("the name", "its name")
     if not os.access(path, os.R_OK):
         return "this account may not read it"
     return None

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ml.evaluation.metrics import roc_auc
-from ml.quality.landing import FORMATS
+from ml.quality.formats import NO_FORMAT, PARQUET, format_of
 
 TRUTHS = ({0, 1}, {False, True}, {"0", "1"}, {"true", "false"}, {"TRUE", "FALSE"}, {"True", "False"}, {"0.0", "1.0"})
 FEW_LEVELS, MANY_LEVELS = 50, 2000
@@ -85,13 +85,15 @@ def read(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise NothingToPropose(f"{path}: no such file; expected one of past events, CSV or Parquet")
-    name = path.name.lower().removesuffix(".gz")
-    if not name.endswith(FORMATS):
-        raise NothingToPropose(f"{path}: the name ends in {path.suffix!r}, expected one of {', '.join(FORMATS)}")
+    form = format_of(path.name)
+    if form is None:
+        raise NothingToPropose(f"{path}: {NO_FORMAT}")
+    if form.startswith(PARQUET) and form not in PARQUET:
+        raise NothingToPropose(f"{path}: Parquet that was packed once more; unpack it, then propose")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
-            if name.endswith(".parquet"):
+            if form in PARQUET:
                 table = connection.read_parquet(str(path)).df()
             else:
                 table = connection.read_csv(str(path), sample_size=-1, na_values="").df()

@@ -271,16 +271,16 @@ def test_files_of_a_landing_folder_are_read_or_named(config: Config, tmp_path: P
         ".payments_5.csv",
     ):
         (config.landing / name).write_text("x")
-    for name in ("Payments_6.csv", "notes.txt", "fraud_reports_1.xlsx", "payments_10.parquet.gz"):
+    for name in ("Payments_6.csv", "notes.txt", "fraud_reports_1.xlsx", "payments_10.parquet.gz", "payments_11.pq"):
         (config.landing / name).write_text("x")
     (config.landing / "payments_7.csv").mkdir()
     (config.landing / "payments_8.csv").symlink_to(tmp_path / "elsewhere.csv")
     found = [file.name for file in landing.find_files(config)]
-    assert found == ["payments_1.csv.gz", "payments_2.CSV", "payments_3.Parquet"]
+    assert found == ["payments_1.csv.gz", "payments_10.parquet.gz", "payments_11.pq", "payments_2.CSV", "payments_3.Parquet"]
     told = {sentence.split(" is not read: ")[0]: sentence for sentence in landing.passed_over(config)}
     assert sorted(told) == sorted(
         [
-            *("payments_4.txt", "payments_9", "Payments_6.csv", "fraud_reports_1.xlsx", "payments_10.parquet.gz"),
+            *("payments_4.txt", "payments_9", "Payments_6.csv", "fraud_reports_1.xlsx"),
             *("payments_7.csv", "payments_8.csv"),
         ]
     )

@@ -15,42 +15,21 @@ import pytest
 from ml.__main__ import main
 from ml.config import Config, ConfigError, load
 from ml.lake import schema
-from ml.lake.tables import Lake
-from ml.quality import quarantine
+from ml.quality import landing, quarantine
 from ml.quality.formats import Raw
-from ml.quality.load import load_batch
-from ml.quality.validate import Validation, validate_batch
+from ml.quality.validate import validate_batch
+from tests.batches import AS_OF, counts, ingested, rows_of
 from tests.deployments import land, land_text, payments, small, small_told, write
 
-AS_OF = dt.datetime(2025, 3, 11, 2, tzinfo=dt.UTC)
 NIGHT = dt.timedelta(days=1)
 HEADER = "payment_id,paid_at,customer_id,terminal_id,amount,merchant_category,channel,country\n"
 ANSWERS = "payment_id,is_fraud,reported_at,source\n"
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return small(tmp_path)
-
-
-def _ingest(config: Config, as_of: dt.datetime = AS_OF) -> Validation:
-    told = validate_batch(config, as_of)
-    load_batch(config, as_of, told.staged)
-    assert told.rows == told.accepted + told.quarantined + told.rejected
-    return told
-
-
-def _counts(told: Validation) -> tuple[int, int, int, int]:
-    return told.rows, told.accepted, told.quarantined, told.rejected
-
-
-def _rows(config: Config, table: str = schema.EVENTS) -> list[dict[str, Any]]:
-    with Lake(config.lake).connect({table: schema.of(table, config)}) as connection:
-        return connection.execute(f"SELECT * FROM {table} ORDER BY ALL").to_arrow_table().to_pylist()
-
-
 def _by_id(config: Config) -> dict[str, dict[str, Any]]:
-    return {row["event_id"]: {name: row[name] for name in row if name not in ("batch_id", "known_at")} for row in _rows(config)}
+    return {
+        row["event_id"]: {name: row[name] for name in row if name not in ("batch_id", "known_at")} for row in rows_of(config)
+    }
 
 
 def _lines(rows: int, start: int = 0, **others: str) -> list[str]:
@@ -67,7 +46,7 @@ def test_texts_that_read_like_missing_are_texts_also_on_the_way_back(config: Con
     columns["customer_id"][:3] = ["NULL", "007", "1001"]
     columns["channel"][:3] = ["", "nan", None]
     land(config, "payments_2025-03-10.parquet", columns)
-    assert _counts(_ingest(config)) == (20, 17, 3, 0)
+    assert counts(ingested(config)) == (20, 17, 3, 0)
     (batch,) = [told.batch_id for told in quarantine.summary(config)]
     mended = tmp_path / "rows.csv"
     quarantine.export(config, batch, mended)
@@ -95,12 +74,12 @@ def test_what_is_missing_is_the_deployments_to_say(tmp_path: Path) -> None:
     columns = payments(3) | {"amount": [-999, 7, 8], "country": ["-", "N/A", None]}
     land(config, "payments_2.parquet", columns)
     land_text(config, "fraud_reports_1.csv", f"{ANSWERS}P4,1,2025-03-10T20:00:00,n/a\n")
-    _ingest(config)
-    reasons = [reason for row in _rows(config, schema.QUARANTINE) for reason in row["reasons"]]
+    ingested(config)
+    reasons = [reason for row in rows_of(config, schema.QUARANTINE) for reason in row["reasons"]]
     assert [reason.split(", observed")[0] for reason in reasons] == ["amount: expect_column_values_to_not_be_null (holds)"] * 3
     found = _by_id(config)
     assert [found[name]["country"] for name in ("P0", "P1", "P0000001", "P0000002")] == [None, "NA", "N/A", None]
-    assert [row["source"] for row in _rows(config, schema.LABELS)] == [None]
+    assert [row["source"] for row in rows_of(config, schema.LABELS)] == [None]
 
 
 @pytest.mark.parametrize(
@@ -125,27 +104,27 @@ def test_one_customer_has_one_id_in_files_with_and_without_a_gap(config: Config)
     for name, part in (("payments_1", without), ("payments_2", gap)):
         land_text(config, f"{name}.csv", part.to_csv(index=False))
     assert ",1001.0," in (config.landing / "payments_2.csv").read_text()
-    _ingest(config)
-    with_ids = [row for row in _rows(config) if row["customer_id"] is not None]
+    ingested(config)
+    with_ids = [row for row in rows_of(config) if row["customer_id"] is not None]
     assert {row["customer_id"] for row in with_ids} == {"1001"}
     assert {row["merchant_category"] for row in with_ids} == {"5411"}
     as_csv = _by_id(config)
     other = config.model_copy(update={"home": config.home.parent / "parquet"})
     for name, part in (("payments_1", without), ("payments_2", gap)):
         land(other, f"{name}.parquet", {column: part[column].tolist() for column in part})
-    _ingest(other)
+    ingested(other)
     assert _by_id(other) == as_csv
 
 
 def test_the_same_payments_as_parquet_and_again_as_csv_are_repeats(config: Config) -> None:
     columns = payments(60) | {"amount": [10 / 3 * (i + 1) ** 1.7 for i in range(60)], "country": ["NA"] * 59 + [None]}
     land(config, "payments_1.parquet", columns)
-    assert _ingest(config).accepted == 60
+    assert ingested(config).accepted == 60
     sink = io.BytesIO()
     pa.csv.write_csv(pa.table(columns), sink)
     for name, told in (("payments_2.csv", sink.getvalue()), ("payments_3.csv", _with_pandas(columns))):
         (config.landing / name).write_bytes(told)
-    assert _counts(_ingest(config)) == (120, 0, 0, 120)
+    assert counts(ingested(config)) == (120, 0, 0, 120)
 
 
 def _with_pandas(columns: dict[str, list[Any]]) -> bytes:
@@ -156,26 +135,26 @@ def _with_pandas(columns: dict[str, list[Any]]) -> bytes:
 def test_a_line_that_was_cut_comes_in_with_the_whole_file(config: Config) -> None:
     whole = HEADER + "".join(_lines(40))
     land_text(config, "payments_1.csv", whole[:-2])  # 'F' of 'FR'
-    assert _counts(_ingest(config)) == (40, 39, 1, 0)
-    assert _rows(config, schema.QUARANTINE)[0]["reasons"][0].startswith("the file ends in this line without a newline")
+    assert counts(ingested(config)) == (40, 39, 1, 0)
+    assert rows_of(config, schema.QUARANTINE)[0]["reasons"][0].startswith("the file ends in this line without a newline")
     land_text(config, "payments_1.csv", whole)
-    assert _counts(_ingest(config, AS_OF + NIGHT)) == (40, 1, 0, 39)
-    assert {row["country"] for row in _rows(config)} == {"FR"}
+    assert counts(ingested(config, AS_OF + NIGHT)) == (40, 1, 0, 39)
+    assert {row["country"] for row in rows_of(config)} == {"FR"}
 
 
 def test_the_last_lines_of_a_feed_that_writes_no_last_newline_come_in_by_themselves(config: Config) -> None:
     for day in range(3):
         land_text(config, f"payments_{day}.csv", HEADER + "".join(_lines(30, 30 * day)).removesuffix("\n"))
-        _ingest(config, AS_OF + day * NIGHT)
+        ingested(config, AS_OF + day * NIGHT)
         # The first file may be cut off; the second says that this feed ends its files so.
-        assert len(_rows(config)) == (29, 59, 89)[day]
+        assert len(rows_of(config)) == (29, 59, 89)[day]
     assert quarantine.count_open(config) == 1
 
 
 def test_a_last_line_of_a_feed_that_writes_newlines_waits_for_a_person(config: Config) -> None:
     for day, end in enumerate(("", "\n", "\n")):
         land_text(config, f"payments_{day}.csv", HEADER + "".join(_lines(30, 30 * day)).removesuffix("\n") + end)
-        _ingest(config, AS_OF + day * NIGHT)
+        ingested(config, AS_OF + day * NIGHT)
     assert quarantine.count_open(config) == 1
     (batch,) = [told.batch_id for told in quarantine.summary(config)]
     assert quarantine.readmit(config, AS_OF + 2 * NIGHT, batch, "looked at", "ann").accepted == 1
@@ -196,6 +175,36 @@ def test_what_is_not_read_is_said_by_ingest_and_by_status(tmp_path: Path, capsys
         assert "notes.md" not in shown
 
 
+def test_parquet_is_read_by_its_short_name_and_packed(config: Config) -> None:
+    for number, name in enumerate(("payments_1.pq", "payments_2.PQ", "payments_3.parquet.gz", "payments_4.pq.zst")):
+        plain = land(config, name, payments(10, start=10 * number))
+        if codec := {".gz": "gzip", ".zst": "zstd"}.get(plain.suffix):
+            content = plain.read_bytes()
+            with pa.CompressedOutputStream(str(plain), codec) as packed:
+                packed.write(content)
+    assert counts(ingested(config)) == (40, 40, 0, 0)
+
+
+def test_packed_bytes_that_are_no_parquet_stop_that_file_alone(config: Config) -> None:
+    land_text(config, "payments_1.parquet.gz", "no gzip")
+    land(config, "payments_2.pq", payments(10))
+    told = ingested(config)
+    assert counts(told) == (10, 10, 0, 0)
+    assert any("payments_1.parquet.gz: not readable as parquet.gz" in stopped for stopped in told.stopped)
+    assert not any("payments_2" in stopped for stopped in told.stopped)
+
+
+@pytest.mark.parametrize("name", ["payments_1.pq", "payments_1.parquet.gz", "Payments_1.PARQUET"])
+def test_a_delivery_in_another_format_than_the_pattern_asks_is_said(tmp_path: Path, name: str) -> None:
+    told = small_told()
+    told["events"]["files"] = "payments_*.parquet"
+    config = load(write(tmp_path, told))
+    land_text(config, name, "x")
+    land_text(config, "payments_1.md5", "x")
+    (sentence,) = landing.passed_over(config)
+    assert sentence.startswith(f"{name} is not read: it differs from the pattern 'payments_*.parquet'")
+
+
 def test_one_files_odd_columns_stop_that_file_and_no_other(config: Config) -> None:
     land(config, "payments_1.parquet", payments(50) | {"amount": pa.array([[1]] * 50)})
     land(config, "payments_2.parquet", payments(50, start=50) | {"customer_id": pa.array(["C1"] * 50, pa.string_view())})
@@ -203,8 +212,8 @@ def test_one_files_odd_columns_stop_that_file_and_no_other(config: Config) -> No
     land_text(config, "payments_4.parquet", "no parquet")
     odd = payments(50, start=200) | {"extra": pa.array([{"x": [1]}] * 50), "amount": [-1.0] + [2.0] * 49}
     land(config, "payments_5.parquet", odd)
-    told = _ingest(config)
-    assert _counts(told) == (200, 99, 1, 100)
+    told = ingested(config)
+    assert counts(told) == (200, 99, 1, 100)
     stopped = "\n".join(told.stopped)
     for name, column in (("payments_1.parquet", "'amount'"), ("payments_3.parquet", "'paid_at'"), ("payments_4.parquet", "")):
         assert any(line.startswith(f"{name}: ") and column in line for line in stopped.splitlines())
@@ -223,7 +232,7 @@ def test_a_fault_that_nobody_foresaw_stops_the_file(config: Config, monkeypatch:
     monkeypatch.setattr(landing, "read_as", broken)
     land_text(config, "payments_1.csv", HEADER + "bad")
     land(config, "payments_2.parquet", payments(50))
-    told = _ingest(config)
+    told = ingested(config)
     assert told.accepted == 50
     assert "payments_1.csv: reading it failed: ZeroDivisionError: of all things" in told.stopped
 
@@ -236,8 +245,8 @@ def test_the_hours_of_clock_changes_never_stop_a_file(tmp_path: Path) -> None:
     autumn["paid_at"] = [dt.datetime(2024, 10, 27, 1, 30) + dt.timedelta(minutes=i) for i in range(50)]  # noqa: DTZ001
     land(config, "payments_2024-10-27.parquet", autumn)
     as_of = dt.datetime(2024, 10, 28, 2, tzinfo=dt.UTC)
-    out = _ingest(config, as_of)
-    assert (_counts(out), out.stopped) == ((50, 30, 20, 0), ())
+    out = ingested(config, as_of)
+    assert (counts(out), out.stopped) == ((50, 30, 20, 0), ())
     assert "20 × event_time: an hour that the clock of Europe/Berlin shows twice" in out.note
 
 
@@ -249,7 +258,7 @@ def test_answers_of_a_source_without_a_rank_and_answers_before_their_events_are_
         f"{ANSWERS}P0000001,1,2025-03-10T20:00:00,oracle\nP0000002,1,2025-03-10T20:00:00,oracle\n"
         "P0000003,1,2025-03-09T20:00:00,customer\nP0000004,0,2025-03-10T20:00:00,\n",
     )
-    told = _ingest(config)
+    told = ingested(config)
     assert told.accepted == 54
     assert "2 answers of source 'oracle', which labels.sources does not rank" in told.note
     assert "1 answers of no source" in told.note
