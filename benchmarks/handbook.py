@@ -41,6 +41,7 @@ from ml.store.feast import retrieve
 from ml.training import dataset
 from ml.training.inputs import learn_inputs
 from ml.training.learn import learn
+from ml.training.learned import Learned
 from ml.training.trees import grow
 
 DAY = dt.timedelta(days=1)
@@ -114,7 +115,7 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool)
     if one_week:
         train = rows[validation]
         inputs, matrix = learn_inputs(config, train)
-        found = grow(config, inputs, matrix, train)
+        found: Learned = grow(config, inputs, matrix, train)
     else:
         past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
         train = rows[past | validation]
