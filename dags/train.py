@@ -14,7 +14,7 @@ is skipped and the note says why. `python -m ml requests` lists who asked and ho
 | `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
 | `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
-| `model.fit` | CatBoost, stopped early on the validation window | retried |
+| `model.fit` | trees and a logistic regression; the best on the validation window goes on | retried |
 | `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
 | `model.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |

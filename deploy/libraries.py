@@ -24,9 +24,6 @@ LIBRARIES = (
     "optuna.storages.journal",
     "pyarrow.csv",
     "scipy.spatial",
-    "sklearn.compose",
     "sklearn.ensemble",
-    "sklearn.impute",
     "sklearn.linear_model",
-    "sklearn.pipeline",
 )

@@ -232,6 +232,8 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     fitted = evidence.fitted
     yield Facts(tuple((name, _scalar(value)) for name, value in evidence.deployment.training.model.model_dump().items()))
     yield Text(f"These settings came from the {fitted.settings_from}.")
+    if not fitted.trees:
+        yield Text("They are those of trees; of a logistic regression positive_weight and half_life alone.")
     if evidence.tuning is None:
         yield Missing(f"There is no {TUNING} with the model: no search says why these settings and no others.")
     else:

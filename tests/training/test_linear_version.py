@@ -59,6 +59,9 @@ def test_it_is_registered_with_the_figures_of_every_candidate(config: Config, mo
     assert fit.registry(config).tags(VERSION)["candidate"] == fitted.selection
     assert fitted.size == f"coefficients of {len(model.inputs.names)} inputs"
     assert sum(fitted.importance.values()) == pytest.approx(100)
+    run = fit.registry(config)._client.get_run(fitted.mlflow_run).data
+    assert run.tags["candidate"] == LOGISTIC
+    assert {"boosted_trees_average_precision", "few_shallow_trees_roc_auc", "challenger_roc_auc"} <= set(run.metrics)
     assert {file.name for file in model.folder.iterdir()} >= {"linear.json", "inputs.json", "model.onnx"}
     assert not (model.folder / "model.cbm").exists()
 
@@ -122,6 +125,7 @@ def test_card_reasons_and_lineage_tell_of_it(deployment: Path, config: Config, c
     assert main(["card", "--version", VERSION, "--config", str(deployment)]) == 0
     page = Path(capsys.readouterr().out.split()[0])
     assert fitted.size in page.read_text()
+    assert "of a logistic regression positive_weight and half_life alone" in page.read_text()
 
 
 def test_the_file_says_every_coefficient_by_name(model: Model) -> None:

@@ -14,6 +14,8 @@ from scipy.special import expit
 
 from ml.config import Config, Model, load
 from ml.training.inputs import MISSING, Inputs
+from ml.training.learned import Learned
+from ml.training.linear import regress
 from ml.training.trees import grow
 from ml.training.weights import CapUnreachable, capped, recency_weights, row_weights
 from tests.deployments import raw, write
@@ -147,7 +149,18 @@ def test_too_few_entities_of_a_class_are_told_with_the_cap_that_could_be_met(tmp
         row_weights(deployment(tmp_path, {"terminal": 0.1}), train)
 
 
-def test_a_cap_bounds_what_a_poisoned_terminal_does_to_scores_elsewhere(tmp_path) -> None:
+def boosted(config: Config, inputs: Inputs, train: pd.DataFrame) -> Learned:
+    """Trees of a deployment."""
+    return grow(config, inputs, inputs.matrix(train), train)
+
+
+def linear(config: Config, inputs: Inputs, train: pd.DataFrame) -> Learned:
+    """The logistic regression of a deployment."""
+    return regress(config, inputs.names, inputs.matrix(train), train)
+
+
+@pytest.mark.parametrize("learns", [boosted, linear])
+def test_a_cap_bounds_what_a_poisoned_terminal_does_to_scores_elsewhere(tmp_path, learns) -> None:
     """One terminal sends thousands of large payments that are labelled genuine, so that large ones look harmless."""
     honest, elsewhere = village(), village().query("amount > 200")
     flood = pd.DataFrame(
@@ -164,8 +177,8 @@ def test_a_cap_bounds_what_a_poisoned_terminal_does_to_scores_elsewhere(tmp_path
     small = {"iterations": 60, "depth": 3, "learning_rate": 0.2}
 
     def mean_score(train: pd.DataFrame, caps: dict[str, float]) -> float:
-        trees = grow(deployment(tmp_path, caps, **small), inputs, inputs.matrix(train), train)
-        return float(expit(trees.margins(inputs.matrix(elsewhere))).mean())
+        found = learns(deployment(tmp_path, caps, **small), inputs, train)
+        return float(expit(found.margins(inputs.matrix(elsewhere))).mean())
 
     clean = mean_score(honest, {"terminal": 0.05})
     assert clean == pytest.approx(0.9, abs=0.03)
@@ -173,7 +186,8 @@ def test_a_cap_bounds_what_a_poisoned_terminal_does_to_scores_elsewhere(tmp_path
     assert mean_score(poisoned, {"terminal": 0.05}) > 0.8
 
 
-def test_a_terminal_of_false_frauds_is_bounded_too(tmp_path) -> None:
+@pytest.mark.parametrize("learns", [boosted, linear])
+def test_a_terminal_of_false_frauds_is_bounded_too(tmp_path, learns) -> None:
     """One terminal reports thousands of small payments as fraud, so that alerts drown in honest ones."""
     honest, elsewhere = village(), village().query("amount <= 100")
     flood = honest.sample(4000, replace=True, random_state=3).assign(
@@ -184,8 +198,8 @@ def test_a_terminal_of_false_frauds_is_bounded_too(tmp_path) -> None:
     small = {"iterations": 60, "depth": 3, "learning_rate": 0.2}
 
     def mean_score(caps: dict[str, float]) -> float:
-        trees = grow(deployment(tmp_path, caps, **small), inputs, inputs.matrix(poisoned), poisoned)
-        return float(expit(trees.margins(inputs.matrix(elsewhere))).mean())
+        found = learns(deployment(tmp_path, caps, **small), inputs, poisoned)
+        return float(expit(found.margins(inputs.matrix(elsewhere))).mean())
 
     assert mean_score({}) > 0.7
     assert mean_score({"terminal": 0.05}) < 0.1
