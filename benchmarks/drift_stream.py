@@ -75,9 +75,7 @@ def crown(config: Config) -> None:
     """Train a champion and write it into the ledger, whatever the gate would say."""
     training_set = steps.run("build_training_set", config, TRAINED)["training_set"]
     fitted = steps.run("fit", config, TRAINED, {"training_set": training_set})
-    print(
-        f"champion: {fitted['trees']} trees, average precision {fitted['validation_average_precision']:.3f} on its validation"
-    )
+    print(f"champion: {fitted['candidate']}, average precision {fitted['validation_average_precision']:.3f} on its validation")
     steps.run("export", config, TRAINED, {"model": fitted["model"]})
     registry = fit.registry(config)
     folder = fit.folder_of(config, fitted["model"]) / export.EXPORT
