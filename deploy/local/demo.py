@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import math
 import statistics
 import sys
 import time
@@ -215,7 +216,10 @@ def _planted(config: Config, day: dt.date) -> str:
 
 
 def _performance(config: Config, alarm: Confirmation) -> str:
-    """The champion's mean average precision on matured days: before an alarm, since, and after the promotion that followed."""
+    """The champion's mean average precision on matured days: before an alarm, since, and after the promotion that followed.
+
+    Days are told at the usual base rate, as they are charted, so that their figures can be compared.
+    """
     moves = Ledger(config.ledger).history(config.name)
     measured: dict[str, float] = {}
     for version in {move.to_version for move in moves}:
@@ -228,7 +232,7 @@ def _performance(config: Config, alarm: Confirmation) -> str:
     told = []
     for name, (first, end) in spans.items():
         values = [v for day, v in measured.items() if (not first or day >= str(first)) and (not end or day < str(end))]
-        due = f"answers from {first + config.label_delay + DAY} on" if first else "-"
+        due = f"answers from {first + math.ceil(config.label_delay / DAY) * DAY + DAY} on" if first else "-"
         told.append(f"{name}: {statistics.mean(values):.3f} ({len(values)} days)" if values else f"{name}: {due}")
     return "\n".join(told)
 

@@ -22,7 +22,12 @@ class Feature(NamedTuple):
 def catalogue(config: Config) -> list[Feature]:
     """All features of a deployment, in the order of the training set's columns."""
     windowed = [
-        Feature(window.feature(aggregate, days), window.view, str(windows.TYPES[aggregate]), describe(window, aggregate, days))
+        Feature(
+            window.feature(aggregate, days),
+            window.view,
+            str(windows.TYPES[aggregate]),
+            describe(config, window, aggregate, days),
+        )
         for window in config.windows
         for days in window.days
         for aggregate in window.aggregates
@@ -30,10 +35,12 @@ def catalogue(config: Config) -> list[Feature]:
     return [*windowed, *[Feature(name, REQUEST, "double", told) for name, told in request.descriptions(config).items()]]
 
 
-def describe(window: Window, aggregate: str, days: int) -> str:
+def describe(config: Config, window: Window, aggregate: str, days: int) -> str:
     """One sentence on an aggregate of a window; an event whose measure is missing is counted, and is in no sum and no mean."""
     events, column = f"a {window.entity}'s events", window.column
-    some, each = ("", "") if column == "label" else (" that have it", f", with or without {column},")
+    some, each = (" that have it", f", with or without {column},")
+    if column == "label":
+        some, each = (" that are answered", ", answered or not,") if config.labels.complete else ("", "")
     what = {"count": f"number of {events}{each}"}
     what |= {name: f"{name} of {column} over {events}{some}" for name in ("sum", "mean")}
     span = "the day" if days == 1 else f"the {days} days"

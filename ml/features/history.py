@@ -78,6 +78,8 @@ def due_of(window: Window, told: dict[str, str]) -> Due:
 def folder(config: Config, window: Window) -> Path:
     """Where the snapshots of a view are published; another definition of the view is another folder."""
     definition = f"{MEANING} {window.model_dump_json(exclude={'publish': {'reason'}})}"
+    if window.column == "label" and config.labels.complete:
+        definition += " of answered events"
     told = hashlib.sha256(definition.encode()).hexdigest()[:8]
     return config.features / f"{window.view}-{told}"
 

@@ -7,7 +7,8 @@ Everything is made of *contributions*, rows (key, first, seen, n, v, x): n event
 these belong to the windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that
 of the tick `seen`; both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long.
 Values are whole numbers of millionths, so a sum does not depend on its order. A measure that is missing is no value: it is in
-no sum and no mean. Events whose key is missing belong to no entity and to no window.
+no sum and no mean; nor is the label of an event that nobody has answered, where the deployment says that every event is
+answered (`labels.complete`). Events whose key is missing belong to no entity and to no window.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ml.lake.tables import instant
 
 TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
 SCALE = 1_000_000
+SUMS = "sum(n)::BIGINT AS n, sum(v)::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT AS x"
 
 
 def schema_of(config: Config, window: Window) -> pa.Schema:
@@ -54,7 +56,7 @@ def all_contributions(config: Config, window: Window, until: dt.datetime) -> str
         SELECT known_at, seen FROM (SELECT DISTINCT known_at FROM known)
         ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
     )
-    SELECT key, first, seen, {_sums(window)} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
+    SELECT key, first, seen, {SUMS} FROM known JOIN visible USING (known_at) GROUP BY ALL"""
 
 
 def recent_contributions(
@@ -65,7 +67,7 @@ def recent_contributions(
     For labels with an `after`, it asks for the parameters that `touched` answers.
     """
     known = _known(config, window, until, after, reach(window, newest))
-    return f"SELECT key, first, {_sums(window)} FROM ({known}) GROUP BY ALL"
+    return f"SELECT key, first, {SUMS} FROM ({known}) GROUP BY ALL"
 
 
 def touched(until: dt.datetime, after: dt.datetime) -> str:
@@ -79,28 +81,25 @@ def touched(until: dt.datetime, after: dt.datetime) -> str:
         (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE {fresh})"""
 
 
-def _sums(window: Window) -> str:
-    """Events, values and their sum; each event has a label, known or not."""
-    values = "sum(n)" if window.column == "label" else "count(x)"
-    return f"sum(n)::BIGINT AS n, {values}::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT AS x"
-
-
 def _known(
     config: Config, window: Window, until: dt.datetime, after: dt.datetime | None = None, since: dt.datetime | None = None
 ) -> str:
-    """Rows (key, first, n, x, known_at) of events that happened from `since` on and became known in (after, until].
+    """Rows (key, first, n, v, x, known_at) of events that happened from `since` on and became known in (after, until].
 
     A positive counts from the instant at which it and its event were known, and no longer once an answer that ranks before it
-    (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day.
+    (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day. A label is a value from the beginning, or
+    where every event is answered from its first answer on.
     """
+    complete = config.labels.complete
     key = f"events.{quoted(stored(config.entities[window.entity]))}"
     first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + window.behind // window.every}"
     happened = f" AND events.event_time >= {instant(since)}" if since else ""
     known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
     fresh = f" AND events.known_at > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"round(events.{quoted(stored(window.column))} * {SCALE})"
+    is_value = f"({value} IS NOT NULL)::INT" if window.column != "label" else "0" if complete else "1"
     events = f"""
-        SELECT {key} AS key, {first} AS first, 1 AS n, {value}::HUGEINT AS x, events.known_at AS known_at
+        SELECT {key} AS key, {first} AS first, 1 AS n, {is_value} AS v, {value}::HUGEINT AS x, events.known_at AS known_at
         FROM events WHERE {known}{fresh}"""
     if window.column != "label":
         return events
@@ -108,11 +107,13 @@ def _known(
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
     # An event whose answer is a column of its own has no other one; of the rest only those that somebody said yes to matter.
     said_yes = "labels.label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
+    matters = "true" if complete else said_yes
     changed = f" AND known_at > {instant(after)}" if after else ""
     return f"""{events}
         UNION ALL
-        SELECT key, first, 0, {SCALE} * change, known_at FROM (
+        SELECT key, first, 0, is_first::INT, {SCALE} * change, known_at FROM (
             SELECT key, first, known_at,
+                {str(complete).lower()} AND row_number() OVER (PARTITION BY event_id ORDER BY known_at) = 1 AS is_first,
                 label - lag(label, 1, 0::TINYINT) OVER (PARTITION BY event_id ORDER BY known_at) AS change
             FROM (
                 SELECT DISTINCT event_id, key, first, known_at,
@@ -122,10 +123,10 @@ def _known(
                         labels.label AS label, row_number() OVER (PARTITION BY event_id ORDER BY {label_order(config)}) AS rank
                     FROM events JOIN labels USING (event_id)
                     WHERE {_day("labels.known_at")} >= {_day("events.event_time")}
-                        AND labels.known_at <= {instant(until)}{reported} AND {known}{ids} AND {said_yes}
+                        AND labels.known_at <= {instant(until)}{reported} AND {known}{ids} AND {matters}
                 )
             )
-        ) WHERE change != 0{changed}"""
+        ) WHERE (change != 0 OR is_first){changed}"""
 
 
 def _day(instant: str) -> str:

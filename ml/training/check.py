@@ -60,10 +60,10 @@ def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str
     failures = suites.run(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
     critical = [f.told for f in failures if f.critical]
     if critical:
-        leak = max(alone, key=lambda name: alone[name])
+        leak = max(alone, key=lambda name: alone[name], default="none")
         raise TrainingSetRefused(
             f"training set {training_set[:12]} is refused:\n" + "\n".join(f"- {told}" for told in critical) + f"\n"
-            f"the strongest single feature is {leak!r} with ROC AUC {alone[leak]:.4f}; look at the labels and at the "
+            f"the strongest single feature is {leak!r} with ROC AUC {alone.get(leak, 0.5):.4f}; look at the labels and at the "
             f"published features, then {again(as_of, run_id)}"
         )
     suspects = dict(sorted(alone.items(), key=lambda item: -item[1])[:5])
@@ -99,9 +99,9 @@ def _figures(
         "label_rate_holdout_over_train": float(rate[dataset.HOLDOUT] / rate[dataset.TRAIN]) if rate[dataset.TRAIN] else 0.0,
         "positives_holdout": float(rows.loc[rows[dataset.SPLIT] == dataset.HOLDOUT, "label"].sum()),
         "duplicate_events": float(rows["event_id"].duplicated().sum()),
-        "largest_single_feature_auc": max(alone.values()),
+        "largest_single_feature_auc": max(alone.values(), default=0.5),
         "rows_known_too_late": float(late),
-        "largest_null_share": float(rows[feature_names(config)].isna().mean().max()),
+        "largest_null_share": max((float(rows[name].isna().mean()) for name in feature_names(config)), default=0.0),
         "unanswered_share": answers.unanswered,
         "late_answers_share": answers.slowest.late,
     }

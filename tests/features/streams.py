@@ -26,13 +26,14 @@ DELAYS = {24: 7, 6: "168 hours", 1: "161 hours"}
 Rows = list[dict[str, Any]]
 
 
-def deployment(tmp_path: Path, hours: int = 24) -> Config:
+def deployment(tmp_path: Path, hours: int = 24, complete: bool = False) -> Config:
     """Two views whose snapshots are so many hours apart; where a day has several, labels are delayed by no whole days."""
     told = deployments.raw()
     told["labels"]["delay"] |= {"value": 90, "unit": "hours"}
+    told["labels"]["complete"] = complete
     told["windows"] = [
         {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "days": [1, 3]},
-        {"entity": "terminal", "column": "label", "aggregates": ["count", "mean"], "days": [2], "delay": DELAYS[hours]},
+        {"entity": "terminal", "column": "label", "aggregates": ["count", "sum", "mean"], "days": [2], "delay": DELAYS[hours]},
     ]
     for window in told["windows"]:
         window["publish"] = {"value": hours, "unit": "hours", "reason": "as the test asks"}
@@ -132,6 +133,7 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
     key = config.entities[window.entity]
     until, created = row["event_timestamp"], row["created_timestamp"]
     fraud = {e["event_id"] for e in events if winner(config, e, labels, created)}
+    heard = {label["event_id"] for label in labels if label["known_at"] <= created}
     answered: dict[str, Any] = {}
     for days in window.days:
         end = until - window.behind
@@ -139,6 +141,8 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
             e for e in events if e[key] == row[key] and end - days * DAY <= e["event_time"] < end and e["known_at"] <= created
         ]
         told = [float(e["event_id"] in fraud) if window.column == "label" else e["amount"] for e in inside]
+        if window.column == "label" and config.labels.complete:
+            told = [float(e["event_id"] in fraud) if e["event_id"] in heard else None for e in inside]
         values = [value for value in told if value is not None]
         answers = {"count": len(inside), "sum": sum(values), "mean": sum(values) / len(values) if values else None}
         answered |= {window.feature(a, days): answers[a] for a in window.aggregates}

@@ -52,9 +52,16 @@ def _assert_rebuilt(config: Config, into: Path) -> None:
         assert contents(into / window.view) == contents(folder(config, window))
 
 
-def _played(told: list[tuple], cuts: list[int], home: Path, meddled: list[str] | None = None, hours: int = 24) -> Config:
+def _played(
+    told: list[tuple],
+    cuts: list[int],
+    home: Path,
+    meddled: list[str] | None = None,
+    hours: int = 24,
+    complete: bool = False,
+) -> Config:
     """A deployment in which each publication, `cuts` hours from START, saw only the rows that had become known."""
-    config = streams.deployment(home, hours)
+    config = streams.deployment(home, hours, complete)
     events, labels = streams.rows_of(told)
     before = START
     for number, cut in enumerate(cuts):
@@ -73,12 +80,18 @@ def _played(told: list[tuple], cuts: list[int], home: Path, meddled: list[str] |
     cuts=streams.cuts,
     hours=streams.cadences,
     meddled=st.lists(st.sampled_from(sorted(MEDDLE)), min_size=1, max_size=4),
+    complete=st.booleans(),
 )
 def test_increments_in_any_cut_are_rebuilt_byte_for_byte_whatever_became_of_the_state(
-    told: list[tuple], cuts: list[int], hours: int, meddled: list[str], tmp_path_factory: pytest.TempPathFactory
+    told: list[tuple],
+    cuts: list[int],
+    hours: int,
+    meddled: list[str],
+    complete: bool,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     home = tmp_path_factory.mktemp("history")
-    _assert_rebuilt(_played(told, cuts, home, meddled, hours), home / "again")
+    _assert_rebuilt(_played(told, cuts, home, meddled, hours, complete), home / "again")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ml.config import Config, Window
 from ml.features.history import history
@@ -19,11 +20,11 @@ MINUTE = dt.timedelta(minutes=1)
 
 
 @settings(max_examples=30, deadline=None)
-@given(told=streams.stream, cuts=streams.cuts, hours=streams.cadences)
+@given(told=streams.stream, cuts=streams.cuts, hours=streams.cadences, complete=st.booleans())
 def test_windows_equal_brute_force(
-    told: list[tuple], cuts: list[int], hours: int, tmp_path_factory: pytest.TempPathFactory
+    told: list[tuple], cuts: list[int], hours: int, complete: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    config = streams.deployment(tmp_path_factory.mktemp("windows"), hours)
+    config = streams.deployment(tmp_path_factory.mktemp("windows"), hours, complete)
     events, labels = streams.rows_of(told)
     streams.fill(config, events, labels, START + 60 * DAY)
     for cut in cuts:
@@ -130,6 +131,21 @@ def test_a_positive_counts_once_however_often_it_is_reported(tmp_path: Path) -> 
         publish_features(config, START + day * DAY + HOUR)
     means = [row["terminal_label_mean_2d"] for row in streams.published(config, config.windows[1])]
     assert means == [1.0, 1.0, None]
+
+
+@pytest.mark.parametrize(("complete", "means"), [(False, [0.25, 0.25]), (True, [1, 0.5])])
+def test_an_unanswered_event_is_no_negative_where_every_event_is_answered(
+    tmp_path: Path, complete: bool, means: list[float]
+) -> None:
+    config = streams.deployment(tmp_path, complete=complete)
+    events = [streams.event(number, 30 + number, "A", "X", 5.0, 0) for number in range(4)]
+    labels = [streams.label(events[0], 7.5), streams.label(events[1], 8.5, value=0)]
+    streams.fill(config, events, labels, START + 60 * DAY)
+    for day in range(9, 13):
+        publish_features(config, START + day * DAY + 2 * HOUR)
+    rows = [row for row in streams.published(config, config.windows[1]) if row["terminal_label_count_2d"]]
+    assert [row["terminal_label_count_2d"] for row in rows] == [4, 4]
+    assert [row["terminal_label_mean_2d"] for row in rows] == means
 
 
 def test_a_positive_that_a_better_source_denies_counts_no_more_from_then_on(tmp_path: Path) -> None:

@@ -118,6 +118,22 @@ def test_the_least_positives_are_the_deployments_own(tmp_path: Path) -> None:
     validate_training_set(fewer, AS_OF, few)
 
 
+@pytest.mark.parametrize("rate", [0.3, 0.0])
+def test_a_deployment_without_numbers_is_checked_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    config = _config(tmp_path)
+    monkeypatch.setattr(check, "feature_names", lambda _: [])
+    monkeypatch.setattr(check, "single_feature_auc", lambda *_: {})
+    frozen = _frozen(config, [rate] * 5, [0.3] * 5)
+    if not rate:
+        with pytest.raises(TrainingSetRefused, match="label_rate_train"):
+            validate_training_set(config, AS_OF, frozen)
+        return
+    figures = validate_training_set(config, AS_OF, frozen).figures
+    assert (figures["largest_single_feature_auc"], figures["largest_null_share"]) == (0.5, 0.0)
+
+
 def test_who_trains_by_hand_is_told_what_to_run_and_airflow_what_to_clear(tmp_path: Path) -> None:
     config = _config(tmp_path)
     bad = _frozen(config, [0.0] * 5, [0.3] * 5)
