@@ -214,6 +214,13 @@ def test_a_label_window_shorter_than_the_labels_delay_is_refused(tmp_path: Path)
     assert "windows.2.delay: 144 hours, below labels.delay" in _refusal(tmp_path, told)
 
 
+def test_a_label_window_may_end_before_all_answers_are_in_where_the_others_are_left_out(tmp_path: Path) -> None:
+    told = deployments.raw()
+    told["windows"][2]["delay"] = 3
+    told["labels"]["complete"] = True
+    assert load(deployments.write(tmp_path, told)).windows[2].behind == dt.timedelta(days=3)
+
+
 def test_a_delay_takes_hours_that_end_at_a_snapshot(tmp_path: Path) -> None:
     told = deployments.raw()
     told["labels"]["delay"] |= {"value": 30, "unit": "hours"}

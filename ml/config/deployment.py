@@ -129,8 +129,11 @@ class Config(Section):
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
             if window.column not in {*self.measures, "label"}:
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
-            if window.column == "label" and window.behind < self.label_delay:
-                wrong.append(f"windows.{i}.delay: {window.behind_told}, below labels.delay: most answers are not in yet")
+            if window.column == "label" and window.behind < self.label_delay and not self.labels.complete:
+                wrong.append(
+                    f"windows.{i}.delay: {window.behind_told}, below labels.delay: events without an answer yet would count as "
+                    "negatives; give at least labels.delay, or labels.complete: true if every event is answered"
+                )
         if (tuning := self.training.tuning) is not None:
             reach = tuning.folds.value * tuning.evaluation.value + math.ceil(self.label_delay / DAY)
             if self.training.train.value <= reach:

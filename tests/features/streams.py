@@ -22,18 +22,21 @@ DAY = dt.timedelta(days=1)
 
 # By hours between snapshots: what the label windows are delayed by.
 DELAYS = {24: 7, 6: "168 hours", 1: "161 hours"}
+# The same where unanswered events are left out: before the labels' own delay has passed.
+EARLY = {24: 1, 6: "6 hours", 1: "5 hours"}
 
 Rows = list[dict[str, Any]]
 
 
-def deployment(tmp_path: Path, hours: int = 24, complete: bool = False) -> Config:
+def deployment(tmp_path: Path, hours: int = 24, complete: bool = False, delays: dict[int, Any] | None = None) -> Config:
     """Two views whose snapshots are so many hours apart; where a day has several, labels are delayed by no whole days."""
+    delays = delays or (EARLY if complete else DELAYS)
     told = deployments.raw()
     told["labels"]["delay"] |= {"value": 90, "unit": "hours"}
     told["labels"]["complete"] = complete
     told["windows"] = [
         {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "days": [1, 3]},
-        {"entity": "terminal", "column": "label", "aggregates": ["count", "sum", "mean"], "days": [2], "delay": DELAYS[hours]},
+        {"entity": "terminal", "column": "label", "aggregates": ["count", "sum", "mean"], "days": [2], "delay": delays[hours]},
     ]
     for window in told["windows"]:
         window["publish"] = {"value": hours, "unit": "hours", "reason": "as the test asks"}

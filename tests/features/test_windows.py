@@ -137,7 +137,7 @@ def test_a_positive_counts_once_however_often_it_is_reported(tmp_path: Path) -> 
 def test_an_unanswered_event_is_no_negative_where_every_event_is_answered(
     tmp_path: Path, complete: bool, means: list[float]
 ) -> None:
-    config = streams.deployment(tmp_path, complete=complete)
+    config = streams.deployment(tmp_path, complete=complete, delays=streams.DELAYS)
     events = [streams.event(number, 30 + number, "A", "X", 5.0, 0) for number in range(4)]
     labels = [streams.label(events[0], 7.5), streams.label(events[1], 8.5, value=0)]
     streams.fill(config, events, labels, START + 60 * DAY)
