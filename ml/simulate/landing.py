@@ -7,6 +7,7 @@ one. Writing a day again gives the same bytes.
 from __future__ import annotations
 
 import datetime as dt
+import glob
 import os
 import re
 import tempfile
@@ -114,7 +115,7 @@ def replay_days(
     Parameters
     ----------
     data : Path
-        A `.parquet` or `.csv` file; the types of a CSV file are those that DuckDB finds in the whole of it.
+        A `.parquet` or `.csv` file; of a CSV file all values are texts, as they stand there, and go on as such.
     time_column : str
         The timestamp whose UTC day says which file a row goes to.
     first, last : date
@@ -137,8 +138,7 @@ def replay_days(
         raise FileNotFoundError(f"{data}: no such file; expected a Parquet or CSV file of past events")
     with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        events = _open_events(connection, data, time_column)
-        time = _quoted(time_column)
+        events, time = _open_events(connection, data, time_column)
         start, end, untimed = events.aggregate(
             f"min({time})::DATE, max({time})::DATE, count(*) FILTER ({time} IS NULL)"
         ).fetchall()[0]
@@ -204,19 +204,27 @@ def _reports_table(reports: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(reports, REPORTS_SCHEMA, preserve_index=False, nthreads=1)
 
 
-def _open_events(connection: duckdb.DuckDBPyConnection, data: Path, time_column: str) -> duckdb.DuckDBPyRelation:
+def _open_events(connection: duckdb.DuckDBPyConnection, data: Path, time_column: str) -> tuple[duckdb.DuckDBPyRelation, str]:
+    """The events, and their time as SQL."""
     if data.suffix == ".parquet":
-        events = connection.read_parquet(str(data))
+        events = connection.read_parquet(glob.escape(str(data)))
     elif data.suffix == ".csv":
-        events = connection.read_csv(str(data), sample_size=-1)
+        options = "header = true, all_varchar = true, allow_quoted_nulls = false"
+        events = connection.sql(f"SELECT * FROM read_csv($path, {options})", params={"path": glob.escape(str(data))})
     else:
         raise ValueError(f"{data}: the name ends in {data.suffix!r}, expected '.parquet' or '.csv'")
     types = dict(zip(events.columns, map(str, events.types), strict=True))
+    time = _quoted(time_column)
     if time_column not in types:
         raise ValueError(f"{data}: no column {time_column!r}; it has {list(types)}")
+    if types[time_column] == "VARCHAR" and data.suffix == ".csv":
+        read = f"TRY_CAST({time} AS TIMESTAMPTZ)"
+        if wrong := events.filter(f"{time} IS NOT NULL AND {read} IS NULL").project(time).limit(1).fetchall():
+            raise ValueError(f"{data}: column {time_column!r} has {wrong[0][0]!r}, expected a timestamp")
+        return events, read
     if types[time_column] not in _TIMESTAMPS:
         raise ValueError(f"{data}: column {time_column!r} is {types[time_column]}, expected a timestamp")
-    return events
+    return events, time
 
 
 def _in_microseconds(events: Any) -> str:

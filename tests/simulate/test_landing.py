@@ -243,19 +243,28 @@ def test_replay_writes_the_same_bytes_whatever_the_cut(cut, file_format):
         assert digests(once) == digests(cuts)
 
 
-def test_replay_of_a_csv_file(tmp_path):
+def test_replay_of_a_csv_file_keeps_every_text_as_it_stands_there(tmp_path):
     (tmp_path / "past.csv").write_text(
-        "id,at,key,amount\n1,2024-05-01 10:00:00,007,1.5\n2,2024-05-02 00:00:00.25,,2\n3,2024-05-01 09:00:00,070,3\n"
+        "id,at,country,amount\n1,2024-05-01 10:00:00,NA,1.50\n2,2024-05-02 00:00:00.25,,2e0\n"
+        '3,2024-05-01T23:30:00-01:00,"",007\n9007199254740993,2024-05-01 09:00,null,0.12345678901234567890\n'
     )
-    first, second = replay_days(tmp_path / "past.csv", "at", tmp_path, None, dt.date(2024, 5, 2))
+    first, second = replay_days(tmp_path / "past.csv", "at", tmp_path / "landing", None, dt.date(2024, 5, 2))
     assert pq.read_table(first).to_pydict() == {
-        "id": [1, 3],
-        "at": [pd.Timestamp("2024-05-01 10:00"), pd.Timestamp("2024-05-01 09:00")],
-        "key": ["007", "070"],
-        "amount": [1.5, 3.0],
+        "id": ["1", "9007199254740993"],
+        "at": ["2024-05-01 10:00:00", "2024-05-01 09:00"],
+        "country": ["NA", "null"],
+        "amount": ["1.50", "0.12345678901234567890"],
     }
-    assert pq.read_table(second).to_pydict()["key"] == [None]
-    assert pq.read_schema(second).field("at").type == pa.timestamp("us")
+    assert pq.read_table(second).to_pydict()["country"] == [None, ""]
+    text, _ = replay_days(tmp_path / "past.csv", "at", tmp_path / "texts", None, dt.date(2024, 5, 2), "csv")
+    assert "9007199254740993" in text.read_text()
+
+
+def test_a_csv_file_whose_times_are_none_is_refused_with_one_of_them(tmp_path):
+    (tmp_path / "past.csv").write_text("id,at\n1,2024-05-01\n2,soon\n")
+    with pytest.raises(ValueError, match="column 'at' has 'soon', expected a timestamp"):
+        replay_days(tmp_path / "past.csv", "at", tmp_path / "landing", None, dt.date(2024, 5, 1))
+    assert not (tmp_path / "landing").exists()
 
 
 def test_days_of_replayed_times_with_a_zone_are_utc_days(tmp_path):
