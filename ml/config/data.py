@@ -124,11 +124,15 @@ class Labels(Delivered):
         return [Feed(files=self.files)] if isinstance(self.files, str) else self.files or []
 
 
+MILLIONTHS = 6
+
+
 class Window(Section):
     """Trailing windows of one entity over one column: one line of the deployment file, one feature view.
 
     `publish` says how far apart its snapshots are. A day's is left out where the section is told, as if it were not there.
-    Windows end `delay` before a snapshot: a number of days, or a text such as `30 hours`.
+    Windows end `delay` before a snapshot: a number of days, or a text such as `30 hours`. Values are rounded to so many
+    `digits` behind the point and added up exactly, so that a sum does not depend on its order.
     """
 
     entity: Identifier
@@ -137,6 +141,7 @@ class Window(Section):
     days: list[Annotated[int, Field(ge=1, le=366)]]
     delay: Annotated[int, Field(ge=0, le=366)] | Annotated[str, AfterValidator(_hours)] = 0
     publish: Annotated[Cadence, Field(exclude_if=lambda cadence: cadence.value == DAILY.value)] = DAILY
+    digits: Annotated[int, Field(ge=0, le=12, exclude_if=lambda digits: digits == MILLIONTHS)] = MILLIONTHS
 
     @property
     def every(self) -> dt.timedelta:

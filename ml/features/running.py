@@ -70,7 +70,7 @@ def _present(code: np.ndarray, n: np.ndarray, keys: int, entering: Moves, ending
 
 def _features(window: Window, held: dict[str, np.ndarray]) -> list[pa.Array]:
     """Aggregates of what a window holds; a mean over no value is missing."""
-    count, total = held["n"], held["x"].astype(np.float64) / windows.SCALE
+    count, total = held["n"], held["x"].astype(np.float64) / windows.scale(window)
     values = held.get("v", count)
     empty = values == 0
     aggregates = {

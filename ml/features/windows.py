@@ -6,9 +6,9 @@ A snapshot describes an instant M, a tick of the view: a window of w days with a
 Everything is made of *contributions*, rows (key, first, seen, n, v, x): n events, the v values that they have and the sum x of
 these belong to the windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that
 of the tick `seen`; both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long.
-Values are whole numbers of millionths, so a sum does not depend on its order. A measure that is missing is no value: it is in
-no sum and no mean; nor is the label of an event that nobody has answered, where the deployment says that every event is
-answered (`labels.complete`). Events whose key is missing belong to no entity and to no window.
+Values are whole numbers of the last digit that the view keeps, so a sum does not depend on its order. A measure that is missing
+is no value: it is in no sum and no mean; nor is the label of an event that nobody has answered, where the deployment says that
+every event is answered (`labels.complete`). Events whose key is missing belong to no entity and to no window.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ from ml.lake.sql import quoted, stored
 from ml.lake.tables import instant
 
 TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
-SCALE = 1_000_000
 SUMS = "sum(n)::BIGINT AS n, sum(v)::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT AS x"
+
+
+def scale(window: Window) -> int:
+    """How many of what is added up make 1."""
+    return 10**window.digits
 
 
 def schema_of(config: Config, window: Window) -> pa.Schema:
@@ -96,7 +100,7 @@ def _known(
     happened = f" AND events.event_time >= {instant(since)}" if since else ""
     known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
     fresh = f" AND events.known_at > {instant(after)}" if after else ""
-    value = "0" if window.column == "label" else f"round(events.{quoted(stored(window.column))} * {SCALE})"
+    value = "0" if window.column == "label" else f"round(events.{quoted(stored(window.column))} * {scale(window)})"
     is_value = f"({value} IS NOT NULL)::INT" if window.column != "label" else "0" if complete else "1"
     events = f"""
         SELECT {key} AS key, {first} AS first, 1 AS n, {is_value} AS v, {value}::HUGEINT AS x, events.known_at AS known_at
@@ -111,7 +115,7 @@ def _known(
     changed = f" AND known_at > {instant(after)}" if after else ""
     return f"""{events}
         UNION ALL
-        SELECT key, first, 0, is_first::INT, {SCALE} * change, known_at FROM (
+        SELECT key, first, 0, is_first::INT, {scale(window)} * change, known_at FROM (
             SELECT key, first, known_at,
                 {str(complete).lower()} AND row_number() OVER (PARTITION BY event_id ORDER BY known_at) = 1 AS is_first,
                 label - lag(label, 1, 0::TINYINT) OVER (PARTITION BY event_id ORDER BY known_at) AS change

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from ml.config import Config
 from ml.lake.schema import INSTANT
 from ml.quality.times import instants
-from ml.quality.values import Fault, Read, Reader, keys, labels, numbers, shown, texts, unread
+from ml.quality.values import Fault, Read, Reader, keys, labels, numbers, shown, summable, texts, unread
 
 TIME = {"events": "event_time", "labels": "reported_at"}
 
@@ -57,7 +57,7 @@ def _reader(config: Config, kind: str, ours: str, in_order: bool) -> Reader:
     if ours == "label":
         return labels
     if kind == "events" and ours in config.measures:
-        return numbers
+        return summable if any(window.column == ours for window in config.windows) else numbers
     return keys if ours == "event_id" or ours in config.entities.values() else texts
 
 

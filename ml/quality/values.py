@@ -23,6 +23,9 @@ SCIENTIFIC = r"^-?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
 """Below it in size, a float of so many bits holds every whole number, so that one of them is its writer's own."""
 
+SUMMABLE = 1e18
+"""In size; windows add up whole numbers of 128 bits, of up to 12 digits behind the point."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -145,6 +148,14 @@ def numbers(raw: pa.ChunkedArray) -> Read:
         unread(raw, finite, reason),
         Fault(mask(inexact), "is a number that no double holds: send it in another unit"),
     ]
+
+
+def summable(raw: pa.ChunkedArray) -> Read:
+    """Doubles that windows add up, a hundred million of them at least."""
+    values, faults = numbers(raw)
+    beyond = pc.fill_null(pc.greater_equal(pc.abs(values), SUMMABLE), False)
+    reason = f"is {SUMMABLE:g} or more in size, which windows cannot add up: send it in another unit"
+    return pc.if_else(beyond, None, values), [*faults, Fault(mask(beyond), reason)]
 
 
 def _numbers(raw: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -28,7 +28,9 @@ EARLY = {24: 1, 6: "6 hours", 1: "5 hours"}
 Rows = list[dict[str, Any]]
 
 
-def deployment(tmp_path: Path, hours: int = 24, complete: bool = False, delays: dict[int, Any] | None = None) -> Config:
+def deployment(
+    tmp_path: Path, hours: int = 24, complete: bool = False, delays: dict[int, Any] | None = None, digits: int = 6
+) -> Config:
     """Two views whose snapshots are so many hours apart; where a day has several, labels are delayed by no whole days."""
     delays = delays or (EARLY if complete else DELAYS)
     told = deployments.raw()
@@ -39,6 +41,7 @@ def deployment(tmp_path: Path, hours: int = 24, complete: bool = False, delays: 
         {"entity": "terminal", "column": "label", "aggregates": ["count", "sum", "mean"], "days": [2], "delay": delays[hours]},
     ]
     for window in told["windows"]:
+        window["digits"] = digits
         window["publish"] = {"value": hours, "unit": "hours", "reason": "as the test asks"}
     told["request"]["ratios"] = []
     return load(deployments.write(tmp_path, told))

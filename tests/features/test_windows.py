@@ -70,9 +70,9 @@ def test_increments_equal_the_whole(
     assert found == expected
 
 
-def _of_amounts(tmp_path: Path, amounts: list[float | None], parts: int = 1) -> dict[str, float | None]:
+def _of_amounts(tmp_path: Path, amounts: list[float | None], parts: int = 1, digits: int = 6) -> dict[str, float | None]:
     """Features of the midnight after a day on which a customer's events had these amounts, published in so many parts."""
-    config = streams.deployment(tmp_path, hours=6)
+    config = streams.deployment(tmp_path, hours=6, digits=digits)
     rows = [streams.event(i, 24 + 20 * i / len(amounts), "A", "X", amount, 0) for i, amount in enumerate(amounts)]
     before = streams.event(len(rows), 1, "A", "X", 7.0, 0)
     events = [event | {"known_at": event["event_time"]} for event in [before, *rows]]
@@ -100,6 +100,16 @@ def test_a_mean_over_no_value_is_missing_though_there_are_events(tmp_path: Path,
 
 def test_a_measure_that_is_zero_is_a_value(tmp_path: Path) -> None:
     assert _of_amounts(tmp_path, [0.0, None, 10.0, -4.0]) == {"count": 4, "sum": 6.0, "mean": 2.0}
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_window_keeps_as_many_digits_as_it_is_told_to(tmp_path: Path, parts: int) -> None:
+    bids = [4e-7, 3e-12, 9e17]
+    for name in ("6", "12", "large"):
+        (tmp_path / name).mkdir()
+    assert _of_amounts(tmp_path / "6", bids[:2], parts)["sum"] == 0
+    assert _of_amounts(tmp_path / "12", bids[:2], parts, digits=12)["sum"] == 4.00003e-7
+    assert _of_amounts(tmp_path / "large", bids, parts, digits=12)["sum"] == 9e17
 
 
 def test_what_has_no_key_is_of_no_entity(tmp_path: Path) -> None:

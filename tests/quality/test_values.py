@@ -80,6 +80,12 @@ def test_a_whole_number_that_no_double_holds_is_set_aside(told: list[Any], kind:
     assert _read(values.numbers, told, kind) == ([None], ["is a number that no double holds: send it in another unit"])
 
 
+@pytest.mark.parametrize(("told", "taken"), [("999999999999999999", False), ("1e18", False), ("-1e300", False), ("9e17", True)])
+def test_what_windows_cannot_add_up_is_set_aside(told: str, taken: bool) -> None:
+    read, reasons = _read(values.summable, [told])
+    assert (read, bool(any(reasons))) == ([float(told)] if taken else [None], not taken)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_the_last_digit_of_a_number_is_kept(amounts: list[float]) -> None:
