@@ -40,7 +40,7 @@ LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monito
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
-THINNED = 4
+THINNED = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many of the repetitions of a proof to run: all with `--proofs`, else a quarter."""
+    """How many of the repetitions of a proof to run: all with `--proofs`, else an eighth."""
     whole = request.config.getoption("--proofs")
     return lambda count: count if whole else -(-count // THINNED)
 

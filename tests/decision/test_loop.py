@@ -266,9 +266,9 @@ def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path, 
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", config.tracking)
     served = mlflow.pyfunc.load_model(f"models:/{config.name}@champion")
     sample = pd.read_parquet(fit.registry(config).fetch("1") / export.SAMPLE)
-    raw = sample.drop(columns="expected")
+    raw = sample.drop(columns=export.EXPECTED)
     raw = raw.astype(dict.fromkeys(raw.select_dtypes("float64"), "float32"))
-    assert np.abs(served.predict(raw)["probability"].to_numpy() - sample["expected"].to_numpy()).max() < 1e-5
+    assert np.abs(served.predict(raw)["probability"].to_numpy() - sample[export.EXPECTED].to_numpy()).max() < 1e-5
 
 
 def test_a_version_carries_what_an_auditor_asks_for(deployment: Path) -> None:

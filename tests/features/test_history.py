@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,9 @@ from tests.features.streams import DAY, HOUR, START, contents
 
 
 def _in_another_unit(path: Path) -> None:
-    """Leave a whole state that counts in other ticks and does not say so."""
+    """Leave a whole state that counts in other ticks and does not say so; one that is broken already stays as it is."""
+    if not path.name.endswith(hashlib.sha256(path.read_bytes()).hexdigest()[:16]):
+        return
     rows = feather.read_table(path, memory_map=False)
     told = {name: value for name, value in rows.schema.metadata.items() if name != b"every"}
     coarser = rows.set_column(1, "first", pc.divide(rows["first"], 24)).replace_schema_metadata(told)

@@ -285,7 +285,7 @@ def test_a_negative_answer_is_a_negative_in_the_training_set_from_its_arrival(tm
     config = villages.village(tmp_path)
     villages.live_until(config, villages.ARCHIVE_UNTIL)
     as_of = villages.ARCHIVE_UNTIL + DAY
-    frauds = _frozen(config, villages.ARCHIVE_UNTIL, "label = 1 AND split = 'holdout'")
+    frauds = _frozen(config, villages.ARCHIVE_UNTIL, "label = 1 AND _split = 'holdout'")
     fraud = frauds["event_id"].iloc[0]
     reported = f"{villages.ARCHIVE_UNTIL:%Y-%m-%dT%H}:30:00Z"
     land_text(
