@@ -5,9 +5,9 @@ monitored, and a training starts if the arbiter admits it; see `config/flights.y
 each flight is scored at its scheduled departure by the champion in place, with the features that the online store would have
 answered.
 
-Both plain models are CatBoost on hour, weekday, carrier, origin, distance and weather, with the deployment's settings, fitted
-on all flights answered by then and asked about the same flights: `never` once, on the night of the first champion, `weekly`
-anew every seventh night from then on.
+Both plain models are CatBoost on hour, weekday, carrier, origin, distance and weather, with the deployment's settings and the
+two categories one-hot, fitted on all flights answered by then and asked about the same flights: `never` once, on the night of
+the first champion, `weekly` anew every seventh night from then on.
 
 The last line is a JSON object:
 
@@ -118,8 +118,8 @@ def scored(config: Config, year: Year) -> pd.DataFrame:
     return rows[["event_id", "event_time"]].assign(champion=scores)
 
 
-def plain(config: Config, first: dt.datetime, every: int | None) -> pd.Series:
-    """Scores of the flights from an instant on by a plain model, by flight; refitted every so many days, or never."""
+def plain(config: Config, first: dt.datetime, last: pd.Timestamp, every: int | None) -> pd.Series:
+    """Scores of the flights between two instants by a plain model, by flight; refitted every so many days, or never."""
     from catboost import CatBoostClassifier
 
     told = flights_data.flights().set_index("flight_id")
@@ -128,12 +128,13 @@ def plain(config: Config, first: dt.datetime, every: int | None) -> pd.Series:
         hour=told["scheduled"].dt.hour + told["scheduled"].dt.minute / 60, weekday=told["scheduled"].dt.weekday
     )
     settings = config.training.model.model_dump(include={"iterations", "learning_rate", "depth", "l2_leaf_reg", "thread_count"})
-    last = leaves.max()
     night, scores = first, []
     while night <= last:
         end = last + DAY if every is None else night + every * DAY
         past, asked = told["known"] <= night, (leaves >= night) & (leaves < end)
-        trees = CatBoostClassifier(**settings, cat_features=TEXTS, random_seed=7, allow_writing_files=False, verbose=False)
+        trees = CatBoostClassifier(
+            **settings, cat_features=TEXTS, one_hot_max_size=16, random_seed=7, allow_writing_files=False, verbose=False
+        )
         trees.fit(inputs.loc[past, PLAIN], told.loc[past, "late"])
         scores.append(pd.Series(trees.predict_proba(inputs.loc[asked, PLAIN])[:, 1], told.index[asked]))
         night = end
@@ -145,10 +146,11 @@ def compared(config: Config, year: Year) -> dict[str, float | None]:
     if not year.champions:
         return {"champion_ap": None, "never_ap": None, "weekly_ap": None}
     rows, first = scored(config, year), min(year.champions)
+    last = rows["event_time"].max()
     late = flights_data.flights().set_index("flight_id")["late"].loc[rows["event_id"]].to_numpy()
     told = {"champion_ap": rows["champion"].to_numpy()}
     told |= {
-        name: plain(config, first, every).loc[rows["event_id"]].to_numpy()
+        name: plain(config, first, last, every).loc[rows["event_id"]].to_numpy()
         for name, every in (("never_ap", None), ("weekly_ap", WEEK))
     }
     return {name: round(float(average_precision(late, scores)), 4) for name, scores in told.items()}

@@ -30,7 +30,7 @@ ON_THE_GROUND = pd.Timedelta(minutes=25)
 """Between leaving the gate and arriving at another one, besides the time in the air."""
 CLOSES = pd.Timedelta(hours=4)
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-IDS = ["flight_id", "scheduled", "carrier", "flight", "tailnum", "origin", "dest", "route", "slot"]
+IDS = ["flight_id", "scheduled", "carrier", "flight", "tailnum", "origin", "dest", "route"]
 FLIGHT = [*IDS, "distance", "departures", *WEATHER]
 ANSWER = ["flight_id", "late", "known"]
 
@@ -51,7 +51,6 @@ def flights() -> pd.DataFrame:
         flight=number,
         flight_id=scheduled.dt.strftime("%Y%m%d-%H%M-") + told["origin"] + "-" + number,
         route=told["origin"] + "-" + told["dest"],
-        slot=told["origin"] + told["hour"].map("-{:02}".format),
         departures=told.groupby(["origin", "time_hour"])["flight"].transform("size"),
         late=(~(told["arr_delay"] <= LATE)).astype(int),
     )

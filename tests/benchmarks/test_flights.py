@@ -53,7 +53,7 @@ def test_the_plain_model_that_is_retrained_learns_from_what_was_known_and_asks_a
     model = config.training.model.model_copy(update={"iterations": 5})
     config = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
     first = dt.datetime(2013, 1, 5, 9, tzinfo=dt.UTC)
-    never, weekly = (flights.plain(config, first, every) for every in (None, 7))
+    never, weekly = (flights.plain(config, first, pd.Timestamp("2013-01-22", tz="UTC"), every) for every in (None, 7))
     assert never.index.is_unique
     assert (
         set(never.index)
