@@ -71,7 +71,7 @@ class Lake:
     def count_files(self, table: str) -> int:
         """Number of files of the newest version of a table."""
         found = self.open(table)
-        return 0 if found is None else len(found.file_uris())
+        return 0 if found is None else len(self.files(table, found))
 
     def versions(self, tables: Iterable[str]) -> dict[str, int]:
         """Newest version of each table: what a training set is read at, and what its record keeps."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 REPOSITORY = PROJECT / "feature_repo"
 # Stands for a missing entity where the online store needs a key. Keys are trimmed, so no entity has this one.
 NOBODY = " nobody"
+# The default database of ibis is one for the whole process.
+_IBIS = Lock()
 
 
 class RowsLost(RuntimeError):
@@ -88,14 +91,15 @@ def _reading() -> Iterator[None]:
     """
     import ibis
 
-    before, own = ibis.options.default_backend, ibis.duckdb.connect()
-    ibis.options.default_backend = own
-    try:
-        with _quiet():
-            yield
-    finally:
-        ibis.options.default_backend = before
-        own.disconnect()
+    with _IBIS:
+        before, own = ibis.options.default_backend, ibis.duckdb.connect()
+        ibis.options.default_backend = own
+        try:
+            with _quiet():
+                yield
+        finally:
+            ibis.options.default_backend = before
+            own.disconnect()
 
 
 def materialize(config: Config, as_of: dt.datetime) -> Materialization:

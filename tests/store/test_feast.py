@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ibis
@@ -198,3 +199,11 @@ def test_a_retrieval_that_fails_leaves_the_database_of_others_in_place(config: C
         feast.retrieve(config, pd.DataFrame([_event(1, "2025-03-06 12:00:00")]))
     assert ibis.options.default_backend is others
     assert others.con.sql("SELECT 1").fetchall() == [(1,)]
+
+
+def test_threads_that_retrieve_at_once_get_their_own_answers(config: Config) -> None:
+    asked = [pd.DataFrame([_event(i, f"2025-03-0{day} 12:00:00") for i in range(50)]) for day in (3, 4, 5, 6)]
+    alone = [feast.retrieve(config, events) for events in asked]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        for expected, found in zip(alone, threads.map(lambda events: feast.retrieve(config, events), asked), strict=True):
+            pd.testing.assert_frame_equal(expected, found)
