@@ -14,6 +14,7 @@ SILENCE = (
     30  # unanswered questions in a row, a second apart, before a run is given up: a busy machine may not answer for a while
 )
 FAILED = ("failed", "upstream_failed")
+BUSY = 10  # times that a request is sent again, a second apart, because Airflow's database was locked
 
 
 class ApiError(RuntimeError):
@@ -213,6 +214,11 @@ class Api:
         if answer.status_code == httpx.codes.UNAUTHORIZED:  # the token has run out
             self._login()
             answer = self._authorized(method, path, **request)
+        for _ in range(BUSY):
+            if not _rolled_back(answer):
+                break
+            time.sleep(1)
+            answer = self._authorized(method, path, **request)
         if answer.is_error:
             raise ApiError(f"{method} {path}: Airflow answered {answer.status_code}: {answer.text[:500]}")
         return answer.json()
@@ -232,6 +238,11 @@ class Api:
             return self._http.request(method, path, **request)
         except (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError) as error:
             raise Unreachable(f"Airflow at {self.url} does not answer: {error}; see `make status`") from error
+
+
+def _rolled_back(answer: httpx.Response) -> bool:
+    """Whether Airflow's database failed, as a SQLite file does while another process writes: nothing was changed."""
+    return answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and '"Database error"' in answer.text
 
 
 def _in_path(part: str) -> str:

@@ -101,6 +101,8 @@ def environment(home: Path, config: Path, port: int, dags_folder: Path, title: s
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(airflow_home)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_home}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "deploy.local.sqlite.CONNECT",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": "deploy.local.sqlite.CONNECT_ASYNC",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow_home / "logs"),
         # Tasks are forked from a process that has imported their libraries and done nothing else.
         "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "deploy.preload",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.local.api import SILENCE, Api, ApiError, Unreachable
+from deploy.local.api import BUSY, SILENCE, Api, ApiError, Unreachable
 from deploy.local.environment import PROJECT
 from deploy.local.preflight import StackError
 from deploy.local.processes import Process
@@ -40,6 +40,7 @@ class Airflow:
         self.beats(SINCE)
         self.parsed(**dict.fromkeys(DAG_IDS, SINCE))
         self.silent = 0  # requests that get no answer
+        self.locked = 0  # requests on which the database fails
         answers, airflow = self.answers, self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,6 +52,9 @@ class Airflow:
                 code, body = answers[path]
                 if path not in OPEN and self.headers["Authorization"] != "Bearer good":
                     code, body = 401, {"detail": "Token Expired"}
+                elif path not in OPEN and airflow.locked > 0:
+                    airflow.locked -= 1
+                    code, body = 500, {"detail": {"reason": "Database error"}}
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 self.send_response(code)
                 self.end_headers()
@@ -161,6 +165,18 @@ def test_lists_are_read_to_their_end(airflow: Airflow, stack: Stack) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.local.api.time.sleep", lambda _: None)
+
+
+def test_a_request_that_the_database_rolled_back_is_sent_again(airflow: Airflow, stack: Stack, impatient: None) -> None:
+    airflow.locked = BUSY
+    with stack.api() as api:
+        assert set(api.dags()) == set(DAG_IDS)
+
+
+def test_a_database_that_stays_locked_is_told(airflow: Airflow, stack: Stack, impatient: None) -> None:
+    airflow.locked = BUSY + 1
+    with stack.api() as api, pytest.raises(ApiError, match=r"GET /dags: Airflow answered 500: .*Database error"):
+        api.dags()
 
 
 def test_a_moment_of_silence_does_not_end_the_waiting(airflow: Airflow, stack: Stack, impatient: None) -> None:

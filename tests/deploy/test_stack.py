@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from threading import Timer
 
 import httpx
 import pytest
@@ -116,6 +119,17 @@ def test_a_failed_run_shows_the_task_and_its_error(api: Api) -> None:
     assert "ValueError: the holdout is empty" in str(failure.value)
     assert "both.py" in str(failure.value)
     assert failure.value.run.run_id == run_id
+
+
+def test_a_request_waits_for_a_database_that_another_process_locks(stack: Stack, api: Api) -> None:
+    """Ten seconds, twice as long as SQLite waits by default."""
+    path = stack.home / "airflow" / "airflow.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        Timer(10, database.execute, ["ROLLBACK"]).start()
+        run_id = api.trigger("ingest", {"rows": 1})
+        assert not database.in_transaction
+    assert api.wait("ingest", run_id, 120).state == "success"
 
 
 def test_a_second_start_changes_nothing(stack: Stack) -> None:
