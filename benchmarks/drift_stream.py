@@ -26,8 +26,8 @@ import pandas as pd
 from benchmarks.handbook import ingest
 from ml import steps
 from ml.config import Config
-from ml.registry.ledger import Ledger, Move
-from ml.registry.signals import Signals
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Move
 from ml.training import export, fit
 
 TRAINED = dt.datetime(2018, 8, 1, 2, tzinfo=dt.UTC)
@@ -84,7 +84,7 @@ def crown(config: Config) -> None:
 
 
 def _promote(config: Config, version: str) -> None:
-    Ledger(config.ledger).move(
+    Ledger(config.ledger).moves.make(
         Move(
             model=config.name,
             action="promote",
@@ -118,7 +118,7 @@ def alarms(config: Config) -> tuple[list[tuple[dt.date, str]], int]:
     print(told["note"])
     days = len(told["days"])
     print(f"{days} days in {time.perf_counter() - begun:.1f} s", flush=True)
-    found = Signals(config.ledger).confirmations(config.name)
+    found = Ledger(config.ledger).signals.confirmations(config.name)
     for alarm in found:
         print(f"  {alarm.day} {alarm.trigger}: {alarm.reason}", flush=True)
     return [(alarm.day, alarm.trigger) for alarm in found], days

@@ -33,7 +33,7 @@ from ml import steps
 from ml.__main__ import main as command
 from ml.config import PROJECT, Config, load
 from ml.explanation import card
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.simulate.feed import write_until
 from ml.training import fit
 
@@ -71,12 +71,12 @@ def trained(config: Config) -> str:
     """The version of the second night, trained unless it is there."""
     assert config.feed is not None
     nights = [config.feed.first_as_of, config.feed.first_as_of + config.gate.fresh.value * DAY]
-    for night in nights[len(Ledger(config.ledger).decisions(config.name)) :]:
+    for night in nights[len(Ledger(config.ledger).decisions.all(config.name)) :]:
         write_until(config, (night - DAY).date())
         for word in ("ingest", "train"):
             if command([word, "--config", DEMO, "--home", str(config.home), "--as-of", night.isoformat()]):
                 raise SystemExit(f"{word} as of {night} failed; see above")
-    return Ledger(config.ledger).decisions(config.name)[len(nights) - 1].challenger_version
+    return Ledger(config.ledger).decisions.all(config.name)[len(nights) - 1].challenger_version
 
 
 def measured(config: Config, version: str, repeat: int) -> dict[str, float]:

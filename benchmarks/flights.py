@@ -40,8 +40,7 @@ from ml.decision import request
 from ml.evaluation.metrics import average_precision
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
-from ml.registry.ledger import Ledger
-from ml.registry.signals import Signals
+from ml.ledger.ledger import Ledger
 from ml.store.feast import retrieve
 from ml.training import fit
 from ml.training.model import Model
@@ -76,7 +75,7 @@ def play(config: Config, until: dt.date) -> Year:
         begun = time.perf_counter()
         flights_data.write_files(config.landing, night.date(), flights_data.NIGHT)
         told = _night(config, night, year)
-        champion = Ledger(config.ledger).champion(config.name)
+        champion = Ledger(config.ledger).moves.champion(config.name)
         if champion:
             year.champions[night] = champion
         flights_data.write_files(config.landing, night.date(), flights_data.NOON)
@@ -101,7 +100,6 @@ def _night(config: Config, night: dt.datetime, year: Year) -> str:
     checked = _ingest(config, night)
     request.request_for_new_data(config, night, run_id, checked["accepted"])
     monitored = steps.run("monitor", config, night, {"run_id": run_id})
-    request.request_for_alarms(config, night)
     try:
         decided = decide(config, night, trigger="schedule", run_id=run_id)
     except (ValueError, RuntimeError) as refusal:
@@ -185,7 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         config = load("config/flights.yaml").model_copy(update={"home": asked.home or Path(temporary)})
         year = play(config, asked.until)
-        promoted = [move for move in Ledger(config.ledger).history(config.name) if move.action == "promote"]
+        promoted = [move for move in Ledger(config.ledger).moves.history(config.name) if move.action == "promote"]
         figures = {
             "first_champion_day": str(min(year.champions).date()) if year.champions else None,
             "trainings": year.trainings,
@@ -199,7 +197,7 @@ def main() -> None:
 
 def _incidents(config: Config) -> set[tuple[str, str, dt.date]]:
     """Faults of the feed that people were told of: each from its first day on."""
-    found = Signals(config.ledger).incidents(config.name)
+    found = Ledger(config.ledger).signals.incidents(config.name)
     days = {(incident.fault, incident.subject, incident.day) for incident in found}
     return {(fault, subject, day) for fault, subject, day in days if (fault, subject, day - DAY) not in days}
 

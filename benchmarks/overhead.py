@@ -45,7 +45,7 @@ from deploy.local.processes import session_members
 from deploy.local.stack import Stack
 from deploy.local.state import State
 from ml.config import PROJECT, Config, load
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 
 PATIENCE = 3600
 
@@ -130,7 +130,7 @@ class Bench:
 
     def decision(self) -> tuple[str, str, int, float | None]:
         """What the training that ran last came to."""
-        (told,) = Ledger(self.config.ledger).decisions(self.config.name)
+        (told,) = Ledger(self.config.ledger).decisions.all(self.config.name)
         return told.outcome, told.reason, told.training_rows, told.difference
 
 

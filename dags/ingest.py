@@ -28,7 +28,7 @@ import datetime as dt
 from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from perennial_deadline import deadline
-from perennial_operators import StepOperator, as_of_param, deployment, ingested_asset, lake_asset, ring, task_defaults
+from perennial_operators import StepOperator, as_of_param, deployment, emit_event, ingested_asset, lake_asset, task_defaults
 
 config = deployment()
 lake, ingested = lake_asset(config), ingested_asset(config)
@@ -46,25 +46,27 @@ with DAG(
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(step="validate_batch", references={"run_id": "{{ run_id }}"}, unless="files", because="note")
+    validate = StepOperator(
+        step="validate_batch", references={"run_id": "{{ run_id }}"}, skip_unless="files", reason_field="note"
+    )
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")
     request = StepOperator(
         step="request_for_new_data",
         references={"run_id": "{{ run_id }}", "accepted": validate.output["accepted"]},
-        unless="requests",
+        skip_unless="requests",
     )
 
     @task(outlets=[lake])
     def announce() -> None:
         """Makes an event on the lake, which starts a training."""
-        ring(get_current_context(), lake)
+        emit_event(get_current_context(), lake)
 
     @task(outlets=[ingested], trigger_rule="all_done")
     def tell_monitoring() -> None:
         """Makes an event that starts monitoring, which also looks at a day of which nothing came."""
-        ring(get_current_context(), ingested)
+        emit_event(get_current_context(), ingested)
 
     @task(retries=0)
     def stopped_files(stopped: list[str]) -> None:

@@ -87,8 +87,8 @@ with DAG(
             "reason": "{{ params.reason or '' }}",
             "force": "{{ params.force }}",
         },
-        unless="admitted",
-        because="reason",
+        skip_unless="admitted",
+        reason_field="reason",
     )
     with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
         build = StepOperator(step="build_training_set", references={"run_id": "{{ run_id }}"})

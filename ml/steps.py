@@ -20,7 +20,6 @@ STEPS = {
     "publish_features": "ml.features.publish",
     "materialize": "ml.store.feast",
     "request_for_new_data": "ml.decision.request",
-    "request_for_alarms": "ml.decision.request",
     "admit": "ml.decision.admit",
     "build_training_set": "ml.training.dataset",
     "validate_training_set": "ml.training.check",

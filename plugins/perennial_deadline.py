@@ -35,7 +35,8 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
         run: `dag_id`, `dag_run_id` and `end_date` of the run, in ISO 8601 or None.
         missed: `deadline_time`, the instant by which it should have ended.
     """
-    from ml.registry.messages import Message, Messages
+    from ml.ledger.ledger import Ledger
+    from ml.ledger.messages import Message
 
     config = deployment()
     due = _instant(missed["deadline_time"])
@@ -43,7 +44,7 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
     if run["end_date"] is not None and _instant(run["end_date"]) <= due:
         return
     hours = config.schedule.deadline
-    Messages(config.ledger).post(
+    Ledger(config.ledger).messages.post(
         Message(
             model=config.name,
             key=f"missed deadline {run['dag_id']} {run['dag_run_id']}",
@@ -51,7 +52,7 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
             text=f"A run of {run['dag_id']} has not ended in time: {hours.reason}.",
             figure=f"deadline: {hours.value:g} hours",
             as_of=due,
-            dag_id=run["dag_id"],
+            process=run["dag_id"],
             run_id=run["dag_run_id"],
         )
     )

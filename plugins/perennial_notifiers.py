@@ -19,7 +19,7 @@ from airflow.sdk import BaseNotifier
 if TYPE_CHECKING:
     from ml.config import Config
     from ml.config.monitoring import Notification
-    from ml.registry.messages import Messages, Posted
+    from ml.ledger.messages import Messages, Posted
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ def send_messages(config: Config) -> dict[str, int]:
     Raises:
         NotSent: a channel did not take a message; all others have theirs.
     """
-    from ml.registry.messages import Messages
+    from ml.ledger.ledger import Ledger
 
-    messages = Messages(config.ledger)
+    messages = Ledger(config.ledger).messages
     sent: dict[str, int] = {}
     lacking = []
     for notification in config.notifications:
@@ -129,8 +129,8 @@ def link_of(message: Posted) -> str:
     from airflow.sdk.configuration import conf
 
     pages, mlflow = conf.get("api", "base_url", fallback=""), os.environ.get("PERENNIAL_MLFLOW_URL", "")
-    if message.dag_id and message.run_id and pages:
-        return f"{pages.rstrip('/')}/dags/{quote(message.dag_id, safe='')}/runs/{quote(message.run_id, safe='')}"
+    if message.process and message.run_id and pages:
+        return f"{pages.rstrip('/')}/dags/{quote(message.process, safe='')}/runs/{quote(message.run_id, safe='')}"
     if message.version and mlflow:
         return f"{mlflow}/#/models/{quote(message.model, safe='')}/versions/{quote(message.version, safe='')}"
     return ""

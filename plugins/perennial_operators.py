@@ -74,7 +74,7 @@ def _asset(config: Config, what: str) -> Asset:
     return Asset(name=f"{config.name}_{what}", uri=f"perennial://{config.name}/{what}", group="perennial")
 
 
-def ring(context: Context, asset: Asset, instant: str = "") -> None:
+def emit_event(context: Context, asset: Asset, instant: str = "") -> None:
     """Tell the runs that this task starts through an asset at what instant to see the world; by default, as this run does."""
     told = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
     context["outlet_events"][asset].extra = told
@@ -155,8 +155,8 @@ class StepOperator(BaseOperator):
     :param step: name of the step, see `python -m ml --help`.
     :param references: what the step takes besides configuration and instant.
     :param each: what this one of several mapped tasks takes besides `references`.
-    :param unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
-    :param because: name of the field that says why, for the note on the run; without it only the task's log tells.
+    :param skip_unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
+    :param reason_field: name of the field that says why, for the note on the run; without it only the task's log tells.
     :param noted: whether the record's `note` becomes the note on the run.
     """
 
@@ -169,8 +169,8 @@ class StepOperator(BaseOperator):
         step: str,
         references: Mapping[str, Any] | None = None,
         each: Mapping[str, Any] | None = None,
-        unless: str | None = None,
-        because: str | None = None,
+        skip_unless: str | None = None,
+        reason_field: str | None = None,
         noted: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -178,8 +178,8 @@ class StepOperator(BaseOperator):
         self.step = step
         self.references = dict(references or {})
         self.each = dict(each or {})
-        self.unless = unless
-        self.because = because
+        self.skip_unless = skip_unless
+        self.reason_field = reason_field
         self.noted = noted
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -193,11 +193,11 @@ class StepOperator(BaseOperator):
                 write_note(context, f"{self.step}: {error}")
                 raise AirflowFailException(f"{type(error).__name__}: {error}") from error
             raise
-        why = record.get(self.because or "note", "")
-        if self.unless and not record[self.unless]:
-            if self.because:
-                write_note(context, why)
-            raise AirflowSkipException(why)
+        reason = record.get(self.reason_field or "note", "")
+        if self.skip_unless and not record[self.skip_unless]:
+            if self.reason_field:
+                write_note(context, reason)
+            raise AirflowSkipException(reason)
         if self.noted and record.get("note"):
             write_note(context, record["note"])
         if record.get("mlflow_run"):

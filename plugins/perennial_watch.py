@@ -1,8 +1,8 @@
-"""What waits for the ledger without holding a worker: a sensor that goes on once there is something to ask for, or to tell.
+"""A sensor that waits for the ledger without holding a worker: for a request to answer, or for a message to send.
 
-Its watermark, the newest confirmed alarm whose request is recorded, lies in the state store of the asset `requests`. Who moves
-it does so last, after the ledger has the request and the bell has rung: whatever dies before that leaves the alarm to the next
-run, which asks and rings again, and the request's key in the ledger makes it the same request.
+What a run has found and could not deal with is found again by the next one, after some patience; so a training that has not
+started yet is not asked for every few seconds, and a channel that is down is not tried without end. What was found stands in
+the state store of the asset `requests`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Asset, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -19,92 +19,80 @@ from perennial_operators import deployment
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-WATERMARK, FOUND = "watermark", "found"
+What = Literal["requests", "messages"]
 Found = Mapping[str, Any]
 
 
-def watermark(store: Any) -> int:
-    """Id of the newest confirmed alarm whose request is recorded; 0 before the first.
+class Watch:
+    """What the ledger of this deployment holds of one kind. Its tables are made sure of once, so that a look only reads."""
 
-    Parameters:
-        store: the state store of the asset `requests`.
-    """
-    return int(store.get(WATERMARK, default=0))
+    def __init__(self, what: What) -> None:
+        from ml.ledger.ledger import Ledger
 
+        self._look = {"requests": self._requests, "messages": self._messages}[what]
+        self._ledger = Ledger(deployment().ledger)
+        self._subscribed: set[str] = set()
 
-def move_watermark(store: Any, newest: int) -> None:
-    """Count the alarms up to this one as asked for. It never goes back, whichever old run is cleared."""
-    store.set(WATERMARK, max(watermark(store), newest))
+    def look(self) -> Found:
+        """`ids` of the requests of alarms that no run has answered, or of the messages that a channel wants and lacks.
 
-
-class Outlook:
-    """What the ledger of this deployment holds for the watch. Its tables are made sure of once, so that a look only reads."""
-
-    def __init__(self) -> None:
-        from ml.registry.messages import Messages
-        from ml.registry.signals import Signals
-
-        ledger = deployment().ledger
-        self.signals, self.messages = Signals(ledger), Messages(ledger)
-        self.subscribed: set[str] = set()
-
-    def look(self, after: int) -> Found:
-        """Ids of the alarms after the watermark, and of the messages that a channel wants and lacks.
-
-        The deployment file is asked each time: it may name another channel while the watch waits.
+        Of requests also `as_of`, the instant that a training for them sees the world at.
         """
-        config = deployment()
+        return self._look()
+
+    def _requests(self) -> Found:
+        found = self._ledger.requests.unanswered(deployment().name, "drift", "performance")
+        return {
+            "ids": [request.id for request in found],
+            "as_of": max((request.as_of for request in found), default=_now()).isoformat() if found else "",
+        }
+
+    def _messages(self) -> Found:
+        """The deployment file is read each time: it may name another channel while the sensor waits."""
+        config, messages = deployment(), self._ledger.messages
         for channel in config.notifications:
-            if channel.model_dump_json() not in self.subscribed:
-                self.messages.subscribe(config.name, channel.channel, channel.wanted)
-                self.subscribed.add(channel.model_dump_json())
-        confirmed = self.signals.confirmations(config.name, after)
+            if channel.model_dump_json() not in self._subscribed:
+                messages.subscribe(config.name, channel.channel, channel.wanted)
+                self._subscribed.add(channel.model_dump_json())
         lacking = {
             message.id
             for channel in config.notifications
-            for message in self.messages.unsent(config.name, channel.channel, channel.wanted)
+            for message in messages.unsent(config.name, channel.channel, channel.wanted)
         }
-        return {"confirmations": [alarm.id for alarm in confirmed], "messages": sorted(lacking)}
+        return {"ids": sorted(lacking)}
 
 
 class LedgerTrigger(BaseTrigger):
-    """Fires once the ledger of this deployment holds an alarm after the watermark, or a message that a channel lacks.
+    """Fires once the ledger of this deployment holds something of a kind.
 
-    What it waits for and from when on stands in its arguments, which Airflow keeps in its database: a triggerer that takes it
-    over looks from the same place.
+    What it waits for stands in its arguments, which Airflow keeps in its database: a triggerer that takes it over looks from
+    the same place.
 
-    :param after: id of the newest confirmed alarm that has been dealt with.
+    :param what: `requests` of alarms without an answer, or `messages` that a channel lacks.
     :param poke_interval: seconds between two looks at the ledger.
-    :param known: what the run before had found; the same again means that it could not be dealt with.
+    :param known: what the run before had found; the same again means that it is not dealt with yet.
     :param known_until: UTC instant in ISO 8601 from which on `known` fires too.
     """
 
-    def __init__(self, after: int, poke_interval: float, known: Found | None, known_until: str) -> None:
+    def __init__(self, what: What, poke_interval: float, known: Found | None, known_until: str) -> None:
         super().__init__()
-        self.after = after
+        self.what = what
         self.poke_interval = poke_interval
         self.known = known
         self.known_until = known_until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path, and the arguments that make the same trigger elsewhere."""
-        return (
-            "perennial_watch.LedgerTrigger",
-            {
-                "after": self.after,
-                "poke_interval": self.poke_interval,
-                "known": self.known,
-                "known_until": self.known_until,
-            },
-        )
+        names = ("what", "poke_interval", "known", "known_until")
+        return "perennial_watch.LedgerTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something, in a thread: all triggers of a deployment share one loop."""
-        ledger = await asyncio.to_thread(Outlook)
+        watch = await asyncio.to_thread(Watch, self.what)
         while True:
-            found = await asyncio.to_thread(ledger.look, self.after)
+            found = await asyncio.to_thread(watch.look)
             again = found == self.known and _now() < dt.datetime.fromisoformat(self.known_until)
-            if any(found.values()) and not again:
+            if found["ids"] and not again:
                 yield TriggerEvent(found)
                 return
             await asyncio.sleep(self.poke_interval)
@@ -114,31 +102,31 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class RetrainingSensor(BaseSensorOperator):
-    """Waits, deferred, for an alarm to ask a training for or a message to send.
+class LedgerSensor(BaseSensorOperator):
+    """Waits, deferred, until the ledger holds something of a kind, and returns what: see `Watch.look`.
 
-    Returns the ids of both, and `after`, the watermark.
-
-    :param requests: the asset whose state store keeps the watermark.
-    :param patience: after a run that could not deal with what it had found, the same is tried again so much later.
+    :param what: `requests` of alarms without an answer, or `messages` that a channel lacks.
+    :param requests: the asset in whose state store it is kept what the run before had found.
+    :param patience: what that run could not deal with is found again so much later.
     """
 
-    def __init__(self, *, requests: Asset, patience: dt.timedelta = dt.timedelta(minutes=10), **kwargs: Any) -> None:
+    def __init__(
+        self, *, what: What, requests: Asset, patience: dt.timedelta = dt.timedelta(minutes=10), **kwargs: Any
+    ) -> None:
         super().__init__(inlets=[requests], multiple_outputs=True, **kwargs)
+        self.what = what
         self.requests = requests
         self.patience = patience
 
     def execute(self, context: Context) -> None:
-        store = context["asset_state_store"][self.requests]
-        known = store.get(FOUND, default={"what": None, "until": _now().isoformat()})
+        known = context["asset_state_store"][self.requests].get(self.what, default={"found": None, "until": _now().isoformat()})
         self.defer(
-            trigger=LedgerTrigger(watermark(store), self.poke_interval, known["what"], known["until"]),
+            trigger=LedgerTrigger(self.what, self.poke_interval, known["found"], known["until"]),
             method_name="execute_complete",
         )
 
     def execute_complete(self, context: Context, event: Found) -> Found:
-        """Remember what was found, and hand it to the tasks that deal with it."""
+        """Keep what was found, and hand it to the task that deals with it."""
         until = (_now() + self.patience).isoformat()
-        store = context["asset_state_store"][self.requests]
-        store.set(FOUND, {"what": event, "until": until})
-        return {**event, "after": watermark(store)}
+        context["asset_state_store"][self.requests].set(self.what, {"found": event, "until": until})
+        return event

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-from ml.registry.ledger import Decision
+from ml.ledger.decisions import Decision
 
 AS_OF = dt.datetime(2025, 5, 2, 2, tzinfo=dt.UTC)
 
@@ -30,6 +30,5 @@ def decision(**other: Any) -> Decision:
         training_rows=80_000,
         reason="the lower bound is below 0",
         evidence={"slices": [{"name": "abroad", "auc": None}]},
-        seconds=12.5,
     )
     return dataclasses.replace(answer, **other)

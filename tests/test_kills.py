@@ -17,7 +17,7 @@ from ml.config import Config, load
 from ml.features.publish import publish_features
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.registry.promotion import promote, sync
 from ml.registry.versions import Registry
 from ml.simulate.feed import write_until
@@ -132,7 +132,7 @@ def _training_sets_are_whole(home: Path, expected: dict[str, str]) -> None:
 
 
 def _moves(config: Config) -> list[tuple[int, str | None, str]]:
-    return [(m.sequence, m.from_version, m.to_version) for m in Ledger(config.ledger).history(config.name)]
+    return [(m.sequence, m.from_version, m.to_version) for m in Ledger(config.ledger).moves.history(config.name)]
 
 
 def _champions(home: Path) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from ml.config.names import CLOCK, RESERVED
 from ml.decision.judge import judge, verdict_of
 from ml.explanation.exploration import explore
 from ml.features.publish import publish_features
+from ml.ledger.ledger import Ledger
 from ml.monitoring.monitor import monitor
 from ml.monitoring.observed import ROWS
 from ml.monitoring.traffic import SCORE
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
-from ml.registry.signals import Signals
 from ml.store import feast
 from ml.training import dataset, export, fit, formats, golden
 from ml.training.check import single_feature_auc
@@ -180,7 +180,7 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
     told = monitor(config, AS_OF + DAY)
     assert len(told.days) >= 1
     assert told.version == version
-    watched = {reading.signal for reading in Signals(config.ledger).readings(config.name, version, FIRST)}
+    watched = {reading.signal for reading in Ledger(config.ledger).signals.readings(config.name, version, FIRST)}
     assert {"score: location", f"{SCORE}: location", "rows: missing", f"{ROWS}: volume", "alerts: unseen"} <= watched
 
 

@@ -26,12 +26,12 @@ from deploy.local.pace import minutes_left, stages
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
 from ml.config import Config, ConfigError, Simulation, load
-from ml.decision.request import key_of
 from ml.evaluation.statistics import AVERAGE_PRECISION
+from ml.ledger.decisions import Decision
+from ml.ledger.ledger import Ledger
+from ml.ledger.requests import Answer, Recorded
+from ml.ledger.signals import Confirmation
 from ml.monitoring.words import PERFORMANCE
-from ml.registry.ledger import Decision, Ledger
-from ml.registry.requests import Answer, Recorded, Requests
-from ml.registry.signals import Confirmation, Signals
 from ml.simulate.feed import present, write_until
 
 DAY = dt.timedelta(days=1)
@@ -95,7 +95,7 @@ def _seconds(start: str | None, end: str | None) -> float:
 def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
     """Ingest at an instant, and follow what the new data start: monitoring, and a training; and what an alarm starts."""
     before, watched = _run_ids(api, "train"), _run_ids(api, "monitor")
-    alarms = Signals(config.ledger).confirmations(config.name)
+    before_it = Ledger(config.ledger).signals.confirmations(config.name)
     run_id = api.trigger("ingest", {"as_of": as_of.isoformat()})
     ingest = api.wait("ingest", run_id, PATIENCE, Progress())
     if ingest.note:
@@ -104,7 +104,7 @@ def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
     if not announced:
         api.trigger("train", {"as_of": as_of.isoformat(), "reason": "demo: no new file had landed"})
     _follow(api, "monitor", _triggered(api, "monitor", watched))
-    raised = Signals(config.ledger).confirmations(config.name, after=alarms[-1].id if alarms else 0)
+    raised = Ledger(config.ledger).signals.confirmations(config.name)[len(before_it) :]
     for alarm in raised:
         say(f"  [bold red]alarm[/bold red]   {alarm.reason}")
     training = _triggered(api, "train", before)
@@ -141,19 +141,21 @@ def _answered(config: Config, alarm: Confirmation) -> tuple[Recorded, Answer]:
     """The request that an alarm made, once the arbiter has answered it."""
     deadline = time.monotonic() + TRIGGERED_WITHIN
     while time.monotonic() < deadline:
-        for request in Requests(config.ledger).all(config.name):
-            if request.key == key_of(alarm) and request.last is not None:
+        for request in Ledger(config.ledger).requests.all(config.name):
+            if request.id == alarm.request and request.last is not None:
                 return request, request.last
         time.sleep(0.5)
     raise DemoError(
-        f"alarm {alarm.id} is not answered after {TRIGGERED_WITHIN} s; look at DAG watch and `python -m ml requests`"
+        f"request {alarm.request} is not answered after {TRIGGERED_WITHIN} s; look at DAG watch and `python -m ml requests`"
     )
 
 
 def table(config: Config, api: Api) -> Table:
     """All decisions so far, one row a run of `train`."""
     took = {run.run_id: _seconds(run.start, run.end) for run in api.runs("train")}
-    moves = {move.run_id: move.to_version for move in Ledger(config.ledger).history(config.name) if move.action == "promote"}
+    moves = {
+        move.run_id: move.to_version for move in Ledger(config.ledger).moves.history(config.name) if move.action == "promote"
+    }
     shown = Table(title=f"{config.name}: {config.description}")
     for head, right in (
         ("as of", False),
@@ -167,7 +169,7 @@ def table(config: Config, api: Api) -> Table:
     ):
         shown.add_column(head, justify="right" if right else "left")
     champion = "-"
-    for d in Ledger(config.ledger).decisions(config.name):
+    for d in Ledger(config.ledger).decisions.all(config.name):
         champion = f"version {moves[d.run_id]}" if d.run_id in moves else champion
         primary = d.evidence["primary"]
         shown.add_row(
@@ -188,10 +190,10 @@ def alarm_table(config: Config) -> Table:
     shown = Table(title="alarms")
     for head in ("planted", "confirmed", "request", "verdict", "average precision a day"):
         shown.add_column(head)
-    requests = {request.key: request for request in Requests(config.ledger).all(config.name)}
-    decisions = {decision.run_id: decision for decision in Ledger(config.ledger).decisions(config.name)}
-    for alarm in Signals(config.ledger).confirmations(config.name):
-        request = requests.get(key_of(alarm))
+    requests = {request.id: request for request in Ledger(config.ledger).requests.all(config.name)}
+    decisions = {decision.run_id: decision for decision in Ledger(config.ledger).decisions.all(config.name)}
+    for alarm in Ledger(config.ledger).signals.confirmations(config.name):
+        request = requests.get(alarm.request)
         answer = request and request.last
         decision = decisions.get(answer.run_id) if answer else None
         shown.add_row(
@@ -220,12 +222,12 @@ def _performance(config: Config, alarm: Confirmation) -> str:
 
     Days are told at the usual base rate, as they are charted, so that their figures can be compared.
     """
-    moves = Ledger(config.ledger).history(config.name)
+    moves = Ledger(config.ledger).moves.history(config.name)
     measured: dict[str, float] = {}
     for version in {move.to_version for move in moves}:
-        for seen in Signals(config.ledger).readings(config.name, version):
-            if seen.signal == PERFORMANCE + AVERAGE_PRECISION.name and seen.told["measured"] is not None:
-                measured[seen.told["day"]] = seen.told["measured"]
+        for seen in Ledger(config.ledger).signals.readings(config.name, version):
+            if seen.signal == PERFORMANCE + AVERAGE_PRECISION.name and seen.details["measured"] is not None:
+                measured[seen.details["day"]] = seen.details["measured"]
     begun = dt.date.fromisoformat(alarm.evidence["day"]) - DAY  # an alarm takes two days over the threshold
     renewed = min((move.as_of.date() for move in moves if move.as_of > alarm.as_of), default=None)
     spans = {"before": (None, begun), "since": (begun, renewed)} | ({"renewed": (renewed, None)} if renewed else {})
@@ -242,7 +244,7 @@ def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> N
     begun = time.monotonic()
     config = load(config_path)
     stack = Stack(config.home, config_path, port, say=lambda text: say(f"  [dim]{text}[/dim]"))
-    planned = instants(config, Ledger(config.ledger).decisions(config.name), days)
+    planned = instants(config, Ledger(config.ledger).decisions.all(config.name), days)
     usual = stages(len(planned))
     say(f"[bold]1[/bold]  Airflow starts, the feed lands; about {minutes_left(usual, 0, 0):.0f} minutes on two quiet cores")
     stack.start()

@@ -11,7 +11,7 @@ from ml.commands.terminal import line, say, table
 from ml.config import Config
 
 if TYPE_CHECKING:
-    from ml.registry.signals import ReadingOfDay
+    from ml.ledger.signals import ReadingOfDay
 
 NEAREST = 10
 
@@ -22,15 +22,14 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
     Signals that warn or are confirmed come first, then those that are nearest to their thresholds. An estimate is made from the
     champion's own scores before the answers are in, and never raises an alarm.
     """
+    from ml.ledger.ledger import Ledger
     from ml.monitoring.words import SEVERITY, severity_in_words, signal_of
-    from ml.registry.ledger import Ledger
-    from ml.registry.signals import Signals
 
-    version = Ledger(config.ledger).champion(config.name)
+    version = Ledger(config.ledger).moves.champion(config.name)
     if version is None:
         say("champion      none yet, so there is nothing to compare with")
         return
-    recorded = Signals(config.ledger)
+    recorded = Ledger(config.ledger).signals
     newest = recorded.newest_day(config.name, version)
     if newest is None:
         say(f"champion      version {version}, not monitored yet: `python -m ml monitor --as-of …`")
@@ -64,9 +63,9 @@ def _table_of_signals(today: list[ReadingOfDay]) -> None:
                 r.kind,
                 r.state,
                 f"{ratio(r):.2f}",
-                figure(r.told.get("measured")),
-                figure(r.told.get("usual")),
-                f"{importance:.1%}" if is_number(importance := r.told.get("importance")) and importance else "",
+                figure(r.details.get("measured")),
+                figure(r.details.get("usual")),
+                f"{importance:.1%}" if is_number(importance := r.details.get("importance")) and importance else "",
             ]
             for r in judged[:shown]
         ],
@@ -80,18 +79,18 @@ def _table_of_performance(readings: list[ReadingOfDay]) -> None:
     from ml.monitoring.words import ESTIMATE, PERFORMANCE, figure, is_number, trust_in_words
 
     measured = {
-        (str(r.told.get("day", "-")), r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"
+        (str(r.details.get("day", "-")), r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"
     }
     estimated = {(r.day.isoformat(), r.signal.removeprefix(ESTIMATE)): r for r in readings if r.kind == "estimate"}
     days = sorted({day for day, _ in (*measured, *estimated)})
     names = list(dict.fromkeys(name for _, name in (*measured, *estimated)))
-    rates = {day: reading.told.get("rate") for (day, _), reading in measured.items()}
+    rates = {day: reading.details.get("rate") for (day, _), reading in measured.items()}
     rows = []
     for day in days:
         row = [day, f"{rate:.2%}" if is_number(rate := rates.get(day)) else ""]
         for name in names:
             found = measured.get((day, name))
-            row.append(figure(found.told.get("of_day", found.told.get("measured"))) if found else "")
+            row.append(figure(found.details.get("of_day", found.details.get("measured"))) if found else "")
             if len(_columns(name, estimated)) > 1:
                 guess = estimated.get((day, name))
                 row.append(figure(guess.value) if guess else "")

@@ -16,13 +16,12 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     from ml.decision.budget import fresh_days_at, next_night
     from ml.lake import schema
     from ml.lake.tables import Lake
+    from ml.ledger.ledger import Ledger
     from ml.quality import landing, quarantine
-    from ml.registry.ledger import Ledger
-    from ml.registry.refusals import Refusals
     from ml.training.arrivals import arrivals
 
     ledger = Ledger(config.ledger)
-    moves, decisions = ledger.history(config.name), ledger.decisions(config.name)
+    moves, decisions = ledger.moves.history(config.name), ledger.decisions.all(config.name)
     with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
         batch = connection.execute(
             "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
@@ -41,7 +40,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"{last.reason}"
         )
     if newest and decisions:
-        days = fresh_days_at(config, newest, ledger.holdout_uses(config.name))
+        days = fresh_days_at(config, newest, ledger.holdouts.all(config.name))
         night, there = next_night(days, newest), f"{days.fresh} of {days.needed} fresh days are there"
         say(f"next decision on the night of {night} at the earliest: {there}")
     if batch:
@@ -52,7 +51,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
         )
     if newest and (told := arrivals(config, newest)).events:
         say(f"answers       {told.state(config)}: {told.told}")
-    if streak := Refusals(config.ledger).streak(config.name):
+    if streak := Ledger(config.ledger).refusals.streak(config.name):
         say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)
     if waiting:
@@ -81,9 +80,9 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
 
 def history(config: Config, asked: argparse.Namespace) -> None:
     """Print every move of the champion, newest first, as many as the screen holds (as JSON oldest first)."""
-    from ml.registry.ledger import Ledger
+    from ml.ledger.ledger import Ledger
 
-    moves = Ledger(config.ledger).history(config.name)
+    moves = Ledger(config.ledger).moves.history(config.name)
     if asked.json:
         say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
         return
@@ -107,9 +106,9 @@ def history(config: Config, asked: argparse.Namespace) -> None:
 
 def requests(config: Config, asked: argparse.Namespace) -> None:
     """Print who asked for a training and how each was answered: started, joined to another, waiting, or refused, and why."""
-    from ml.registry.requests import Requests
+    from ml.ledger.ledger import Ledger
 
-    told = Requests(config.ledger).all(config.name)
+    told = Ledger(config.ledger).requests.all(config.name)
     if asked.json:
         say(
             json.dumps(
@@ -128,13 +127,13 @@ def requests(config: Config, asked: argparse.Namespace) -> None:
 
 def rollback(config: Config, asked: argparse.Namespace) -> None:
     """Make the version before the current champion the champion again; what it replaced stays registered."""
+    from ml.ledger.ledger import Ledger
+    from ml.ledger.messages import Message
     from ml.registry import promotion
-    from ml.registry.ledger import Ledger
-    from ml.registry.messages import Message, Messages
     from ml.training import export, fit
 
     ledger = Ledger(config.ledger)
-    run_id = asked.run_id or f"command line, after move {len(ledger.history(config.name))}"
+    run_id = asked.run_id or f"command line, after move {len(ledger.moves.history(config.name))}"
     moved = promotion.rollback(
         ledger,
         fit.registry(config),
@@ -154,7 +153,7 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
         as_of=moved.as_of,
         version=moved.to_version,
     )
-    Messages(config.ledger).post(message)
+    Ledger(config.ledger).messages.post(message)
     say(told)
 
 

@@ -13,9 +13,10 @@ from ml.decision.arbiter import Situation
 from ml.decision.budget import fresh_days_at, spent
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.registry.ledger import Admission, Ledger, Training
-from ml.registry.requests import Answer, Recorded, Request, Requests, Turn
-from ml.registry.schema import Trigger
+from ml.ledger.ledger import Ledger
+from ml.ledger.requests import Answer, Recorded, Request, Turn
+from ml.ledger.trainings import Admission, Training
+from ml.ledger.words import Trigger
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def admit(
         force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
     """
     run_id = run_id or f"command line {as_of.isoformat()}"
-    ledger, requests = Ledger(config.ledger), Requests(config.ledger)
+    ledger, requests = Ledger(config.ledger), Ledger(config.ledger).requests
     seen = _visible(config, as_of)
     situation = _situation(config, as_of, run_id, _obstacle(config, as_of, ledger, seen, run_id, force))
     own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
@@ -103,7 +104,7 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
     Returns:
         The strongest trigger that the run serves, None for a run that nobody admitted.
     """
-    requests = Requests(config.ledger)
+    requests = Ledger(config.ledger).requests
     if not requests.served_by(config.name, run_id):
         return None
     situation = _situation(config, as_of, run_id, obstacle=None)
@@ -124,10 +125,10 @@ def _situation(config: Config, as_of: dt.datetime, run_id: str, obstacle: str | 
     return Situation(
         as_of=as_of,
         run_id=run_id,
-        champion=ledger.champion(config.name),
+        champion=ledger.moves.champion(config.name),
         obstacle=obstacle,
         decided=decided,
-        alarmed=arbiter.alarmed(Requests(config.ledger).all(config.name), decided),
+        alarmed=arbiter.alarmed(Ledger(config.ledger).requests.all(config.name), decided),
         trained=max((training.as_of for training in others), default=None),
     )
 
@@ -189,15 +190,15 @@ def _obstacle(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visible
     if past and past[-1].watermark == seen.watermark and past[-1].run_id != run_id and not force:
         return f"nothing new: run {past[-1].run_id} trained on the same events and labels as of {past[-1].as_of.isoformat()}"
     # A run that has used the holdout already may go on.
-    uses = [use for use in ledger.holdout_uses(config.name) if use.run_id != run_id]
+    uses = [use for use in ledger.holdouts.all(config.name) if use.run_id != run_id]
     days = fresh_days_at(config, as_of, uses)
     return None if days.enough else spent(config, days, as_of)
 
 
 def _decided(config: Config, ledger: Ledger) -> list[Training]:
     """The trainings that came to a decision, oldest first."""
-    decided = {decision.run_id for decision in ledger.decisions(config.name)}
-    return [t for t in ledger.trainings(config.name) if t.admitted and t.run_id in decided]
+    decided = {decision.run_id for decision in ledger.decisions.all(config.name)}
+    return [t for t in ledger.trainings.all(config.name) if t.admitted and t.run_id in decided]
 
 
 def _visible(config: Config, as_of: dt.datetime) -> _Visible:

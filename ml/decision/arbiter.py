@@ -15,8 +15,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ml.config.monitoring import Retraining
-from ml.registry.requests import SERVED, Answer, Recorded, Verb
-from ml.registry.schema import Trigger
+from ml.ledger.requests import SERVED, Answer, Recorded
+from ml.ledger.words import AnswerWord, Trigger
 
 # The gate may relax its alpha for the first two, so they lead whatever else is open.
 PRECEDENCE: tuple[Trigger, ...] = ("performance", "drift", "on_demand", "new_data", "schedule")
@@ -45,7 +45,7 @@ class Situation:
     alarmed: Sequence[dt.datetime]
     trained: dt.datetime | None
 
-    def answer(self, request: Recorded, verb: Verb, reason: str, run_id: str = "") -> Answer:
+    def answer(self, request: Recorded, verb: AnswerWord, reason: str, run_id: str = "") -> Answer:
         """An answer to a request; `run_id` names the run that trains if it is another one."""
         return Answer(request=request.id, answer=verb, reason=reason, run_id=run_id or self.run_id, as_of=self.as_of)
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 from ml.config import Config
 from ml.evaluation.reuse import Freshness, freshness
-from ml.registry.ledger import HoldoutUse
+from ml.ledger.holdouts import HoldoutUse
 from ml.training.split import split
 
 

@@ -26,8 +26,10 @@ from ml.evaluation.metrics import average_precision, card_precision, roc_auc
 from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.evaluation.verdict import Verdict
 from ml.explanation.attributions import attribution_drift
-from ml.registry.ledger import HoldoutUse, Ledger, champions_of
-from ml.registry.schema import Trigger
+from ml.ledger.holdouts import HoldoutUse
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import champions_of
+from ml.ledger.words import Trigger
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
@@ -122,7 +124,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
 def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run_id: str) -> Judgement:
     ledger = Ledger(config.ledger)
-    history = ledger.history(config.name)
+    history = ledger.moves.history(config.name)
     champions = champions_of(history)
     champion_version = champions[-1] if champions else None
     run_id = run_id or f"command line {as_of.isoformat()}"
@@ -368,7 +370,7 @@ def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
         if not days.enough:
             raise HoldoutSpent(spent(config, days, use.as_of))
 
-    ledger.use_holdout(use, allowed)
+    ledger.holdouts.record(use, allowed)
 
 
 def _event_times(rows: pd.DataFrame) -> np.ndarray:

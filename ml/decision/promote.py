@@ -6,12 +6,14 @@ import datetime as dt
 from dataclasses import dataclass
 
 from ml.config import Config
+from ml.config.monitoring import Event
 from ml.decision import judge
+from ml.ledger.decisions import Decision
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
 from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry import promotion
-from ml.registry.ledger import Decision, Ledger
-from ml.registry.messages import Event, Message, Messages
 from ml.training import dataset, export, fit
 
 
@@ -48,8 +50,8 @@ def promote(
             f"judgement {judgement} is on model {verdict['challenger_hash'][:12]}, version {version} is model {found[:12]}: "
             "give the version that `register` printed for this judgement"
         )
-    dag_id, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
-    ledger.record(_decision(config, as_of, judged, verdict, version, run_id))
+    process, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
+    ledger.decisions.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(
             ledger,
@@ -67,7 +69,7 @@ def promote(
     if events.configured():
         events.send(config, trace(config, version))
     against = judge.BASE_RATE if judged.champion_version is None else f"version {judged.champion_version}"
-    Messages(config.ledger).post(_message(config, as_of, judged, verdict, version, against, dag_id, run_id))
+    ledger.messages.post(_message(config, as_of, judged, verdict, version, against, process, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
 
@@ -79,7 +81,7 @@ def _message(
     verdict: dict,
     version: str,
     against: str,
-    dag_id: str,
+    process: str,
     run_id: str,
 ) -> Message:
     event: Event = "promotion" if judged.outcome == "PROMOTE" else "verdict"
@@ -92,7 +94,7 @@ def _message(
         text=f"Version {version} {became}; trained for {verdict['trigger']}, judged against {against}. {judged.reason}",
         figure=f"{primary['name']} {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}",
         as_of=as_of,
-        dag_id=dag_id,
+        process=process,
         run_id=run_id,
         version=version,
     )

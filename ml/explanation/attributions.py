@@ -21,7 +21,7 @@ import pandas as pd
 from ml.config import Config
 from ml.explanation import pictures
 from ml.explanation.document import share
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
@@ -232,8 +232,8 @@ def _in_order(found: Contributions, features: tuple[FeatureAttribution, ...]) ->
 def _judged_against(config: Config, exported: Path) -> str | None:
     """The champion that the model was judged against, or will be: a step that is run again must not find itself."""
     ledger, challenger = Ledger(config.ledger), folder_hash(exported)
-    judged = [d for d in ledger.decisions(config.name) if d.evidence.get("challenger_hash") == challenger]
-    return judged[-1].champion_version if judged else ledger.champion(config.name)
+    judged = [d for d in ledger.decisions.all(config.name) if d.evidence.get("challenger_hash") == challenger]
+    return judged[-1].champion_version if judged else ledger.moves.champion(config.name)
 
 
 def _log(config: Config, run: str, folder: Path) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 from ml.config import Config
 from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
-from ml.registry.ledger import Decision, Ledger, Promotion
+from ml.ledger.decisions import Decision
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Promotion
 from ml.training import dataset, fit
 
 ARTIFACTS = "card"
@@ -107,8 +109,8 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     folder = versions.fetch(version)
     frozen, deployment = fit.origin_of(folder)
     fitted = fit.record_of(folder)
-    known = [move for move in ledger.history(config.name) if move.as_of <= as_of]
-    judged = [d for d in ledger.decisions(config.name) if d.challenger_version == version and d.as_of <= as_of]
+    known = [move for move in ledger.moves.history(config.name) if move.as_of <= as_of]
+    judged = [d for d in ledger.decisions.all(config.name) if d.challenger_version == version and d.as_of <= as_of]
     decision = judged[-1] if judged else None
     against = None if decision is None else decision.champion_version
     explained = attributions.folder_of(config, attributions.address(fitted.model, against))
@@ -138,7 +140,7 @@ def newest(config: Config, version: str) -> dt.datetime:
         LookupError: it says nothing.
     """
     ledger = Ledger(config.ledger)
-    told = [m.as_of for m in ledger.history(config.name)] + [d.as_of for d in ledger.decisions(config.name)]
+    told = [m.as_of for m in ledger.moves.history(config.name)] + [d.as_of for d in ledger.decisions.all(config.name)]
     if not told:
         raise LookupError(f"the ledger of {config.name} is empty; there is no version {version} yet")
     return max(told)

@@ -14,7 +14,7 @@ from ml.features.catalogue import catalogue
 from ml.lake import schema
 from ml.lake.sql import columns
 from ml.lake.tables import Lake
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.store.feast import retrieve
 from ml.training import dataset
 from ml.training.fit import origin_of, record_of, registry
@@ -103,7 +103,7 @@ def resolve(config: Config, version: str) -> str:
         ValueError: it is neither a number nor `champion`.
     """
     if version == CHAMPION:
-        champion = Ledger(config.ledger).champion(config.name)
+        champion = Ledger(config.ledger).moves.champion(config.name)
         if champion is None:
             raise LookupError(f"{config.name} has no champion yet; name a version, see `python -m ml history`")
         return champion

@@ -11,7 +11,9 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
-from ml.registry.ledger import Decision, Ledger, Promotion
+from ml.ledger.decisions import Decision
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Promotion
 from ml.training.dataset import TrainingSet
 from ml.training.fit import Fit, origin_of, record_of, registry
 
@@ -63,8 +65,8 @@ def trace(config: Config, version: str) -> Lineage:
         training_set=frozen,
         fitted=record_of(folder),
         tags=versions.tags(version),
-        decisions=tuple(d for d in ledger.decisions(config.name) if d.challenger_version == version),
-        promotions=tuple(p for p in ledger.history(config.name) if version in (p.from_version, p.to_version)),
+        decisions=tuple(d for d in ledger.decisions.all(config.name) if d.challenger_version == version),
+        promotions=tuple(p for p in ledger.moves.history(config.name) if version in (p.from_version, p.to_version)),
     )
 
 

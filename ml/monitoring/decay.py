@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ml.ledger.signals import Alarm, Reading
 from ml.monitoring import words
 from ml.monitoring.cusum import Chart, Performance, Standing
 from ml.monitoring.performance import UNITS, Figure
 from ml.monitoring.words import PERFORMANCE, figure
-from ml.registry.signals import Alarm, Reading
 
 WARN = 0.5
 """Share of its threshold from which a sum is worth a look."""
@@ -75,7 +75,7 @@ def decay_of(
                 value=total,
                 threshold=chart.threshold,
                 state="CONFIRMED" if fell else "WARN" if warns else "OK",
-                told=told | {"standing": after[name].to_dict()},
+                details=told | {"standing": after[name].to_dict()},
             )
         )
     fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
@@ -87,7 +87,7 @@ def decay_of(
         "day": matured.isoformat(),
         "figure": in_words(fallen[0]),
         "signals": {
-            r.signal: {"measured": r.told["measured"], "usual": r.told["usual"], "sum": r.value, "threshold": r.threshold}
+            r.signal: {"measured": r.details["measured"], "usual": r.details["usual"], "sum": r.value, "threshold": r.threshold}
             for r in fallen
         },
     }
@@ -99,10 +99,10 @@ def in_words(reading: Reading) -> str:
     """A chart with its figures."""
     name = reading.signal.removeprefix(PERFORMANCE)
     unit = f" ({UNITS[name]})" if name in UNITS else ""
-    told = f"{name} {figure(reading.told.get('measured'))}{unit}, usually {figure(reading.told.get('usual'))}"
-    told += words.at_rate(reading.told)
+    told = f"{name} {figure(reading.details.get('measured'))}{unit}, usually {figure(reading.details.get('usual'))}"
+    told += words.at_rate(reading.details)
     return f"{told}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
 
 
 def _standing(before: Reading | None, chart: Chart) -> Standing:
-    return chart.reference if before is None else Standing.from_dict(before.told["standing"])
+    return chart.reference if before is None else Standing.from_dict(before.details["standing"])

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ml.config import Config
+from ml.ledger.signals import Alarm, Reading
 from ml.monitoring import readings as measured
 from ml.monitoring.day import Day, comparable, too_few
 from ml.monitoring.detector import Detector
 from ml.monitoring.readings import Assessment, Kind, Role
 from ml.monitoring.state import State
 from ml.monitoring.words import SEVERITY, figure
-from ml.registry.signals import Alarm, Reading
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,11 @@ def drift_of(
         ),
     )
     states = assessment.advance(
-        {str(r.signal): State.from_dict(before[name_of(r)].told["state"]) for r in assessment.readings if name_of(r) in before}
+        {
+            str(r.signal): State.from_dict(before[name_of(r)].details["state"])
+            for r in assessment.readings
+            if name_of(r) in before
+        }
     )
     if days[day].faulty and SEVERITY in before:
         told, alarm = replace(before[SEVERITY], value=None), None
@@ -86,7 +90,7 @@ def _severity(
         value=assessment.severity,
         threshold=least,
         state="CONFIRMED" if stands else "WARN" if over else "OK",
-        told={"confirmed": confirmed.severity, "signals": [name_of(r) for r in confirmed.readings]},
+        details={"confirmed": confirmed.severity, "signals": [name_of(r) for r in confirmed.readings]},
     )
     if not begins:
         return reading, None
@@ -120,7 +124,7 @@ def _reading(reading: measured.Reading, detector: Detector, state: State) -> Rea
         value=reading.z,
         threshold=reading.threshold,
         state=state.phase.value,
-        told={
+        details={
             "measured": reading.value,
             "usual": reading.usual,
             "importance": detector.importance.get(reading.signal.name, 0.0),

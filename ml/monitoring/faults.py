@@ -18,10 +18,10 @@ import pandas as pd
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
+from ml.ledger.signals import Incident
 from ml.monitoring.profile import Counts, Profile, numbers_of
 from ml.monitoring.traffic import raw_columns
 from ml.monitoring.units import CLEAR, Sizes
-from ml.registry.signals import Incident
 
 NOTHING, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
 MISSING, UNSEEN, UNIT = "missing values", "unseen categories", "unit"

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from ml.config import Config
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
+from ml.ledger.signals import Incident, Reading
+from ml.ledger.words import Trigger
 from ml.monitoring import faults, muting, performance, words
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.day import WEEK, Day
@@ -23,10 +27,6 @@ from ml.monitoring.performance import Figure
 from ml.monitoring.reference import ALERTS, Reference, reference_of, trusted
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.monitoring.words import ESTIMATE, TRAFFIC
-from ml.registry.ledger import Ledger
-from ml.registry.messages import Message, Messages
-from ml.registry.schema import Trigger
-from ml.registry.signals import Incident, Reading, Signals
 
 AT_ONCE = 28
 """Days that are joined at once: the join costs as much for one day as for some weeks."""
@@ -62,10 +62,10 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
         BrokenModel: the champion's files are not the ones that were registered.
         ValueError: the champion's training set has too few days for a reference, or was changed.
     """
-    version = Ledger(config.ledger).champion(config.name)
+    version = Ledger(config.ledger).moves.champion(config.name)
     if version is None:
         return Monitored((), None, {}, (), (), "There is no champion yet, so there is nothing to compare with.")
-    signals = Signals(config.ledger)
+    signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     last = _last_complete(config, as_of)
     _tell(config, as_of, run_id, version, newest)
@@ -91,7 +91,7 @@ class _Watch:
 
     def __init__(self, config: Config, as_of: dt.datetime, champion: Champion, reference: Reference) -> None:
         self._config, self._as_of, self._champion, self._reference = config, as_of, champion, reference
-        self._signals = Signals(config.ledger)
+        self._signals = Ledger(config.ledger).signals
         self._usual: Usual = reference.usual(config)
         self._inputs = set(champion.model.inputs.names)
 
@@ -128,7 +128,7 @@ class _Watch:
     def _recorded(self, since: dt.date) -> tuple[dict[dt.date, Day], dict[str, Reading]]:
         """What was kept of recorded days, and the readings of the newest one by signal."""
         recorded = self._signals.readings(self._config.name, self._champion.version, since)
-        kept = {reading.day: Day.from_dict(reading.told["kept"]) for reading in recorded if reading.signal == TRAFFIC}
+        kept = {reading.day: Day.from_dict(reading.details["kept"]) for reading in recorded if reading.signal == TRAFFIC}
         newest = self._signals.newest_day(self._config.name, self._champion.version)
         return kept, {reading.signal: reading for reading in recorded if reading.day == newest}
 
@@ -171,14 +171,16 @@ class _Watch:
             value=float(len(seen.rows)),
             threshold=None,
             state="CONFIRMED" if broken else "OK",
-            told={"scores": seen.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
+            details={"scores": seen.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
         )
 
     def _trust(self, before: Mapping[str, Reading]) -> dict[str, Trust]:
         """How far estimates could be trusted on the day before, or on the reference days."""
         told = {name: before.get(ESTIMATE + name) for name in self._reference.trust}
         return {
-            name: Trust.from_dict(reading.told["trust"]) if reading and "trust" in reading.told else self._reference.trust[name]
+            name: Trust.from_dict(reading.details["trust"])
+            if reading and "trust" in reading.details
+            else self._reference.trust[name]
             for name, reading in told.items()
         }
 
@@ -190,7 +192,7 @@ class _Watch:
                 value=value,
                 threshold=None,
                 state="OK",
-                told={"trust": trust[name].to_dict()},
+                details={"trust": trust[name].to_dict()},
             )
             for name, value in estimated(self._config, seen.rows).items()
         ]
@@ -200,12 +202,13 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
     """Post what is recorded of a day: its alarms, and the incidents that it opens; what was posted before is not again."""
     if day is None:
         return
-    signals, messages = Signals(config.ledger), Messages(config.ledger)
+    ledger = Ledger(config.ledger)
+    signals, messages = ledger.signals, ledger.messages
     alarms = [a for a in signals.confirmations(config.name) if (a.version, a.day) == (version, day)]
     incidents = signals.incidents(config.name, day - DAY)
     open_before = {(incident.fault, incident.subject) for incident in incidents if incident.day < day}
     opened = [i for i in incidents if i.day == day and (i.fault, i.subject) not in open_before]
-    link = partial(Message, model=config.name, as_of=as_of, dag_id="monitor", run_id=run_id, version=version)
+    link = partial(Message, model=config.name, as_of=as_of, process="monitor", run_id=run_id, version=version)
     for alarm in alarms:
         what = "The data have drifted" if alarm.trigger == "drift" else "The champion has lost performance"
         messages.post(
@@ -229,7 +232,7 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
 
 def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> Monitored:
     """The record of this run, from what is recorded."""
-    signals = Signals(config.ledger)
+    signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     if newest is None:
         note = f"Version {version} is champion, and no day after its reference is complete yet."

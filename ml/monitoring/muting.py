@@ -23,9 +23,9 @@ from collections.abc import Iterable
 from ml.config import Config, Window
 from ml.config.names import ratio
 from ml.features import request
+from ml.ledger.signals import Incident
 from ml.monitoring.faults import MISSING, NOTHING, OF_THE_DAY, SET_ASIDE, UNIT, VOLUME
 from ml.monitoring.traffic import DAY
-from ml.registry.signals import Incident
 
 
 def is_faulty(incidents: Iterable[Incident]) -> bool:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
+from ml.ledger.ledger import Ledger
 from ml.monitoring import faults, performance
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
@@ -35,7 +36,6 @@ from ml.monitoring.performance import Figure, Usually
 from ml.monitoring.profile import Binning, Counts, Profile, cut, numbers_of
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.monitoring.units import Sizes
-from ml.registry.signals import Signals
 from ml.training import dataset
 
 ALERTS = "model alerts"
@@ -168,7 +168,7 @@ def _made(config: Config, champion: Champion) -> Reference:
     until = champion.window("holdout_end")
     rows = dataset.read(config, champion.fitted.training_set)
     rows = rows.assign(**{OF_DAY: rows["event_time"].dt.date})
-    broken = faults.left_out(Signals(config.ledger).incidents(config.name), set(rows[OF_DAY]))
+    broken = faults.left_out(Ledger(config.ledger).signals.incidents(config.name), set(rows[OF_DAY]))
     rows = rows[~rows[OF_DAY].isin(broken)]
     scored = rows[rows[dataset.SPLIT] != dataset.TRAIN]
     scored = scored.assign(**{SCORE: champion.model.score(scored)})

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml.registry.signals import Reading
+from ml.ledger.signals import Reading
 
 SEVERITY = "drift: severity"
 TRAFFIC = "traffic"
@@ -57,7 +57,7 @@ def measured(told: Mapping[str, Any]) -> str:
 def in_words(reading: Reading) -> str:
     """A reading with its figures."""
     of = f"{ratio(reading):.2f} of its threshold" if is_judged(reading) else "not judged"
-    told = f", {measured(reading.told)}{at_rate(reading.told)}" if {"measured", "usual"} & reading.told.keys() else ""
+    told = f", {measured(reading.details)}{at_rate(reading.details)}" if {"measured", "usual"} & reading.details.keys() else ""
     return f"{reading.signal} {reading.state}: {of}{told}"
 
 
@@ -71,7 +71,7 @@ def at_rate(told: Mapping[str, Any]) -> str:
 
 def trust_in_words(estimate: Reading) -> str:
     """How far an estimate can be trusted."""
-    name, trust = estimate.signal.removeprefix(ESTIMATE), estimate.told.get("trust") or {}
+    name, trust = estimate.signal.removeprefix(ESTIMATE), estimate.details.get("trust") or {}
     if not is_number(trust.get("error")) or not trust.get("days"):
         return f"{name}: no day whose answers are in says how far off it is"
     return f"{name}: off by {figure(trust['error'], 2)} (root mean square) on {trust['days']} days whose answers are in"
@@ -113,6 +113,6 @@ def note(
     lines += [f"- ALARM {reason}" for reason in confirmed]
     lines += [f"- INCIDENT {reason}" for reason in broken]
     of_day = signal_of(readings, TRAFFIC)
-    standing = [] if of_day is None else of_day.told.get("faults") or []
+    standing = [] if of_day is None else of_day.details.get("faults") or []
     lines += [f"- open: {reason}" for reason in standing if reason not in broken]
     return "\n".join(lines)

@@ -17,6 +17,8 @@ import pyarrow as pa
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
 from ml.quality import accept, checks, content, landing, staging, volume
 from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import Rows
@@ -26,7 +28,6 @@ from ml.quality.parse import parse
 from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
 from ml.quality.values import Fault
-from ml.registry.messages import Message, Messages
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def _tell_stopped(config: Config, as_of: dt.datetime, told: list[FileReport], ru
                 text=printable(f"{report.file} was stopped: {first}{others}"),
                 figure=f"{report.rows:,} rows stay out",
                 as_of=as_of,
-                dag_id="ingest" if run_id else "",
+                process="ingest" if run_id else "",
                 run_id=run_id,
             )
-            Messages(config.ledger).post(message)
+            Ledger(config.ledger).messages.post(message)
 
 
 def reports(config: Config, staged: str) -> list[FileReport]:

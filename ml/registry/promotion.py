@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml.registry.ledger import Ledger, Move, Promotion, rollback_target
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Move, Promotion, rollback_target
 from ml.registry.versions import BrokenModel, Registry, model_hash
 
 CHAMPION = "champion"
@@ -53,7 +54,7 @@ def promote(
     sync(ledger, registry)
     _allowed(registry, version, judged_champion, verdict)
     check(registry.fetch(version))
-    promotion = ledger.move(
+    promotion = ledger.moves.make(
         Move(
             model=registry.model,
             action="promote",
@@ -94,7 +95,7 @@ def rollback(
         ChampionMoved: somebody else moved the champion at the same time.
     """
     sync(ledger, registry)
-    history = ledger.history(registry.model)
+    history = ledger.moves.history(registry.model)
     if history and history[-1].action == "rollback" and history[-1].run_id == run_id:
         return history[-1]
     target = rollback_target(history)
@@ -105,7 +106,7 @@ def rollback(
             f"({registry.model_hash(target)}, expected {model_hash(dict(promoted))}); restore the tag from the ledger"
         )
     check(registry.fetch(target))
-    move = ledger.move(
+    move = ledger.moves.make(
         Move(
             model=registry.model,
             action="rollback",
@@ -130,7 +131,7 @@ def sync(ledger: Ledger, registry: Registry) -> str | None:
     processes that do this at once the one with the older view does not have the last word.
     """
     while True:
-        history = ledger.history(registry.model)
+        history = ledger.moves.history(registry.model)
         champion = history[-1].to_version if history else None
         aliases: dict[str, str | None] = {CHAMPION: champion}
         if champion is not None and registry.aliases().get(CHALLENGER) == champion:
@@ -141,7 +142,7 @@ def sync(ledger: Ledger, registry: Registry) -> str | None:
             stage = CHAMPION if version == champion else RETIRED
             if stages.get(version) != stage:
                 registry.set_stage_tag(version, stage)
-        if ledger.champion(registry.model) == champion:
+        if ledger.moves.champion(registry.model) == champion:
             return champion
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ml.config import Config
-from ml.registry.messages import Message, Messages
-from ml.registry.refusals import Refusal, Refusals
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
+from ml.ledger.refusals import Refusal
 
 SHOWN = 160  # characters of a reason in a message; the ledger and the run have the whole
 
@@ -27,11 +28,11 @@ def recorded(
     except but:
         raise
     except refused as error:
-        refusals = Refusals(config.ledger)
+        refusals = Ledger(config.ledger).refusals
         refusals.record(Refusal(model=config.name, as_of=as_of, step=step, reason=str(error), run_id=run_id))
         streak = refusals.streak(config.name)
         if len(streak) >= config.monitoring.refused.value:
-            Messages(config.ledger).post(_message(config, streak))
+            Ledger(config.ledger).messages.post(_message(config, streak))
         raise
 
 
@@ -55,6 +56,6 @@ def _message(config: Config, streak: list[Refusal]) -> Message:
         ),
         figure=f"{nights} nights without a training",
         as_of=last.as_of,
-        dag_id="train" if last.run_id else "",
+        process="train" if last.run_id else "",
         run_id=last.run_id,
     )

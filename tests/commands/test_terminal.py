@@ -10,6 +10,7 @@ import pytest
 from ml.__main__ import main
 from ml.commands.terminal import table
 from ml.config import PROJECT
+from ml.ledger.moves import Moves
 from tests.deployments import small_file
 
 HEAD = ["event", "why"]
@@ -85,11 +86,11 @@ def test_a_day_that_is_none_says_how_one_is_written(words: list[str], capsys) ->
 
 
 def test_what_nobody_expected_says_where_it_was(tmp_path, monkeypatch, capsys) -> None:
-    from ml.registry.ledger import Ledger
+    from ml.ledger.ledger import Ledger
 
     def broken(self: Ledger, model: str) -> None:
         {}.missing  # noqa: B018
 
-    monkeypatch.setattr(Ledger, "history", broken)
+    monkeypatch.setattr(Moves, "history", broken)
     assert main(["status", "--config", str(small_file(tmp_path))]) == 1
     assert "no attribute 'missing' (AttributeError, at ml/commands/oncall.py:" in capsys.readouterr().err

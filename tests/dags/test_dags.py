@@ -40,8 +40,8 @@ def test_a_dag_says_what_it_is_and_whose(dags: dict[str, Any], dag_id: str) -> N
     assert all(task.task_id.split(".")[-1] in dag.doc_md for task in dag.tasks)
 
 
-def test_every_run_has_an_end_but_that_of_the_watch_which_may_wait_for_weeks(dags: dict[str, Any]) -> None:
-    assert {dag_id for dag_id, dag in dags.items() if dag.dagrun_timeout is None} == {"watch"}
+def test_every_run_has_an_end_but_those_that_may_wait_for_weeks(dags: dict[str, Any]) -> None:
+    assert {dag_id for dag_id, dag in dags.items() if dag.dagrun_timeout is None} == {"watch", "messages"}
 
 
 @pytest.mark.parametrize("dag_id", ["ingest", "train"])
@@ -69,16 +69,19 @@ def test_the_form_documents_every_parameter(dags: dict[str, Any]) -> None:
             assert param.schema["title"], f"{dag.dag_id}.{name}"
 
 
-def test_a_training_starts_every_night_and_when_somebody_rings(dags: dict[str, Any]) -> None:
+def test_a_training_starts_every_night_and_on_events(dags: dict[str, Any]) -> None:
     schedule = dags["train"].timetable
     assert schedule.timetable.expression == "0 2 * * *"
-    rings = {dag_id: dags[dag_id].get_task(task).outlets for dag_id, task in (("ingest", "announce"), ("watch", "ring"))}
-    assert {dag_id: [asset.uri for asset in assets] for dag_id, assets in rings.items()} == {
+    emitters = (("ingest", "announce"), ("watch", "emit_event"))
+    outlets = {dag_id: dags[dag_id].get_task(task).outlets for dag_id, task in emitters}
+    assert {dag_id: [asset.uri for asset in assets] for dag_id, assets in outlets.items()} == {
         "ingest": ["perennial://card_fraud/lake"],
         "watch": ["perennial://card_fraud/requests"],
     }
     assert type(schedule.asset_condition).__name__ == "AssetAny"
-    assert {asset.uri for asset in schedule.asset_condition.objects} == {a.uri for told in rings.values() for a in told}
+    assert {asset.uri for asset in schedule.asset_condition.objects} == {
+        asset.uri for assets in outlets.values() for asset in assets
+    }
 
 
 @pytest.mark.parametrize("at", [None, "0 6 * * *"])
@@ -93,12 +96,12 @@ def test_monitoring_starts_after_every_ingest_and_by_the_clock_where_one_is_give
     bag = DagBag(PROJECT / "dags", bundle_name="dags-folder")
     assert bag.import_errors == {}
     timetable = bag.dags["monitor"].timetable
-    (rings,) = bag.dags["ingest"].get_task("tell_monitoring").outlets
-    assert [asset.uri for asset in timetable.asset_condition.objects] == [rings.uri]
+    (ingested,) = bag.dags["ingest"].get_task("tell_monitoring").outlets
+    assert [asset.uri for asset in timetable.asset_condition.objects] == [ingested.uri]
     assert getattr(getattr(timetable, "timetable", None), "expression", None) == at
 
 
-def test_monitoring_is_rung_for_although_nothing_came_or_a_task_failed_and_hides_no_failure(dags: dict[str, Any]) -> None:
+def test_monitoring_is_started_although_nothing_came_or_a_task_failed_and_hides_no_failure(dags: dict[str, Any]) -> None:
     """A run is red if one of its last tasks is: had `announce` been before it, a failure would end in a green task."""
     dag = dags["ingest"]
     assert dag.get_task("tell_monitoring").trigger_rule == "all_done"
@@ -110,18 +113,18 @@ def test_monitoring_is_rung_for_although_nothing_came_or_a_task_failed_and_hides
     }
 
 
-def test_the_bell_rings_after_the_ledger_has_the_request_and_the_watermark_moves_last(dags: dict[str, Any]) -> None:
+def test_an_event_comes_after_the_ledger_has_the_request(dags: dict[str, Any]) -> None:
     watch, ingest = dags["watch"], dags["ingest"]
     assert ingest.get_task("announce").upstream_task_ids == {"request_for_new_data"}
-    assert watch.get_task("request").upstream_task_ids == {"wait"}
-    assert watch.get_task("ring").upstream_task_ids == {"request"}
-    assert watch.get_task("remember").upstream_task_ids == {"ring", "request"}
-    assert (watch.get_task("request").unless, ingest.get_task("request_for_new_data").unless) == ("requests", "requests")
+    assert ingest.get_task("request_for_new_data").skip_unless == "requests"
+    assert watch.get_task("emit_event").upstream_task_ids == {"wait"}
+    assert [watch.get_task("wait").what, dags["messages"].get_task("wait").what] == ["requests", "messages"]
 
 
-def test_one_watch_follows_the_other(dags: dict[str, Any]) -> None:
+@pytest.mark.parametrize("dag_id", ["watch", "messages"])
+def test_one_run_that_waits_follows_the_other(dags: dict[str, Any], dag_id: str) -> None:
     """Airflow makes a second run only if the first one's interval is longer than none, which takes a start."""
-    watch = dags["watch"]
+    watch = dags[dag_id]
     assert type(watch.timetable).__name__ == "ContinuousTimetable"
     assert watch.start_date < dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 
@@ -130,7 +133,7 @@ def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data
     """A task that is skipped makes no event, and what waits for all to succeed is skipped with it."""
     dag = dags["ingest"]
     rules = {task.task_id: task.trigger_rule for task in dag.tasks}
-    assert dag.get_task("validate_batch").unless == "files"
+    assert dag.get_task("validate_batch").skip_unless == "files"
     assert rules.pop("publish_features") == "none_failed"
     assert rules.pop("tell_monitoring") == "all_done"
     assert set(rules.values()) == {"all_success"}
@@ -139,8 +142,10 @@ def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data
     assert dag.get_task("request_for_new_data").upstream_task_ids == {"materialize", "validate_batch"}
 
 
-@pytest.mark.parametrize(("dag_id", "task_id"), [("ingest", "announce"), ("ingest", "tell_monitoring"), ("watch", "ring")])
-def test_the_bell_says_at_which_instant_to_see_the_world(
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"), [("ingest", "announce"), ("ingest", "tell_monitoring"), ("watch", "emit_event")]
+)
+def test_an_event_says_at_which_instant_to_see_the_world(
     dags: dict[str, Any], dag_id: str, task_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An alarm's instant is that of the day that was looked at, not that of the watch, which may have waited for weeks."""
@@ -275,8 +280,8 @@ def test_a_scheduled_run_sees_the_time_that_it_was_scheduled_for(monkeypatch: py
 
 
 @pytest.mark.parametrize(("run_type", "trigger"), [("manual", "on_demand"), ("scheduled", "schedule"), ("asset_triggered", "")])
-def test_a_run_that_was_rung_for_asks_for_nothing_itself(dags: dict[str, Any], run_type: str, trigger: str) -> None:
-    """Who rings has recorded a request before; what the run is admitted and judged for, the ledger knows."""
+def test_a_run_that_an_event_started_asks_for_nothing_itself(dags: dict[str, Any], run_type: str, trigger: str) -> None:
+    """Whoever made the event has recorded a request before; what the run is admitted and judged for, the ledger knows."""
     from perennial_operators import trigger_of
 
     assert trigger_of(Run(run_type)) == trigger
@@ -295,7 +300,7 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
 
     notes: list[str] = []
     monkeypatch.setattr(perennial_operators, "write_note", lambda context, note: notes.append(note))
-    operator = perennial_operators.StepOperator(step="admit", unless="admitted", because="reason")
+    operator = perennial_operators.StepOperator(step="admit", skip_unless="admitted", reason_field="reason")
     context = _context("2025-05-02T02:00:00+00:00")
 
     def raising(error: Exception) -> Any:
@@ -317,7 +322,7 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
     assert operator.execute(context)["admitted"]
     monkeypatch.setattr(steps, "run", lambda *_: {"requests": 0, "note": "no row was accepted"})
     with pytest.raises(AirflowSkipException, match="no row was accepted"):
-        perennial_operators.StepOperator(step="request_for_new_data", unless="requests").execute(context)
+        perennial_operators.StepOperator(step="request_for_new_data", skip_unless="requests").execute(context)
     monkeypatch.setattr(steps, "run", lambda *_: {"note": "compared with 42 days"})
     perennial_operators.StepOperator(step="profile_champion", noted=False).execute(context)
     assert notes == ["admit: a model is not compared with itself", "nothing new", "**go**"]

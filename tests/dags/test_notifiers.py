@@ -18,7 +18,8 @@ import yaml
 from aiosmtpd.controller import Controller
 
 from ml.config import PROJECT, Config, ConfigError, load
-from ml.registry.messages import Message, Messages
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
 from tests import deployments
 
 AS_OF = dt.datetime(2025, 5, 2, 2, tzinfo=dt.UTC)
@@ -128,7 +129,7 @@ def deployment(folder: Path, *channels: dict[str, Any]) -> Config:
 def post(config: Config, key: str = "k", **told: Any) -> None:
     """Post a message; a verdict unless told otherwise."""
     common = {"event": "verdict", "text": "Version 3 stays out.", "figure": "average precision +0.01", "as_of": AS_OF}
-    Messages(config.ledger).post(Message(model=config.name, key=key, **(common | told)))  # type: ignore[arg-type]
+    Ledger(config.ledger).messages.post(Message(model=config.name, key=key, **(common | told)))  # type: ignore[arg-type]
 
 
 def send(config: Config) -> dict[str, int]:
@@ -152,7 +153,7 @@ def test_every_channel_is_told_what_happened_the_figure_and_where_to_look(
     tmp_path: Path, web: Server, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = deployment(tmp_path, {"to": "log"}, SLACK, EMAIL, WEBHOOK)
-    post(config, dag_id="train", run_id="manual__2025-05-02T02:00:00+00:00/é", version="3")
+    post(config, process="train", run_id="manual__2025-05-02T02:00:00+00:00/é", version="3")
     link = "https://airflow.bank.example/prod/dags/train/runs/manual__2025-05-02T02%3A00%3A00%2B00%3A00%2F%C3%A9"
     with caplog.at_level(logging.INFO):
         assert set(send(config).values()) == {1}

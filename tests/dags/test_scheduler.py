@@ -13,9 +13,7 @@ from deploy.local.api import RunFailed
 from deploy.local.demo import feed, instants, run_once, table
 from deploy.local.stack import DAG_IDS, Stack
 from ml.config import PROJECT, Config, load
-from ml.registry.ledger import Ledger
-from ml.registry.messages import Messages
-from ml.registry.requests import Requests
+from ml.ledger.ledger import Ledger
 from ml.training.fit import registry
 from tests.deployments import FIRST_AS_OF, land_text, small_file
 
@@ -45,7 +43,7 @@ def first(stack: Stack, config: Config) -> None:
 
 @pytest.mark.usefixtures("first")
 def test_new_data_train_a_model_that_becomes_champion(stack: Stack, config: Config) -> None:
-    (move,) = Ledger(config.ledger).history(config.name)
+    (move,) = Ledger(config.ledger).moves.history(config.name)
     assert registry(config).aliases()["champion"] == move.to_version == "1"
     with stack.api() as api:
         (run,) = [run for run in api.runs("train") if run.state == "success"]
@@ -74,13 +72,13 @@ def _mlflow_answers(address: str, run_id: str) -> dict:
 
 @pytest.mark.usefixtures("first")
 def test_one_day_later_the_challenger_meets_the_champion(stack: Stack, config: Config) -> None:
-    (as_of,) = instants(config, Ledger(config.ledger).decisions(config.name))
+    (as_of,) = instants(config, Ledger(config.ledger).decisions.all(config.name))
     assert as_of == FIRST_AS_OF + dt.timedelta(days=1)
     feed(config, as_of, None)
     with stack.api() as api:
         run_once(config, api, as_of)
         assert len(table(config, api).rows) == 2
-    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     assert (decision.champion_version, decision.challenger_version) == ("1", "2")
     assert decision.outcome in ("KEEP", "INCONCLUSIVE")
     assert registry(config).aliases()["champion"] == "1"
@@ -88,20 +86,20 @@ def test_one_day_later_the_challenger_meets_the_champion(stack: Stack, config: C
 
 @pytest.mark.usefixtures("first")
 def test_a_training_on_demand_with_nothing_new_is_held_back_with_its_reason(stack: Stack, config: Config) -> None:
-    newest = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
+    newest = max(d.as_of for d in Ledger(config.ledger).decisions.all(config.name))
     with stack.api() as api:
         run = api.wait("train", api.trigger("train", {"as_of": newest.isoformat(), "reason": "I wonder"}), 120)
         states = {task.task_id: task.state for task in api.task_instances("train", run.run_id)}
     assert set(states.values()) == {"skipped"}
     assert "nothing new" in run.note
-    asked = Requests(config.ledger).all(config.name)[-1]
+    asked = Ledger(config.ledger).requests.all(config.name)[-1]
     assert (asked.requested_by, asked.reason, asked.answers[-1].answer) == ("admin", "I wonder", "refused")
 
 
 @pytest.mark.usefixtures("first")
 def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config: Config) -> None:
     file = land_text(config, "payments_broken.csv", "payment_id,amount\nP1,2\n")
-    as_of = max(d.as_of for d in Ledger(config.ledger).decisions(config.name))
+    as_of = max(d.as_of for d in Ledger(config.ledger).decisions.all(config.name))
     with stack.api() as api:
         run_id = api.trigger("ingest", {"as_of": as_of.isoformat()})
         with pytest.raises(RunFailed, match="expect_column_to_exist") as caught:
@@ -111,6 +109,6 @@ def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config:
     assert note is not None
     assert "STOPPED payments_broken.csv" in note
     file.unlink()
-    told = Messages(config.ledger).all(config.name)
+    told = Ledger(config.ledger).messages.all(config.name)
     assert [(m.dag_id, m.run_id) for m in told if m.event == "stopped batch"] == [("ingest", run_id)]
     assert [(m.dag_id, m.version) for m in told if m.event == "promotion"] == [("train", "1")]

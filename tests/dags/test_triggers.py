@@ -20,11 +20,12 @@ from deploy.local.stack import DAG_IDS, Stack
 from deploy.local.state import State
 from ml import steps
 from ml.config import PROJECT, Config, load
-from ml.registry.ledger import Ledger, Move
-from ml.registry.messages import Messages, Posted
-from ml.registry.requests import Recorded, Requests
-from ml.registry.schema import Trigger
-from ml.registry.signals import Alarm, Reading, Signals
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Posted
+from ml.ledger.moves import Move
+from ml.ledger.requests import Recorded
+from ml.ledger.signals import Alarm, Reading
+from ml.ledger.words import Trigger
 from tests import deployments
 
 ONE = dt.timedelta(days=1)
@@ -58,7 +59,7 @@ def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFa
         run_id="test",
         hashes={},
     )
-    Ledger(config.ledger).move(first)
+    Ledger(config.ledger).moves.make(first)
     return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=config.home)
 
 
@@ -96,7 +97,7 @@ def until(question: Callable[[], Any], what: str) -> Any:
 
 def request(config: Config, key: str) -> Recorded | None:
     """The request with this key, once the ledger has it."""
-    return next((r for r in Requests(config.ledger).all(config.name) if r.key == key), None)
+    return next((r for r in Ledger(config.ledger).requests.all(config.name) if r.key == key), None)
 
 
 def answered(config: Config, key: str) -> Recorded:
@@ -111,9 +112,14 @@ def answered(config: Config, key: str) -> Recorded:
 
 def confirm(config: Config, day: dt.date, as_of: dt.datetime, *triggers: Trigger) -> bool:
     """Record a day of the champion on which these alarms were confirmed."""
-    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.2, state="CONFIRMED", told={})
+    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.2, state="CONFIRMED", details={})
     alarms = [Alarm(trigger=trigger, reason=f"{trigger} on {day}", evidence={}) for trigger in triggers]
-    return Signals(config.ledger).record_day(config.name, "1", day, as_of, [seen], alarms)
+    return Ledger(config.ledger).signals.record_day(config.name, "1", day, as_of, [seen], alarms)
+
+
+def key(trigger: Trigger, day: dt.date) -> str:
+    """The key of the request that an alarm of a day makes."""
+    return f"{trigger} of version 1 on {day}"
 
 
 def rung(api: Api, asset: str) -> list[Run]:
@@ -181,7 +187,7 @@ def test_the_watch_takes_no_slot_and_an_alarm_that_comes_while_the_triggerer_is_
     kill(stack, "triggerer")
     confirm(config, DAY - ONE, AS_OF, "drift")
     restart(stack)
-    asked = answered(config, "confirmation 1")
+    asked = answered(config, key("drift", DAY - ONE))
     assert (asked.trigger, asked.requested_by, asked.as_of) == ("drift", "monitor", AS_OF)
     assert asked.answers[0].answer == "waits"
     assert "the lake holds no events" in asked.answers[0].reason
@@ -192,20 +198,20 @@ def test_the_watch_takes_no_slot_and_an_alarm_that_comes_while_the_triggerer_is_
 
 def test_a_loss_of_performance_starts_a_training(api: Api, config: Config) -> None:
     confirm(config, DAY, AS_OF, "performance")
-    asked = answered(config, "confirmation 2")
+    asked = answered(config, key("performance", DAY))
     assert (asked.trigger, asked.evidence["day"], asked.answers[0].answer) == ("performance", str(DAY), "waits")
     until(lambda: len(rung(api, "card_fraud_requests")) == 2, "the alarm has started a run of its own")
 
 
 def test_a_run_that_has_not_ended_in_time_is_reported(api: Api, config: Config, late: str) -> None:
     def reported() -> Posted | None:
-        return next((message for message in Messages(config.ledger).all(config.name) if message.run_id == late), None)
+        return next((message for message in Ledger(config.ledger).messages.all(config.name) if message.run_id == late), None)
 
     told = until(reported, "the missed deadline is reported")
-    assert (told.event, told.dag_id) == ("missed deadline", "ingest")
+    assert (told.event, told.process) == ("missed deadline", "ingest")
     assert api.run("ingest", late).state == "queued"
     sent = {"model": config.name, "channel": "log", "events": ["missed deadline"]}
-    until(lambda: not Messages(config.ledger).unsent(**sent), "the channel has the message")
+    until(lambda: not Ledger(config.ledger).messages.unsent(**sent), "the channel has the message")
 
 
 def test_new_data_start_a_training_which_serves_what_had_to_wait(api: Api, config: Config, late: str) -> None:
@@ -216,9 +222,12 @@ def test_new_data_start_a_training_which_serves_what_had_to_wait(api: Api, confi
     assert asked.answers[0].answer == "joined"
     (run,) = until(lambda: rung(api, "card_fraud_lake"), "the new data have started a run")
     until(lambda: api.run("train", run.run_id).state in ENDED, "that run has ended")
-    (trained,) = [t for t in Ledger(config.ledger).trainings(config.name) if t.admitted]
+    (trained,) = [t for t in Ledger(config.ledger).trainings.all(config.name) if t.admitted]
     assert trained.trigger == "performance"
-    assert [request(config, f"confirmation {n}").answers[-1].answer for n in (1, 2)] == ["joined", "started"]
+    assert [request(config, asked).answers[-1].answer for asked in (key("drift", DAY - ONE), key("performance", DAY))] == [
+        "joined",
+        "started",
+    ]
     assert api.xcom("train", trained.run_id, "admit", "trigger") == "performance"
     assert {ring["name"] for ring in rings(api, "ingest")} == {"card_fraud_lake", "card_fraud_ingested"}
 
@@ -258,11 +267,10 @@ def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(s
     restart(stack)
     for day in (DAY + ONE, DAY + 2 * ONE):
         assert not confirm(config, day, as_of, "drift", "performance")
-    steps.run("request_for_alarms", config, as_of, {})
     ring("card_fraud_requests")
 
     def storm() -> list[Recorded]:
-        return [r for r in Requests(config.ledger).all(config.name) if r.as_of == as_of]
+        return [r for r in Ledger(config.ledger).requests.all(config.name) if r.as_of == as_of]
 
     def by_the_clock() -> list[str]:
         return [r.key.removeprefix("run ") for r in storm() if r.trigger == "schedule" and r.answers]
@@ -273,17 +281,17 @@ def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(s
         until(lambda asked=run_id: api.run("train", asked).state in ENDED, "the clock's run has ended again")
 
     keys = {"run ann", "run bob", "new data of ingest 1", "new data of ingest 2"}
-    keys |= {f"confirmation {number}" for number in (3, 4, 5, 6)}
+    keys |= {key(trigger, DAY + number * ONE) for trigger in ("drift", "performance") for number in (1, 2)}
     until(lambda: keys <= {r.key for r in storm() if r.answers}, "every request is answered")
     until(lambda: waits(api), "the watch waits again")
-    (trained,) = [t for t in Ledger(config.ledger).trainings(config.name) if t.admitted and t.as_of == as_of]
-    served = Requests(config.ledger).served_by(config.name, trained.run_id)
+    (trained,) = [t for t in Ledger(config.ledger).trainings.all(config.name) if t.admitted and t.as_of == as_of]
+    served = Ledger(config.ledger).requests.served_by(config.name, trained.run_id)
     assert len(storm()) >= 10
     assert {r.id for r in storm()} <= {r.id for r in served}
     given = [(r.answers[-1].answer, r.answers[-1].run_id) for r in served]
     assert [answer for answer, _ in given].count("started") == 1
     assert set(given) <= {("started", trained.run_id), ("joined", trained.run_id)}
     # The training before failed, so its alarms have asked again.
-    assert {"confirmation 1", "confirmation 2"} <= {r.key for r in served}
+    assert {key("drift", DAY - ONE), key("performance", DAY)} <= {r.key for r in served}
     with pytest.raises(RunFailed, match="build_training_set"):
         api.wait("train", trained.run_id, PATIENCE)

@@ -1,4 +1,4 @@
-"""The watch looks into the ledger, from where it was left, and tells of a thing again only when it was not dealt with."""
+"""The sensor looks into the ledger, and finds a thing again only when it was not dealt with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from ml.config import Config, load
-from ml.registry.messages import Message, Messages
-from ml.registry.signals import Alarm, Reading, Signals
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
+from ml.ledger.requests import Answer, Request
+from ml.ledger.signals import Alarm, Reading
 from tests import deployments
 
 DAY = dt.date(2025, 3, 11)
@@ -34,23 +36,26 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 def confirm(config: Config, day: dt.date = DAY) -> None:
     """Record a day on which drift was confirmed."""
-    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.2, state="CONFIRMED", told={})
+    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.2, state="CONFIRMED", details={})
     alarm = Alarm(trigger="drift", reason="amount has moved", evidence={"severity": 0.4})
-    assert Signals(config.ledger).record_day(config.name, "1", day, AS_OF, [seen], [alarm])
+    assert Ledger(config.ledger).signals.record_day(config.name, "1", day, AS_OF, [seen], [alarm])
 
 
 def post(config: Config, event: Any = "verdict") -> None:
     """Post a message."""
-    Messages(config.ledger).post(
+    Ledger(config.ledger).messages.post(
         Message(model=config.name, key=f"{event} of r1", event=event, text="KEEP", figure="", as_of=AS_OF)
     )
 
 
-async def fired(after: int = 0, known: Mapping[str, Any] | None = None, until: str = LATER) -> Any:
+REQUEST = {"ids": [1], "as_of": AS_OF.isoformat()}
+
+
+async def fired(what: Any = "requests", known: Mapping[str, Any] | None = None, until: str = LATER) -> Any:
     """What the trigger fires with, None if it goes on waiting; serialized and made again first, as Airflow does."""
     from perennial_watch import LedgerTrigger
 
-    path, arguments = LedgerTrigger(after, 0.01, known, until).serialize()
+    path, arguments = LedgerTrigger(what, 0.01, known, until).serialize()
     assert path == "perennial_watch.LedgerTrigger"
     events = LedgerTrigger(**arguments).run()
     try:
@@ -59,16 +64,33 @@ async def fired(after: int = 0, known: Mapping[str, Any] | None = None, until: s
         return None
 
 
-def test_it_waits_while_there_is_nothing(config: Config) -> None:
-    assert asyncio.run(fired()) is None
+def answer(config: Config, request: int) -> None:
+    """A run answers a request."""
+    given = Answer(request=request, answer="waits", reason="cooldown", run_id="r1", as_of=AS_OF)
+    Ledger(config.ledger).requests.take_turn(config.name, lambda _: [given])
 
 
-def test_it_fires_for_alarms_after_the_watermark(config: Config) -> None:
+@pytest.mark.parametrize("what", ["requests", "messages"])
+def test_it_waits_while_there_is_nothing(config: Config, what: str) -> None:
+    assert asyncio.run(fired(what)) is None
+
+
+def test_it_fires_for_the_request_of_an_alarm_until_a_run_answers_it(config: Config) -> None:
     confirm(config)
-    assert asyncio.run(fired()) == {"confirmations": [1], "messages": []}
-    assert asyncio.run(fired(after=1)) is None
+    assert asyncio.run(fired()) == REQUEST
+    answer(config, 1)
+    assert asyncio.run(fired()) is None
     confirm(config, DAY + dt.timedelta(days=1))
-    assert asyncio.run(fired(after=1)) == {"confirmations": [2], "messages": []}
+    assert asyncio.run(fired()) == REQUEST | {"ids": [2]}
+    assert asyncio.run(fired("messages")) is None
+
+
+def test_it_does_not_fire_for_requests_that_start_their_run_themselves(config: Config) -> None:
+    asked = Request(
+        model=config.name, key="k", trigger="new_data", as_of=AS_OF, requested_by="ingest", reason="40 rows", evidence={}
+    )
+    Ledger(config.ledger).requests.submit(asked)
+    assert asyncio.run(fired()) is None
 
 
 def test_it_fires_for_an_alarm_that_comes_while_it_waits(config: Config) -> None:
@@ -78,28 +100,28 @@ def test_it_fires_for_an_alarm_that_comes_while_it_waits(config: Config) -> None
         await asyncio.to_thread(confirm, config)
         return await waiting
 
-    assert asyncio.run(scene()) == {"confirmations": [1], "messages": []}
+    assert asyncio.run(scene()) == REQUEST
 
 
 def test_it_fires_for_a_message_until_every_channel_that_wants_it_has_it(config: Config) -> None:
     post(config)
-    assert asyncio.run(fired()) == {"confirmations": [], "messages": [1]}
-    messages = Messages(config.ledger)
+    assert asyncio.run(fired("messages")) == {"ids": [1]}
+    messages = Ledger(config.ledger).messages
     (verdict,) = messages.all(config.name)
     messages.delivered(verdict, "log")
-    assert asyncio.run(fired()) is None
+    assert asyncio.run(fired("messages")) is None
     post(config, "promotion")
     _, promotion = messages.all(config.name)
     messages.delivered(promotion, "log")
-    assert asyncio.run(fired()) == {"confirmations": [], "messages": [2]}
+    assert asyncio.run(fired("messages")) == {"ids": [2]}
 
 
 def test_a_channel_that_is_named_while_it_waits_is_told(config: Config, tmp_path: Path) -> None:
     post(config)
-    Messages(config.ledger).delivered(Messages(config.ledger).all(config.name)[0], "log")
+    Ledger(config.ledger).messages.delivered(Ledger(config.ledger).messages.all(config.name)[0], "log")
 
     async def scene() -> Any:
-        waiting = asyncio.create_task(fired())
+        waiting = asyncio.create_task(fired("messages"))
         await asyncio.sleep(0.1)
         path = tmp_path / "deployment.yaml"
         told = yaml.safe_load(path.read_text())
@@ -107,17 +129,16 @@ def test_a_channel_that_is_named_while_it_waits_is_told(config: Config, tmp_path
         path.write_text(yaml.safe_dump(told))
         return await waiting
 
-    assert asyncio.run(scene()) == {"confirmations": [], "messages": [1]}
+    assert asyncio.run(scene()) == {"ids": [1]}
 
 
-def test_what_could_not_be_dealt_with_is_tried_again_after_a_while_and_news_at_once(config: Config) -> None:
-    """Otherwise a channel that is down would start one run after the other."""
-    post(config)
-    known = {"confirmations": [], "messages": [1]}
-    assert asyncio.run(fired(known=known, until=LATER)) is None
-    assert asyncio.run(fired(known=known, until=EARLIER)) == known
+def test_what_is_not_dealt_with_is_found_again_after_a_while_and_news_at_once(config: Config) -> None:
+    """Otherwise a training that has not begun, or a channel that is down, would start one run after the other."""
     confirm(config)
-    assert asyncio.run(fired(known=known, until=LATER)) == {"confirmations": [1], "messages": [1]}
+    assert asyncio.run(fired(known=REQUEST, until=LATER)) is None
+    assert asyncio.run(fired(known=REQUEST, until=EARLIER)) == REQUEST
+    confirm(config, DAY + dt.timedelta(days=1))
+    assert asyncio.run(fired(known=REQUEST, until=LATER)) == REQUEST | {"ids": [1, 2]}
 
 
 def test_waiting_blocks_nobody_else_in_the_triggerer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +148,7 @@ def test_waiting_blocks_nobody_else_in_the_triggerer(config: Config, monkeypatch
     import perennial_watch
 
     free = threading.Event()
-    monkeypatch.setattr(perennial_watch.Outlook, "look", lambda *_: free.wait(10) and {"confirmations": [1], "messages": []})
+    monkeypatch.setattr(perennial_watch.Watch, "look", lambda _: free.wait(10) and REQUEST)
 
     async def scene() -> Any:
         waiting = asyncio.create_task(fired())
@@ -135,7 +156,7 @@ def test_waiting_blocks_nobody_else_in_the_triggerer(config: Config, monkeypatch
         free.set()
         return await waiting
 
-    assert asyncio.run(scene()) == {"confirmations": [1], "messages": []}
+    assert asyncio.run(scene()) == REQUEST
 
 
 class Store(dict[str, Any]):
@@ -152,10 +173,10 @@ class Store(dict[str, Any]):
 def sensor(config: Config) -> SimpleNamespace:
     """A sensor with its context and the state store of its asset."""
     from perennial_operators import requests_asset
-    from perennial_watch import RetrainingSensor
+    from perennial_watch import LedgerSensor
 
     asset, store = requests_asset(config), Store()
-    made = RetrainingSensor(task_id="wait", requests=asset, poke_interval=0.01)
+    made = LedgerSensor(task_id="wait", what="requests", requests=asset, poke_interval=0.01)
     return SimpleNamespace(store=store, context={"asset_state_store": {asset: store}}, wait=made)
 
 
@@ -168,23 +189,17 @@ def deferred(sensor: SimpleNamespace) -> Any:
     return caught.value
 
 
-def test_the_sensor_waits_without_an_end_from_its_watermark_on(sensor: SimpleNamespace) -> None:
-    from perennial_watch import move_watermark, watermark
-
+def test_the_sensor_waits_without_an_end(sensor: SimpleNamespace) -> None:
     assert deferred(sensor).timeout is None
-    assert deferred(sensor).trigger.after == 0
-    move_watermark(sensor.store, 5)
-    assert deferred(sensor).trigger.after == 5
-    move_watermark(sensor.store, 3)
-    assert watermark(sensor.store) == 5
+    assert deferred(sensor).trigger.known is None
 
 
-def test_the_sensor_moves_no_watermark_so_what_fails_after_it_is_found_again(config: Config, sensor: SimpleNamespace) -> None:
+def test_the_sensor_keeps_what_it_found_so_that_the_next_run_waits_with_it(config: Config, sensor: SimpleNamespace) -> None:
     confirm(config)
     event = asyncio.run(fired())
-    assert sensor.wait.execute_complete(sensor.context, event) == {"confirmations": [1], "messages": [], "after": 0}
+    assert sensor.wait.execute_complete(sensor.context, event) == REQUEST
     again = deferred(sensor).trigger
-    assert (again.after, again.known) == (0, event)
+    assert (again.what, again.known) == ("requests", event)
     assert dt.datetime.fromisoformat(again.known_until) > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=9)
 
 
@@ -202,8 +217,8 @@ def test_a_run_that_missed_its_deadline_is_told_once(config: Config, end: str | 
 
     for _ in range(2):
         asyncio.run(report(context={"dag_run": run(end), "deadline": MISSED}))
-    (told,) = Messages(config.ledger).all(config.name)
-    assert (told.event, told.dag_id, told.run_id, told.as_of) == ("missed deadline", "train", "r1", MISSED["deadline_time"])
+    (told,) = Ledger(config.ledger).messages.all(config.name)
+    assert (told.event, told.process, told.run_id, told.as_of) == ("missed deadline", "train", "r1", MISSED["deadline_time"])
     assert told.text == f"A run of train has not ended in time: {config.schedule.deadline.reason}."
     assert told.figure == "deadline: 4 hours"
 
@@ -213,4 +228,4 @@ def test_a_run_that_failed_in_time_missed_no_deadline(config: Config) -> None:
     from perennial_deadline import report
 
     asyncio.run(report(context={"dag_run": run("2025-03-12T02:10:00Z"), "deadline": MISSED}))
-    assert Messages(config.ledger).all(config.name) == []
+    assert Ledger(config.ledger).messages.all(config.name) == []

@@ -18,9 +18,10 @@ from ml.config.monitoring import Retraining
 from ml.decision import arbiter, judge
 from ml.decision.admit import join_alarms
 from ml.decision.arbiter import Situation
-from ml.registry.ledger import Ledger, Move
-from ml.registry.requests import Answer, Recorded, Requests
-from ml.registry.signals import Alarm, Reading, Signals
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Move
+from ml.ledger.requests import Answer, Recorded
+from ml.ledger.signals import Alarm, Reading
 from tests import villages
 from tests.decisions import decision
 
@@ -174,7 +175,7 @@ def config(ingested: Config, tmp_path: Path) -> Config:
         run_id="long ago",
         hashes={},
     )
-    Ledger(told.ledger).move(move)
+    Ledger(told.ledger).moves.make(move)
     return told
 
 
@@ -186,22 +187,20 @@ def admit(config: Config, run_id: str, trigger: str, **other: Any) -> dict[str, 
 
 
 def alarm(config: Config, day: dt.date, trigger: str = "drift", version: str = "3") -> None:
-    """Monitoring confirms an alarm, and the request for it is recorded twice, as a delivery may be."""
-    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.0, state="CONFIRMED", told={})
+    """Monitoring confirms an alarm, which makes a request."""
+    seen = Reading(signal="amount: location", kind="drift", value=9.0, threshold=4.0, state="CONFIRMED", details={})
     told = Alarm(trigger=trigger, reason=f"{trigger} on {day}", evidence={"severity": 0.3})
-    Signals(config.ledger).record_day(config.name, version, day, AS_OF, [seen], [told])
-    for _ in range(2):
-        steps.run("request_for_alarms", config, AS_OF, {})
+    Ledger(config.ledger).signals.record_day(config.name, version, day, AS_OF, [seen], [told])
 
 
 def decide(config: Config, run_id: str) -> None:
     """The training of a run comes to a decision."""
     kept = decision(model=config.name, as_of=AS_OF, run_id=run_id, champion_version="3", challenger_version=f"of {run_id}")
-    Ledger(config.ledger).record(kept)
+    Ledger(config.ledger).decisions.record(kept)
 
 
 def answers(config: Config) -> list[tuple[str, str, str]]:
-    asked = Requests(config.ledger).all(config.name)
+    asked = Ledger(config.ledger).requests.all(config.name)
     return [(r.trigger, r.last.answer, r.last.run_id) if r.last else (r.trigger, "open", "") for r in asked]
 
 
@@ -243,7 +242,7 @@ def test_who_comes_while_the_same_data_are_in_hand_joins_that_run(config: Config
     assert not second["admitted"]
     assert "run nightly was admitted" in second["reason"]
     assert [(answer, run) for _, answer, run in answers(config)] == [("started", "nightly")] + [("joined", "nightly")] * 2
-    assert arbiter.leading(Requests(config.ledger).served_by(config.name, "nightly")).trigger == "drift"
+    assert arbiter.leading(Ledger(config.ledger).requests.served_by(config.name, "nightly")).trigger == "drift"
 
 
 def test_an_alarm_that_is_raised_while_a_run_is_on_its_way_joins_it_before_it_is_judged(config: Config) -> None:
@@ -276,7 +275,7 @@ def test_an_alarm_that_waits_is_served_by_the_next_training_after_its_cooldown(c
     soon = AS_OF + 2 * DAY
     assert admit(config, "second", "schedule", as_of=soon, force=True)["trigger"] == "schedule"
     assert answers(config)[1] == ("performance", "waits", "second")
-    seen = Requests(config.ledger).all(config.name)[1]
+    seen = Ledger(config.ledger).requests.all(config.name)[1]
     assert seen.last is not None
     assert "cooldown until 2025-02-21" in seen.last.reason
 

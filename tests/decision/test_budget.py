@@ -12,7 +12,7 @@ from ml.__main__ import main
 from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, golden
 from ml.training.model import Model
@@ -39,7 +39,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["ingest", "--config", str(path), "--as-of", as_of.isoformat()]) == 0
         if night == 0:
             assert main(["train", "--config", str(path), "--as-of", as_of.isoformat()]) == 0
-    assert Ledger(load(path).ledger).champion("card_fraud") == "1"
+    assert Ledger(load(path).ledger).moves.champion("card_fraud") == "1"
     return path
 
 
@@ -75,23 +75,23 @@ def test_the_status_says_when_the_next_decision_can_fall(deployment: Path, capsy
 
 
 def test_the_run_that_used_the_days_is_admitted_again(config: Config) -> None:
-    (use,) = Ledger(config.ledger).holdout_uses(config.name)
+    (use,) = Ledger(config.ledger).holdouts.all(config.name)
     assert steps.run("admit", config, FIRST_AS_OF, {"run_id": use.run_id})["admitted"]
 
 
 def test_a_challenger_that_comes_in_another_way_is_not_judged_either(config: Config) -> None:
-    uses = Ledger(config.ledger).holdout_uses(config.name)
+    uses = Ledger(config.ledger).holdouts.all(config.name)
     model = _challenger(config, FIRST_AS_OF + DAY, seed=1)
     with pytest.raises(judge.HoldoutSpent, match="the next decision can fall on the night of"):
         judge.judge(config, FIRST_AS_OF + DAY, model)
     assert not list((config.home / "judgements").glob("*.partial"))
-    assert Ledger(config.ledger).holdout_uses(config.name) == uses
+    assert Ledger(config.ledger).holdouts.all(config.name) == uses
 
 
 def test_judging_again_is_the_same_use(config: Config) -> None:
-    decided = Ledger(config.ledger).decisions(config.name)[-1]
-    assert decided.evidence["holdout"]["start"] == Ledger(config.ledger).holdout_uses(config.name)[0].start.isoformat()
-    assert len(Ledger(config.ledger).holdout_uses(config.name)) == 1
+    decided = Ledger(config.ledger).decisions.all(config.name)[-1]
+    assert decided.evidence["holdout"]["start"] == Ledger(config.ledger).holdouts.all(config.name)[0].start.isoformat()
+    assert len(Ledger(config.ledger).holdouts.all(config.name)) == 1
 
 
 def test_reserved_events_are_in_no_fitted_row_and_make_the_golden_set(config: Config) -> None:
@@ -104,14 +104,14 @@ def test_reserved_events_are_in_no_fitted_row_and_make_the_golden_set(config: Co
     assert not set(frozen["event_id"]) & set(fitted["event_id"])
     assert 0.1 < len(frozen) / (len(fitted) / 0.85 + (rows[dataset.SPLIT] == dataset.HOLDOUT).sum()) < 0.2
     assert frozen["label"].sum() == version.positives > 30
-    told = Ledger(config.ledger).decisions(config.name)[-1].evidence
+    told = Ledger(config.ledger).decisions.all(config.name)[-1].evidence
     (guard,) = [check for check in told["guardrails"] if check["name"] == "golden set (version 1)"]
     assert guard["status"] == "passed"
     assert guard["challenger"] is not None
 
 
 def test_a_protected_attribute_is_judged_and_never_learned_from(config: Config) -> None:
-    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     inputs = Model(fit.registry(config).fetch(decision.challenger_version)).inputs
     assert "channel" in inputs.names
     assert "country" not in inputs.names

@@ -21,10 +21,8 @@ from ml.__main__ import main
 from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
-from ml.registry.ledger import Ledger
-from ml.registry.messages import Messages
+from ml.ledger.ledger import Ledger
 from ml.registry.promotion import PromotionRefused
-from ml.registry.requests import Requests
 from ml.registry.versions import BrokenModel
 from ml.simulate.feed import write_until
 from ml.training import check, dataset, export, fit
@@ -108,7 +106,7 @@ def _through_the_gate(config: Config, training_set: str) -> dict:
 def _champion(path: Path) -> str | None:
     """The champion, which ledger and alias must agree on."""
     config = load(path)
-    champion = Ledger(config.ledger).champion(config.name)
+    champion = Ledger(config.ledger).moves.champion(config.name)
     assert fit.registry(config).aliases().get("champion") == champion
     return champion
 
@@ -254,7 +252,7 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(weak: Path, caps
     assert main(["history", *command, "--json"]) == 0
     assert [move["action"] for move in json.loads(capsys.readouterr().out)] == ["promote", "promote", "rollback"]
     config = _load(weak)
-    told = Messages(config.ledger).all(config.name)[-1]
+    told = Ledger(config.ledger).messages.all(config.name)[-1]
     assert (told.event, told.version, told.run_id) == ("rollback", before, "")
     assert told.text == f"champion is version {before} again, in place of version {promoted}: to see it go back (test)"
 
@@ -286,7 +284,7 @@ def test_nothing_new_is_not_trained_on_again(ingested: Path, tmp_path: Path) -> 
     told = steps.run("admit", config, FIRST_AS_OF + dt.timedelta(hours=1), nightly)
     assert not told["admitted"]
     assert "nothing new: run command line" in told["reason"]
-    refused = [request for request in Requests(config.ledger).all(config.name) if request.last.answer == "refused"]
+    refused = [request for request in Ledger(config.ledger).requests.all(config.name) if request.last.answer == "refused"]
     assert [(request.trigger, request.last.run_id) for request in refused] == [("schedule", "another run")]
     assert steps.run("admit", config, FIRST_AS_OF, nightly | {"force": "True"})["admitted"]
 

@@ -10,8 +10,7 @@ import pytest
 from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
-from ml.registry.messages import Messages
-from ml.registry.refusals import Refusals
+from ml.ledger.ledger import Ledger
 from tests.deployments import small_file
 
 AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
@@ -32,11 +31,11 @@ def test_nights_in_a_row_without_a_verdict_are_told_once(tmp_path: Path) -> None
     config = load(small_file(tmp_path))
     for number in (0, 0, 1):
         _night(config, number)
-    assert [refusal.step for refusal in Refusals(config.ledger).streak(config.name)] == ["judge", "judge"]
-    assert Messages(config.ledger).all(config.name) == []
+    assert [refusal.step for refusal in Ledger(config.ledger).refusals.streak(config.name)] == ["judge", "judge"]
+    assert Ledger(config.ledger).messages.all(config.name) == []
     for number in (2, 3):
         _night(config, number)
-    (told,) = Messages(config.ledger).all(config.name)
+    (told,) = Ledger(config.ledger).messages.all(config.name)
     assert (told.event, told.figure, told.run_id) == ("refused training", "3 nights without a training", "nightly 2")
     assert "only 2 clusters have a positive" in told.text
 
@@ -45,4 +44,4 @@ def test_a_fault_that_is_no_answer_about_the_comparison_is_no_refusal(tmp_path: 
     config = load(small_file(tmp_path))
     _night(config, 0, OSError)
     _night(config, 1, judge.HoldoutSpent)
-    assert Refusals(config.ledger).streak(config.name) == []
+    assert Ledger(config.ledger).refusals.streak(config.name) == []

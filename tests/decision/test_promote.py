@@ -16,8 +16,8 @@ from ml.decision import judge
 from ml.decision.promote import promote
 from ml.evaluation import gate
 from ml.evaluation.gate import GateError
-from ml.registry.ledger import ChampionMoved, Ledger
-from ml.registry.messages import Messages
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import ChampionMoved
 from ml.registry.promotion import PromotionRefused
 from ml.registry.versions import Registry
 from ml.training import dataset, export, fit
@@ -119,12 +119,12 @@ def judged(config: Config, registry: Registry, version: str, champion: str | Non
 
 
 def assert_champion(config: Config, registry: Registry, version: str) -> None:
-    assert Ledger(config.ledger).champion(config.name) == version
+    assert Ledger(config.ledger).moves.champion(config.name) == version
     assert registry.aliases()["champion"] == version
 
 
 def answers(config: Config) -> list[tuple[str, str]]:
-    return [(d.challenger_version, d.outcome) for d in Ledger(config.ledger).decisions(config.name)]
+    return [(d.challenger_version, d.outcome) for d in Ledger(config.ledger).decisions.all(config.name)]
 
 
 def test_promote_promotes_without_being_asked_twice(
@@ -154,7 +154,7 @@ def test_any_other_outcome_is_recorded_and_moves_nothing(
 def test_the_decision_carries_the_verdicts_figures(config: Config, registry: Registry, champion: str, challenger: str) -> None:
     name = judged(config, registry, challenger, champion, "KEEP")
     promote(config, AS_OF, name, challenger, run_id="a night")
-    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     verdict = judge.verdict_of(config, name)
     assert decision.evidence == verdict
     assert (decision.difference, decision.lower_bound) == (verdict["primary"]["gain"], verdict["primary"]["lower_bound"])
@@ -189,7 +189,7 @@ def test_a_retried_step_promotes_once(config: Config, registry: Registry, champi
     name = judged(config, registry, challenger, champion, "PROMOTE")
     first = promote(config, AS_OF, name, challenger, run_id="a night")
     assert promote(config, AS_OF, name, challenger, run_id="a night") == first
-    assert len(Ledger(config.ledger).history(config.name)) == 2
+    assert len(Ledger(config.ledger).moves.history(config.name)) == 2
     assert len(answers(config)) == 2
 
 
@@ -226,7 +226,7 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
     for _ in range(2):
         promote(config, AS_OF, kept, challenger, run_id="night 2")
         promote(config, AS_OF, promoted, better)
-    first, second, third = Messages(config.ledger).all(config.name)
+    first, second, third = Ledger(config.ledger).messages.all(config.name)
     assert [told.event for told in (first, second, third)] == ["promotion", "verdict", "promotion"]
     assert second.text.startswith(
         f"Version {challenger} stays out, KEEP; trained for schedule, judged against version {champion}. "
@@ -236,11 +236,11 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
     )
     primary = judge.verdict_of(config, promoted)["primary"]
     assert third.figure == f"average precision {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}"
-    assert [(told.dag_id, told.run_id, told.version) for told in (first, second)] == [
+    assert [(told.process, told.run_id, told.version) for told in (first, second)] == [
         ("train", "the first night", champion),
         ("train", "night 2", challenger),
     ]
-    assert (third.dag_id, third.version) == ("", better)
+    assert (third.process, third.version) == ("", better)
 
 
 @pytest.mark.parametrize("outcome", ["PROMOTE", "KEEP"])

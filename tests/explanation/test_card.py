@@ -15,7 +15,7 @@ from ml.config import Card, Config, Risk
 from ml.explanation import attributions, render, sections
 from ml.explanation.attributions import AttributionDrift, Attributions, FeatureAttribution, Mover, SliceAttribution
 from ml.explanation.card import Evidence
-from ml.registry.ledger import Promotion
+from ml.ledger.moves import Promotion
 from ml.training.dataset import TrainingSet
 from ml.training.fit import Fit
 from tests.decisions import decision

@@ -15,7 +15,7 @@ from ml.__main__ import main
 from ml.commands import loop
 from ml.config import Config, load
 from ml.explanation import attributions, card, exploration
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.training import dataset, fit
 from ml.training.model import Model
 from tests.deployments import small_told, write
@@ -63,7 +63,7 @@ def test_the_record_beside_a_card_names_what_it_was_made_from(config: Config) ->
 
 
 def test_a_challenger_is_compared_with_the_champion_that_it_was_judged_against(config: Config) -> None:
-    for decision in Ledger(config.ledger).decisions(config.name):
+    for decision in Ledger(config.ledger).decisions.all(config.name):
         fitted = fit.record_of(fit.registry(config).fetch(decision.challenger_version))
         folder = attributions.folder_of(config, attributions.address(fitted.model, decision.champion_version))
         record = attributions.record_of(folder)
@@ -82,7 +82,7 @@ def test_training_sets_are_compared_night_by_night(config: Config) -> None:
 
 
 def test_a_card_as_of_an_earlier_instant_knows_nothing_later(config: Config) -> None:
-    (first, *_) = Ledger(config.ledger).decisions(config.name)
+    (first, *_) = Ledger(config.ledger).decisions.all(config.name)
     told = card.gather(config, first.as_of - dt.timedelta(seconds=1), "1")
     assert (told.decision, told.moves, told.champion) == (None, (), None)
 

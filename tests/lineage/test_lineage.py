@@ -18,9 +18,9 @@ import pytest
 from ml import steps
 from ml.__main__ import main
 from ml.config import Config, load
+from ml.ledger.ledger import Ledger
 from ml.lineage import events
 from ml.lineage.trace import READMISSION, trace
-from ml.registry.ledger import Ledger
 from tests.deployments import FIRST_AS_OF
 
 DAY = dt.timedelta(days=1)
@@ -85,7 +85,7 @@ def test_rows_that_were_readmitted_are_named_with_the_file_that_they_came_from(f
 
 def test_the_champion_names_its_decision_and_its_promotion(four_versions: Path) -> None:
     config = load(four_versions)
-    champion = Ledger(config.ledger).champion(config.name)
+    champion = Ledger(config.ledger).moves.champion(config.name)
     assert champion is not None
     told = trace(config, champion)
     assert told.promotions[0].to_version == champion
@@ -107,7 +107,7 @@ def test_it_prints_as_a_tree_as_files_and_as_json(four_versions: Path, capsys: p
 def test_each_stage_reads_what_the_one_before_it_wrote(four_versions: Path, listener: Listener) -> None:
     """From any landing file a path of events leads to the champion's alias."""
     config = load(four_versions)
-    champion = str(Ledger(config.ledger).champion(config.name))
+    champion = str(Ledger(config.ledger).moves.champion(config.name))
     told = trace(config, champion)
     assert events.send(config, told) == len(listener.received) > len(told.batches)
     reached = {str(config.landing / told.batches[0].file)}
@@ -158,11 +158,11 @@ def test_a_listener_that_does_not_answer_is_a_warning(
 def test_the_step_promote_sends_the_lineage_of_its_version(four_versions: Path, listener: Listener) -> None:
     """Run again for the last version, the step changes nothing in the ledger and tells the listener."""
     config = load(four_versions)
-    before = Ledger(config.ledger).history(config.name)
+    before = Ledger(config.ledger).moves.history(config.name)
     [judged] = [told for told in _judgements(config) if told["model"] == trace(config, "4").fitted.model]
     references = {"judgement": judged["judgement"], "version": "4"}
     steps.run("promote", config, FIRST_AS_OF + 3 * DAY, references)
-    assert Ledger(config.ledger).history(config.name) == before
+    assert Ledger(config.ledger).moves.history(config.name) == before
     jobs = {event["job"]["name"] for event in listener.received}
     assert {
         f"{config.name}.{step}" for step in ("load_batch", "publish_features", "build_training_set", "fit", "register")

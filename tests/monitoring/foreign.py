@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ml.config.monitoring import Monitoring
+from ml.ledger.signals import Incident
 from ml.monitoring.faults import Delivery, Usual, faults_of
 from ml.monitoring.profile import cut, numbers_of
 from ml.monitoring.units import Sizes
-from ml.registry.signals import Incident
 
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 FLIGHTS = (("distance", *WEATHER), ("carrier", "origin", "dest", "tailnum"))

@@ -9,10 +9,11 @@ from typing import Any
 
 from ml.config import Config, load
 from ml.features.publish import publish_features
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Move
+from ml.ledger.signals import Reading
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
-from ml.registry.ledger import Ledger, Move
-from ml.registry.signals import Reading, Signals
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit
 from tests.deployments import FIRST_AS_OF, small_told, write
@@ -47,7 +48,7 @@ def crown(config: Config, champion: str | None, iterations: int) -> str:
 
 def move(config: Config, champion: str | None, version: str) -> None:
     """Make a version champion in place of another."""
-    Ledger(config.ledger).move(
+    Ledger(config.ledger).moves.make(
         Move(
             model=config.name,
             action="promote",
@@ -83,7 +84,7 @@ def seen(config: Config, version: str = "1") -> dict[tuple[dt.date, str], tuple[
     """All that is recorded of a champion's days except when it was, by day and signal."""
 
     def plain(reading: Reading) -> tuple[Any, ...]:
-        return reading.kind, reading.value, reading.threshold, reading.state, reading.told
+        return reading.kind, reading.value, reading.threshold, reading.state, reading.details
 
-    found = Signals(config.ledger).readings(config.name, version)
+    found = Ledger(config.ledger).signals.readings(config.name, version)
     return {(reading.day, reading.signal): plain(reading) for reading in found}

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from ml.config import Config, load
+from ml.ledger.ledger import Ledger
 from ml.monitoring.champion import champion_of
 from ml.monitoring.monitor import monitor
 from ml.monitoring.reference import RECORD, folder_of, profile_champion, read
-from ml.registry.messages import Messages
-from ml.registry.signals import Signals
 from tests.killing import Phase, killed_anywhere
 from tests.monitoring import living
 from tests.monitoring.living import DAY, night
@@ -59,12 +58,14 @@ def _reference_is_whole(home: Path, expected: dict[str, Any]) -> None:
 
 def _recorded(home: Path) -> dict[str, Any]:
     config = _of(home)
-    signals = Signals(config.ledger)
+    signals = Ledger(config.ledger).signals
     return {
         "readings": living.seen(config),
         "alarms": [(alarm.trigger, alarm.day, alarm.reason) for alarm in signals.confirmations(config.name)],
         "incidents": [(incident.day, incident.fault, incident.reason) for incident in signals.incidents(config.name)],
-        "messages": [(message.key, message.text, message.figure) for message in Messages(config.ledger).all(config.name)],
+        "messages": [
+            (message.key, message.text, message.figure) for message in Ledger(config.ledger).messages.all(config.name)
+        ],
     }
 
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.config import Config
+from ml.ledger.signals import Incident
 from ml.monitoring.faults import Delivery, Share, Usual, deliveries, faults_of, left_out
 from ml.monitoring.muting import is_faulty, muted
 from ml.monitoring.profile import Counts, cut
 from ml.monitoring.units import FACTORS, Sizes
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
-from ml.registry.signals import Incident
 from tests.deployments import land, payments, small
 
 DAY = dt.timedelta(days=1)

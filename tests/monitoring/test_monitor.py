@@ -13,13 +13,12 @@ from ml.__main__ import main
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
+from ml.ledger.ledger import Ledger
 from ml.monitoring.champion import champion_of
 from ml.monitoring.monitor import monitor
 from ml.monitoring.reference import reference_of
 from ml.monitoring.traffic import SCORE, traffic
 from ml.monitoring.words import TRAFFIC
-from ml.registry.messages import Messages
-from ml.registry.signals import Signals
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring import living
 from tests.monitoring.conftest import NIGHTS
@@ -39,9 +38,9 @@ def monitored(lived: Config, tmp_path_factory: pytest.TempPathFactory) -> Config
 
 
 def test_the_stock_stream_raises_no_alarm_and_no_incident(monitored: Config) -> None:
-    signals = Signals(monitored.ledger)
+    signals = Ledger(monitored.ledger).signals
     assert (signals.confirmations(monitored.name), signals.incidents(monitored.name)) == ([], [])
-    assert Messages(monitored.ledger).all(monitored.name) == []
+    assert Ledger(monitored.ledger).messages.all(monitored.name) == []
 
 
 def test_days_are_monitored_from_the_end_of_the_reference_to_the_last_that_is_complete(monitored: Config) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from ml.config import Config
+from ml.ledger.ledger import Ledger
 from ml.monitoring.monitor import monitor
 from ml.monitoring.traffic import SCORE
-from ml.registry.messages import Messages
-from ml.registry.signals import Signals
 from tests.monitoring import living
 from tests.monitoring.living import DAY, night
 
@@ -44,18 +43,18 @@ def faulty(trained: Config, tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def test_every_fault_is_an_incident_of_its_day_and_nothing_else_is(faulty: Config) -> None:
-    incidents = Signals(faulty.ledger).incidents(faulty.name)
+    incidents = Ledger(faulty.ledger).signals.incidents(faulty.name)
     silent = incidents.pop()
     assert {(i.day, i.fault, i.subject) for i in incidents} == {(day, *what) for day, (_, *what) in FAULTS.items()}
     assert (silent.fault, silent.day) == ("nothing came", max(FAULTS) + 3 * DAY)
 
 
 def test_no_fault_asks_for_a_training_on_its_day_or_afterwards(faulty: Config) -> None:
-    assert Signals(faulty.ledger).confirmations(faulty.name) == []
+    assert Ledger(faulty.ledger).signals.confirmations(faulty.name) == []
 
 
 def test_a_fault_that_lasts_is_told_once(faulty: Config) -> None:
-    told = [m for m in Messages(faulty.ledger).all(faulty.name) if m.event == "data incident"]
+    told = [m for m in Ledger(faulty.ledger).messages.all(faulty.name) if m.event == "data incident"]
     assert len(told) == len(FAULTS)
     assert [message.figure for message in told if "unit" in message.figure] == [f"unit of amount on {BEGINS + 4 * DAY}"]
 
@@ -106,7 +105,7 @@ def test_what_a_fault_left_in_windows_is_muted_until_it_has_left_them(faulty: Co
 
 
 def _alarms(config: Config) -> list[tuple[str, dt.date]]:
-    return [(alarm.trigger, alarm.day) for alarm in Signals(config.ledger).confirmations(config.name)]
+    return [(alarm.trigger, alarm.day) for alarm in Ledger(config.ledger).signals.confirmations(config.name)]
 
 
 def test_a_shift_of_amounts_is_confirmed_as_drift_on_the_second_day(trained: Config, tmp_path: Path) -> None:
@@ -116,9 +115,9 @@ def test_a_shift_of_amounts_is_confirmed_as_drift_on_the_second_day(trained: Con
     assert _alarms(config) == [("drift", BEGINS + DAY)]
     assert "severity" in told.note
     assert "ALARM" in told.note
-    (message,) = Messages(config.ledger).all(config.name)
+    (message,) = Ledger(config.ledger).messages.all(config.name)
     assert (message.event, message.run_id, message.version) == ("drift", "scheduled", "1")
-    (alarm,) = Signals(config.ledger).confirmations(config.name)
+    (alarm,) = Ledger(config.ledger).signals.confirmations(config.name)
     assert alarm.evidence["version"] == "1"
     assert "amount: location" in alarm.evidence["signals"]
 
@@ -129,4 +128,4 @@ def test_a_new_kind_of_fraud_is_confirmed_as_a_loss_of_performance(trained: Conf
     monitor(config, night(14))
     day = min(day for trigger, day in _alarms(config) if trigger == "performance")
     assert BEGINS + 7 * DAY <= day <= BEGINS + 12 * DAY
-    assert Signals(config.ledger).incidents(config.name) == []
+    assert Ledger(config.ledger).signals.incidents(config.name) == []

@@ -9,9 +9,10 @@ import pytest
 
 from ml import steps
 from ml.config import Config
+from ml.ledger.ledger import Ledger
+from ml.ledger.signals import Incident, Reading
 from ml.monitoring.champion import champion_of
 from ml.monitoring.reference import RECORD, _made, folder_of, read, reference_of
-from ml.registry.signals import Incident, Reading, Signals
 from ml.training import dataset
 from tests.deployments import FIRST_AS_OF
 from tests.monitoring import living
@@ -69,9 +70,9 @@ def test_days_with_a_fault_are_no_reference(trained: Config, tmp_path: Path) -> 
     config = living.copy(trained, tmp_path)
     champion = champion_of(config, "1")
     day = champion.window("holdout_start") + DAY
-    reading = Reading(signal="traffic", kind="feed", value=1.0, threshold=None, state="CONFIRMED", told={})
+    reading = Reading(signal="traffic", kind="feed", value=1.0, threshold=None, state="CONFIRMED", details={})
     fault = Incident(day=day, fault="unit", subject="amount", reason="cents", evidence={})
-    Signals(config.ledger).record_day(config.name, "0", day, FIRST_AS_OF, [reading], [], [fault])
+    Ledger(config.ledger).signals.record_day(config.name, "0", day, FIRST_AS_OF, [reading], [], [fault])
     found = reference_of(config, champion)
     assert day not in {*found.days.features, *found.days.outputs, *found.volumes, *found.performance}
     assert day + DAY in found.days.features

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from ml.commands import monitoring as command
 from ml.config import Config
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import Move
+from ml.ledger.signals import Alarm, Incident, Reading
 from ml.monitoring import decay, drift, words
 from ml.monitoring.cusum import Chart, Performance, Standing
 from ml.monitoring.monitor import _tell
 from ml.monitoring.readings import Kind, Role, Signal
 from ml.monitoring.readings import Reading as Measured
-from ml.registry.ledger import Ledger, Move
-from ml.registry.messages import Messages
-from ml.registry.signals import Alarm, Incident, Reading, Signals
 from tests.deployments import FIRST_AS_OF, small
 
 DAY = dt.date(2025, 4, 18)
@@ -43,7 +43,7 @@ def _readings(numbers: st.SearchStrategy) -> st.SearchStrategy:
         value=numbers,
         threshold=numbers,
         state=st.sampled_from(["OK", "WARN", "CONFIRMED"]),
-        told=_told(RECORDED),
+        details=_told(RECORDED),
     )
     return st.lists(one, max_size=6, unique_by=lambda reading: reading.signal)
 
@@ -71,7 +71,7 @@ def test_a_reason_tells_what_there_is(
 def test_a_measure_that_could_not_be_taken_is_told_beside_what_is_usual() -> None:
     """As on a day of which no positive was reported: the chart has moved before, and there is nothing to show for the day."""
     told = {"measured": None, "usual": 0.61}
-    reading = Reading(signal="performance: x", kind="performance", value=1.0, threshold=4.0, state="OK", told=told)
+    reading = Reading(signal="performance: x", kind="performance", value=1.0, threshold=4.0, state="OK", details=told)
     assert words.in_words(reading) == "performance: x OK: 0.25 of its threshold, not measured, usually 0.61"
 
 
@@ -84,7 +84,7 @@ def test_a_chart_that_is_alarmed_by_one_measure_while_others_lack_theirs_has_its
     assert found.alarm is not None
     assert found.alarm.reason.startswith(f"loss confirmed on {DAY}: average precision 0.1 (")
     assert "both at a base rate of 20.0% (that day 0.04 at 3.0%)" in found.alarm.reason
-    assert found.readings[1].told["measured"] is None
+    assert found.readings[1].details["measured"] is None
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Config:
         run_id="r",
         hashes={},
     )
-    Ledger(config.ledger).move(crowned)
+    Ledger(config.ledger).moves.make(crowned)
     return config
 
 
@@ -112,7 +112,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Config:
 )
 def test_the_command_and_the_messages_show_any_record(deployment: Config, days: list[list[Reading]], evidence: dict) -> None:
     """Days of one champion, in which a signal may come and go; each example goes on where the last one ended."""
-    signals, before = Signals(deployment.ledger), len(Messages(deployment.ledger).all(deployment.name))
+    signals, before = Ledger(deployment.ledger).signals, len(Ledger(deployment.ledger).messages.all(deployment.name))
     first = (signals.newest_day(deployment.name, "1") or DAY) + dt.timedelta(days=9)
     for number, readings in enumerate(days):
         day = first + dt.timedelta(days=number)
@@ -120,7 +120,7 @@ def test_the_command_and_the_messages_show_any_record(deployment: Config, days: 
         faults = [Incident(day=day, fault="unit", subject=f"a{day}", reason="cents", evidence={})]
         signals.record_day(deployment.name, "1", day, FIRST_AS_OF, readings, alarms, faults)
         _tell(deployment, FIRST_AS_OF, "run", "1", day)
-    assert len(Messages(deployment.ledger).all(deployment.name)) == before + 2 * len(days)
+    assert len(Ledger(deployment.ledger).messages.all(deployment.name)) == before + 2 * len(days)
     command.signals(deployment, argparse.Namespace(days=14))
 
 

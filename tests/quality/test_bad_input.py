@@ -12,10 +12,10 @@ import pytest
 
 from ml.config import Config
 from ml.lake import schema
+from ml.ledger.ledger import Ledger
 from ml.quality import landing
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
-from ml.registry.messages import Messages
 from tests.batches import AS_OF, counts, ingested, rows_of
 from tests.deployments import land, land_text, payments
 
@@ -359,13 +359,13 @@ def test_people_are_told_of_a_stopped_file_once_however_often_it_is_tried(config
         land(config, f"payments_{day}.parquet", payments(200, day, start=10_000 * night))
         assert validate_batch(config, AS_OF + dt.timedelta(days=night), run_id=f"night {night}").stopped
         ingested(config, AS_OF + dt.timedelta(days=night))
-    (told,) = Messages(config.ledger).all(config.name)
+    (told,) = Ledger(config.ledger).messages.all(config.name)
     assert told.event == "stopped batch"
     assert told.text.startswith(
         "payments_2025-03-06.parquet was stopped: the day 2025-03-06: expect_table_row_count_to_be_between "
         "(min_value 40, max_value 250), observed 10;"
     )
-    assert (told.figure, told.dag_id, told.run_id) == ("10 rows stay out", "ingest", "night 1")
+    assert (told.figure, told.process, told.run_id) == ("10 rows stay out", "ingest", "night 1")
 
 
 def test_people_are_told_again_of_other_content_and_of_another_fault(config: Config) -> None:
@@ -379,7 +379,7 @@ def test_people_are_told_again_of_other_content_and_of_another_fault(config: Con
     validate_batch(renamed, AS_OF)
     land(config, "payments_2025-03-11.parquet", payments(50) | {"amount": ["five"] * 50})
     ingested(config)
-    told = [message.text for message in Messages(config.ledger).all(config.name)]
+    told = [message.text for message in Ledger(config.ledger).messages.all(config.name)]
     assert ["column 'amount'" in text for text in told] == [True, False, True]
     assert "column 'y': expect_column_to_exist" in told[1]
-    assert {message.dag_id for message in Messages(config.ledger).all(config.name)} == {""}
+    assert {message.process for message in Ledger(config.ledger).messages.all(config.name)} == {""}

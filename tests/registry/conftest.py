@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.registry.versions import Registry
 
 NAMES = (f"model_{number}" for number in itertools.count())

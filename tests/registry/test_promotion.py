@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from ml.registry.ledger import ChampionMoved, Ledger, Move, NothingToRollBackTo, Promotion
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import ChampionMoved, Move, NothingToRollBackTo, Promotion
 from ml.registry.promotion import PromotionRefused, promote, rollback, sync
 from ml.registry.versions import DIGESTS, BrokenModel, Registry
 
@@ -68,7 +69,7 @@ def challenger(champion: str, registry: Registry, add_version: Callable[[], str]
 
 
 def assert_champion(ledger: Ledger, registry: Registry, version: str) -> None:
-    assert ledger.champion(registry.model) == version
+    assert ledger.moves.champion(registry.model) == version
     assert registry.aliases()["champion"] == version
     assert [v for v, stage in registry.stages().items() if stage == "champion"] == [version]
 
@@ -174,12 +175,12 @@ def test_the_same_promotion_by_the_same_run_is_made_once(
 ) -> None:
     first = move_up(ledger, registry, challenger, champion)
     assert move_up(ledger, registry, challenger, champion) == first
-    assert len(ledger.history(registry.model)) == 2
+    assert len(ledger.moves.history(registry.model)) == 2
 
 
 DIES = """
 import datetime as dt, os, signal, sys
-from ml.registry.ledger import Ledger
+from ml.ledger.ledger import Ledger
 from ml.registry.promotion import promote
 from ml.registry.versions import Registry
 
@@ -219,18 +220,18 @@ def test_a_process_killed_between_ledger_and_alias_is_mended_by_running_it_again
         check=False,
     )
     assert died.returncode == -signal.SIGKILL
-    assert ledger.champion(registry.model) == challenger
+    assert ledger.moves.champion(registry.model) == challenger
     assert registry.aliases() == {"champion": champion, "challenger": challenger}
 
     move_up(ledger, registry, challenger, champion)
-    assert len(ledger.history(registry.model)) == 2
+    assert len(ledger.moves.history(registry.model)) == 2
     assert_champion(ledger, registry, challenger)
     assert registry.stages()[champion] == "retired"
 
 
 def left_by_a_crash(ledger: Ledger, registry: Registry, champion: str, challenger: str) -> None:
     """What the killed process of the test above leaves: the ledger has moved, the alias has not."""
-    ledger.move(
+    ledger.moves.make(
         Move(
             model=registry.model,
             action="promote",
@@ -321,7 +322,7 @@ def test_rollbacks_walk_back_and_a_promotion_goes_on_from_there(
     fourth = add_version()
     move_up(ledger, registry, fourth, champion)
     assert_champion(ledger, registry, fourth)
-    assert [m.action for m in ledger.history(registry.model)] == ["promote"] * 3 + ["rollback"] * 2 + ["promote"]
+    assert [m.action for m in ledger.moves.history(registry.model)] == ["promote"] * 3 + ["rollback"] * 2 + ["promote"]
 
 
 def test_a_retried_rollback_goes_back_once(

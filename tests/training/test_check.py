@@ -16,9 +16,8 @@ import pytest
 from ml.commands.oncall import status
 from ml.config import Config, ConfigError, load
 from ml.config.suites import FIGURES, LIMITS
-from ml.registry.ledger import Decision, Ledger
-from ml.registry.messages import Messages
-from ml.registry.refusals import Refusals
+from ml.ledger.decisions import Decision
+from ml.ledger.ledger import Ledger
 from ml.store.feast import feature_names
 from ml.training import check, dataset
 from ml.training.check import TrainingSetRefused, validate_training_set
@@ -150,7 +149,7 @@ def _refuse(config: Config, training_set: str, night: int, run_id: str = "") -> 
 
 
 def _decide(config: Config, night: int) -> None:
-    Ledger(config.ledger).record(
+    Ledger(config.ledger).decisions.record(
         Decision(
             model=config.name,
             as_of=AS_OF + night * NIGHT,
@@ -179,24 +178,24 @@ def test_people_are_told_once_of_a_streak_and_again_of_the_next(tmp_path: Path, 
     for night in (0, 1):
         _refuse(config, bad, night)
         _refuse(config, bad, night)  # a retry of the same night counts once
-    assert Messages(config.ledger).all(config.name) == []
+    assert Ledger(config.ledger).messages.all(config.name) == []
     _refuse(config, bad, 2, run_id="scheduled 3")
     _refuse(config, bad, 3, run_id="scheduled 4")
-    (told,) = Messages(config.ledger).all(config.name)
+    (told,) = Ledger(config.ledger).messages.all(config.name)
     assert (told.event, told.figure) == ("refused training", "3 nights without a training")
-    assert (told.dag_id, told.run_id, told.as_of) == ("train", "scheduled 3", AS_OF + 2 * NIGHT)
+    assert (told.process, told.run_id, told.as_of) == ("train", "scheduled 3", AS_OF + 2 * NIGHT)
     assert "since 2025-03-12" in told.text
     assert "python -m ml train --as-of 2025-03-14T02:00:00Z" in told.text
     assert len(told.text) < 400
     status(config, None)  # type: ignore[arg-type]
     assert "refused       4 nights without a training since 2025-03-12" in capsys.readouterr().out
     _decide(config, 4)
-    assert Refusals(config.ledger).streak(config.name) == []
+    assert Ledger(config.ledger).refusals.streak(config.name) == []
     for night in (5, 6):
         _refuse(config, bad, night)
-    assert len(Messages(config.ledger).all(config.name)) == 1
+    assert len(Ledger(config.ledger).messages.all(config.name)) == 1
     _refuse(config, bad, 7)
-    assert [m.as_of for m in Messages(config.ledger).all(config.name)] == [AS_OF + 2 * NIGHT, AS_OF + 7 * NIGHT]
+    assert [m.as_of for m in Ledger(config.ledger).messages.all(config.name)] == [AS_OF + 2 * NIGHT, AS_OF + 7 * NIGHT]
 
 
 def test_a_window_without_rows_is_a_refusal_once_the_lake_reaches_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +210,8 @@ def test_a_window_without_rows_is_a_refusal_once_the_lake_reaches_back(tmp_path:
     monkeypatch.setattr(dataset, "build_at", raising(dataset.NotEnoughHistory("wait")))
     with pytest.raises(dataset.NotEnoughHistory):
         dataset.build_training_set(config, AS_OF)
-    assert Refusals(config.ledger).streak(config.name) == []
+    assert Ledger(config.ledger).refusals.streak(config.name) == []
     monkeypatch.setattr(dataset, "build_at", raising(dataset.WindowEmpty("no events")))
     with pytest.raises(dataset.WindowEmpty):
         dataset.build_training_set(config, AS_OF)
-    assert [refusal.step for refusal in Refusals(config.ledger).streak(config.name)] == ["build_training_set"]
+    assert [refusal.step for refusal in Ledger(config.ledger).refusals.streak(config.name)] == ["build_training_set"]

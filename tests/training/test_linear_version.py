@@ -14,8 +14,8 @@ from ml.__main__ import main
 from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.explanation.attributions import contributions
+from ml.ledger.ledger import Ledger
 from ml.monitoring.champion import champion_of
-from ml.registry.ledger import Ledger
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, reproduce
 from ml.training.model import Model
@@ -87,7 +87,7 @@ def test_it_is_made_again_byte_for_byte(config: Config) -> None:
 
 
 def test_the_verdict_tells_what_the_others_reach_on_the_holdout(config: Config) -> None:
-    decision = Ledger(config.ledger).decisions(config.name)[-1]
+    decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     notes = [note for note in decision.evidence["notes"] if "validation window did not select" in note]
     assert len(notes) == 1
     assert f"{OWN} 0." in notes[0]

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from ml.registry import messages as tables
-from ml.registry.database import Database
-from ml.registry.messages import Message, Messages
+from ml.ledger import messages as tables
+from ml.ledger.database import Database
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message, Messages
 
 AS_OF = dt.datetime(2025, 5, 2, 2, tzinfo=dt.UTC)
 ALL = ("verdict", "drift")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture
 def messages(url: str) -> Messages:
-    return Messages(url)
+    return Ledger(url).messages
 
 
 def message(key: str, event: str = "verdict", model: str = "cards") -> Message:
@@ -32,7 +27,7 @@ def message(key: str, event: str = "verdict", model: str = "cards") -> Message:
 
 def record_earlier(url: str, key: str, age: dt.timedelta) -> None:
     """A message that was recorded so long ago."""
-    then = {"recorded_at": dt.datetime.now(dt.UTC) - age, "dag_id": "", "run_id": "", "version": "", "figure": "", "text": "t"}
+    then = {"recorded_at": dt.datetime.now(dt.UTC) - age, "process": "", "run_id": "", "version": "", "figure": "", "text": "t"}
     with Database(url).writing() as connection:
         told = {"model": "cards", "key": key, "event": "verdict", "as_of": AS_OF} | then
         connection.execute(sa.insert(tables.messages).values(told))

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from ml.registry.messages import Message, Messages
-from ml.registry.signals import Alarm, Incident, Reading, Signals
+from ml.ledger.ledger import Ledger
+from ml.ledger.messages import Message
+from ml.ledger.signals import Alarm, Incident, Reading
 
 DAY = dt.date(2025, 5, 2)
 AS_OF = dt.datetime(2025, 5, 3, 2, tzinfo=dt.UTC)
 ONE = dt.timedelta(days=1)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
 def reading(signal: str = "amount: location", state: str = "OK") -> Reading:
-    return Reading(signal=signal, kind="drift", value=0.1, threshold=4.2, state=state, told={"windows": [False]})
+    return Reading(signal=signal, kind="drift", value=0.1, threshold=4.2, state=state, details={"windows": [False]})
 
 
 ALARM = Alarm(trigger="drift", reason="amount has moved", evidence={"severity": 0.4})
@@ -30,7 +25,7 @@ FAULT = Incident(day=DAY, fault="volume", subject="events", reason="half of the 
 
 
 def test_a_day_is_recorded_with_everything_that_was_seen(url: str) -> None:
-    signals = Signals(url)
+    signals = Ledger(url).signals
     assert signals.newest_day("fraud", "1") is None
     assert signals.record_day("fraud", "1", DAY, AS_OF, [reading(), reading("score")], [ALARM], [FAULT])
     assert signals.newest_day("fraud", "1") == DAY
@@ -44,7 +39,7 @@ def test_a_day_is_recorded_with_everything_that_was_seen(url: str) -> None:
 
 
 def test_a_day_that_is_recorded_again_changes_nothing(url: str) -> None:
-    signals = Signals(url)
+    signals = Ledger(url).signals
     signals.record_day("fraud", "1", DAY, AS_OF, [reading()], [ALARM], [FAULT])
     assert not signals.record_day("fraud", "1", DAY, AS_OF + ONE, [reading(state="CONFIRMED")], [ALARM], [FAULT])
     assert [r.state for r in signals.readings("fraud", "1")] == ["OK"]
@@ -52,14 +47,14 @@ def test_a_day_that_is_recorded_again_changes_nothing(url: str) -> None:
 
 
 def test_a_day_that_cannot_be_written_whole_is_not_written(url: str) -> None:
-    signals = Signals(url)
+    signals = Ledger(url).signals
     with pytest.raises(sa.exc.IntegrityError):
         signals.record_day("fraud", "1", DAY, AS_OF, [reading(), reading()], [ALARM], [FAULT])
     assert signals.readings("fraud", "1") == signals.confirmations("fraud") == signals.incidents("fraud") == []
 
 
 def test_days_come_in_order(url: str) -> None:
-    signals = Signals(url)
+    signals = Ledger(url).signals
     signals.record_day("fraud", "1", DAY, AS_OF, [reading()])
     with pytest.raises(ValueError, match="2025-05-01 comes too late"):
         signals.record_day("fraud", "1", DAY - ONE, AS_OF, [reading()])
@@ -68,7 +63,7 @@ def test_days_come_in_order(url: str) -> None:
 
 
 def test_another_champion_has_days_of_its_own_and_shares_the_incidents(url: str) -> None:
-    signals = Signals(url)
+    signals = Ledger(url).signals
     for version in ("1", "2"):
         signals.record_day("fraud", version, DAY, AS_OF, [reading()], [ALARM], [FAULT])
     assert len(signals.confirmations("fraud")) == 2
@@ -76,14 +71,21 @@ def test_another_champion_has_days_of_its_own_and_shares_the_incidents(url: str)
     assert signals.incidents("fraud", since=DAY + ONE) == []
 
 
-def test_a_watcher_asks_for_what_came_after_the_last_that_it_has_seen(url: str) -> None:
-    signals = Signals(url)
+def test_an_alarm_is_recorded_together_with_its_request(url: str) -> None:
+    ledger = Ledger(url)
     for number in range(3):
-        signals.record_day("fraud", "1", DAY + number * ONE, AS_OF, [reading()], [ALARM])
-    first, *later = signals.confirmations("fraud")
-    assert signals.confirmations("fraud", after=first.id) == later
-    assert signals.confirmations("fraud", after=later[-1].id) == []
-    assert signals.confirmations("churn") == []
+        for _ in range(2):
+            ledger.signals.record_day("fraud", "1", DAY + number * ONE, AS_OF, [reading()], [ALARM])
+    requests = ledger.requests.all("fraud")
+    assert [request.id for request in requests] == [alarm.request for alarm in ledger.signals.confirmations("fraud")]
+    assert [request.key for request in requests] == [f"{ALARM.trigger} of version 1 on {DAY + n * ONE}" for n in range(3)]
+    assert {(r.trigger, r.reason, r.requested_by, r.as_of) for r in requests} == {
+        (ALARM.trigger, ALARM.reason, "monitor", AS_OF)
+    }
+    assert requests[0].evidence == {**ALARM.evidence, "version": "1", "day": str(DAY)}
+    assert ledger.requests.unanswered("fraud", ALARM.trigger) == requests
+    assert ledger.requests.unanswered("fraud", "on_demand") == []
+    assert ledger.signals.confirmations("churn") == []
 
 
 def message(key: str = "decision 1", **other: object) -> Message:
@@ -98,7 +100,7 @@ def message(key: str = "decision 1", **other: object) -> Message:
 
 
 def test_an_event_is_posted_once_and_waits_for_each_channel(url: str) -> None:
-    messages = Messages(url)
+    messages = Ledger(url).messages
     for _ in range(2):
         messages.post(message())
     messages.post(message("decision 2"))

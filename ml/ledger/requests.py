@@ -9,50 +9,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml.registry.database import Database, Instant, Json, append_only, metadata, recorded_at, words
-from ml.registry.ledger import Admission, AdmissionAnswer, admit
-from ml.registry.records import aware, is_json, one_of, read
-from ml.registry.schema import Trigger
+from ml.ledger.database import Database
+from ml.ledger.records import aware, is_json, one_of, read
+from ml.ledger.table import table
+from ml.ledger.trainings import Admission, AdmissionAnswer, admit
+from ml.ledger.words import AnswerWord, Trigger
 
-Verb = Literal["started", "joined", "waits", "refused"]
 SERVED = ("started", "joined")
-
-requests = sa.Table(
-    "requests",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("trigger", sa.Text, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    sa.Column("requested_by", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("evidence", Json, nullable=False),
-    recorded_at(),
-    words("trigger", Trigger),
-    sa.UniqueConstraint("model", "key", name="request_delivered_once"),
-)
-
-answers = sa.Table(
-    "answers",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("request", sa.Integer, sa.ForeignKey("requests.id"), nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    recorded_at(),
-    words("answer", Verb),
-    sa.UniqueConstraint("request", "run_id", "answer", name="run_answers_once"),
-)
-
-append_only(requests, "id = NEW.id OR (model = NEW.model AND key = NEW.key)")
-append_only(answers, "id = NEW.id OR (request = NEW.request AND run_id = NEW.run_id AND answer = NEW.answer)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +58,7 @@ class Answer:
     """
 
     request: int
-    answer: Verb
+    answer: AnswerWord
     reason: str
     run_id: str
     as_of: dt.datetime
@@ -120,6 +87,10 @@ class Recorded(Request):
         return any(a.run_id == run_id and a.answer in SERVED for a in self.answers)
 
 
+requests = table("requests", Request, ("id",), ("model", "key"))
+answers = table("answers", Answer, ("id",), ("request", "run_id", "answer"), refers={"request": "requests.id"})
+
+
 @dataclass(frozen=True)
 class Turn:
     """What a run may do while it alone answers the requests of a model."""
@@ -129,27 +100,27 @@ class Turn:
 
     def submit(self, request: Request) -> Recorded:
         """See `Requests.submit`."""
-        return _submit(self.connection, request)
+        return submit(self.connection, request)
 
     def all(self) -> list[Recorded]:
         """All requests of the model, oldest first."""
         return _all(self.connection, self.model)
 
     def admit(self, admission: Admission) -> AdmissionAnswer:
-        """See `ml.registry.ledger.admit`."""
+        """See `ml.ledger.trainings.admit`."""
         return admit(self.connection, admission)
 
 
 class Requests:
-    """The requests of one database, which may hold those of many models; see `ml.registry.ledger.Ledger` for `url`."""
+    """The requests of a ledger."""
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def submit(self, request: Request) -> Recorded:
         """Record a request; a second delivery changes nothing and returns the first one."""
         with self._database.writing() as connection:
-            return _submit(connection, request)
+            return submit(connection, request)
 
     def take_turn(self, model: str, decide: Callable[[Turn], Sequence[Answer]]) -> None:
         """Answer requests as one step that no other run can come between.
@@ -159,22 +130,27 @@ class Requests:
         """
         with self._database.writing() as connection:
             for given in decide(Turn(connection, model)):
-                told = asdict(given)
-                same = [answers.c[name] == told[name] for name in ("request", "run_id", "answer")]
+                values = asdict(given)
+                same = [answers.c[name] == values[name] for name in ("request", "run_id", "answer")]
                 if connection.execute(sa.select(answers.c.id).where(*same)).first() is None:
-                    connection.execute(sa.insert(answers).values(told))
+                    connection.execute(sa.insert(answers).values(values))
 
     def all(self, model: str) -> list[Recorded]:
         """All requests of a model, oldest first."""
         with self._database.reading() as connection:
             return _all(connection, model)
 
+    def unanswered(self, model: str, *triggers: Trigger) -> list[Recorded]:
+        """The requests of these triggers that no run has answered yet, oldest first."""
+        return [request for request in self.all(model) if request.last is None and request.trigger in triggers]
+
     def served_by(self, model: str, run_id: str) -> list[Recorded]:
         """The requests for which a run trains: those that it started for, and those that joined."""
         return [request for request in self.all(model) if request.is_served_by(run_id)]
 
 
-def _submit(connection: sa.Connection, request: Request) -> Recorded:
+def submit(connection: sa.Connection, request: Request) -> Recorded:
+    """Record a request in a transaction that is writing; see `Requests.submit`."""
     same = sa.select(requests.c.id).where(requests.c.model == request.model, requests.c.key == request.key)
     if connection.execute(same).first() is None:
         connection.execute(sa.insert(requests).values(asdict(request)))

@@ -7,24 +7,10 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
-from ml.registry.database import Database, Instant, append_only, metadata, recorded_at
-from ml.registry.records import aware, read
-from ml.registry.schema import decisions
-
-refusals = sa.Table(
-    "refusals",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    sa.Column("step", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    recorded_at(),
-    sa.UniqueConstraint("model", "as_of", "step", name="refused_once"),
-)
-
-append_only(refusals, "id = NEW.id OR (model = NEW.model AND as_of = NEW.as_of AND step = NEW.step)")
+from ml.ledger.database import Database
+from ml.ledger.decisions import decisions
+from ml.ledger.records import aware, read
+from ml.ledger.table import table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +27,14 @@ class Refusal:
         aware(self.as_of)
 
 
-class Refusals:
-    """The refusals of one database, which may hold those of many models; see `ml.registry.ledger.Ledger` for `url`."""
+refusals = table("refusals", Refusal, ("id",), ("model", "as_of", "step"))
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+
+class Refusals:
+    """The refusals of a ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def record(self, refusal: Refusal) -> None:
         """Record a refusal; a step that is tried again at the same instant changes nothing."""

@@ -10,66 +10,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml.registry.database import Database, Instant, append_only, metadata, recorded_at, words
-from ml.registry.records import aware, one_of, read
+from ml.config.monitoring import Event
+from ml.ledger.database import Database
+from ml.ledger.records import aware, one_of, read
+from ml.ledger.table import table
 
 RECENT = dt.timedelta(days=1)
-
-Event = Literal[
-    "stopped batch",
-    "data incident",
-    "drift",
-    "performance",
-    "refused training",
-    "verdict",
-    "promotion",
-    "rollback",
-    "missed deadline",
-]
-
-messages = sa.Table(
-    "messages",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("figure", sa.Text, nullable=False),
-    sa.Column("dag_id", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("version", sa.Text, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    recorded_at(),
-    words("event", Event),
-    sa.UniqueConstraint("model", "key", name="message_posted_once"),
-)
-
-deliveries = sa.Table(
-    "deliveries",
-    metadata,
-    sa.Column("message", sa.Integer, sa.ForeignKey("messages.id"), primary_key=True),
-    sa.Column("channel", sa.Text, primary_key=True),
-    recorded_at(),
-)
-
-subscriptions = sa.Table(
-    "subscriptions",
-    metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("event", sa.Text, primary_key=True),
-    recorded_at(),
-    words("event", Event),
-)
-
-append_only(messages, "id = NEW.id OR (model = NEW.model AND key = NEW.key)")
-append_only(deliveries, "message = NEW.message AND channel = NEW.channel")
-append_only(subscriptions, "model = NEW.model AND channel = NEW.channel AND event = NEW.event")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +30,7 @@ class Message:
         key: what makes two messages the same one.
         text: one sentence.
         figure: the number that matters, with its name and unit; may be empty.
-        dag_id, run_id, version: what the link leads to, each may be empty.
+        process, run_id, version: what the link leads to, each may be empty; a process is `ingest`, `train` or `monitor`.
     """
 
     model: str
@@ -89,7 +39,7 @@ class Message:
     text: str
     figure: str
     as_of: dt.datetime
-    dag_id: str = ""
+    process: str = ""
     run_id: str = ""
     version: str = ""
 
@@ -106,19 +56,40 @@ class Posted(Message):
     recorded_at: dt.datetime
 
 
-class Messages:
-    """The messages of one database, which may hold those of many models; see `ml.registry.ledger.Ledger` for `url`."""
+@dataclass(frozen=True)
+class Delivery:
+    """A message that a channel has."""
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+    message: int
+    channel: str
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """An event that a channel asks for."""
+
+    model: str
+    channel: str
+    event: Event
+
+
+messages = table("messages", Message, ("id",), ("model", "key"))
+deliveries = table("deliveries", Delivery, ("message", "channel"), refers={"message": "messages.id"})
+subscriptions = table("subscriptions", Subscription, ("model", "channel", "event"))
+
+
+class Messages:
+    """The messages of a ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def post(self, message: Message) -> None:
         """Record a message; the same event again changes nothing."""
-        told = asdict(message)
         with self._database.writing() as connection:
             same = sa.select(messages.c.id).where(messages.c.model == message.model, messages.c.key == message.key)
             if connection.execute(same).first() is None:
-                connection.execute(sa.insert(messages).values(told))
+                connection.execute(sa.insert(messages).values(asdict(message)))
 
     def all(self, model: str) -> list[Posted]:
         """All messages on a model, oldest first."""

@@ -8,73 +8,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
-from ml.registry.database import Database, Instant, Json, append_only, metadata, recorded_at, words
-from ml.registry.records import aware, is_json, one_of, read
-from ml.registry.schema import Trigger
-
-Kind = Literal["drift", "performance", "estimate", "feed"]
-State = Literal["OK", "WARN", "CONFIRMED"]
-
-readings = sa.Table(
-    "readings",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("version", sa.Text, nullable=False),
-    sa.Column("day", sa.Date, nullable=False),
-    sa.Column("signal", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("value", sa.Float),
-    sa.Column("threshold", sa.Float),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("told", Json, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    recorded_at(),
-    words("kind", Kind),
-    words("state", State),
-    sa.UniqueConstraint("model", "version", "day", "signal", name="reading_of_a_day_once"),
-)
-
-confirmations = sa.Table(
-    "confirmations",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("version", sa.Text, nullable=False),
-    sa.Column("day", sa.Date, nullable=False),
-    sa.Column("trigger", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("evidence", Json, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    recorded_at(),
-    words("trigger", Trigger),
-    sa.UniqueConstraint("model", "version", "day", "trigger", name="confirmed_once_a_day"),
-)
-
-incidents = sa.Table(
-    "incidents",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("day", sa.Date, nullable=False),
-    sa.Column("fault", sa.Text, nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("evidence", Json, nullable=False),
-    sa.Column("as_of", Instant, nullable=False),
-    recorded_at(),
-    sa.UniqueConstraint("model", "day", "fault", "subject", name="incident_of_a_day_once"),
-)
-
-append_only(readings, "id = NEW.id OR (model = NEW.model AND version = NEW.version AND day = NEW.day AND signal = NEW.signal)")
-append_only(
-    confirmations, "id = NEW.id OR (model = NEW.model AND version = NEW.version AND day = NEW.day AND trigger = NEW.trigger)"
-)
-append_only(incidents, "id = NEW.id OR (model = NEW.model AND day = NEW.day AND fault = NEW.fault AND subject = NEW.subject)")
+from ml.ledger.database import Database
+from ml.ledger.records import aware, is_json, one_of, read
+from ml.ledger.requests import Request, submit
+from ml.ledger.table import table
+from ml.ledger.words import SignalKind, SignalState, Trigger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,20 +26,20 @@ class Reading:
     Parameters:
         signal: its name, for example `amount: location`.
         value, threshold: in the unit of the signal; None where there was nothing to measure, or nothing to compare with.
-        told: what the next day goes on from, and what a reader may want to know.
+        details: what the next day goes on from, and what a reader may want to know.
     """
 
     signal: str
-    kind: Kind
+    kind: SignalKind
     value: float | None
     threshold: float | None
-    state: State
-    told: Mapping[str, Any]
+    state: SignalState
+    details: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        one_of("kind", self.kind, Kind)
-        one_of("state", self.state, State)
-        is_json(f"{self.signal}.told", self.told)
+        one_of("kind", self.kind, SignalKind)
+        one_of("state", self.state, SignalState)
+        is_json(f"{self.signal}.details", self.details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,19 +73,32 @@ class ReadingOfDay(Reading):
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmation(Alarm):
-    """A recorded alarm; `id` rises, so that a watcher can ask for what came after the last that it has seen."""
+    """A recorded alarm; `request` is the id of the request that was recorded with it."""
 
-    id: int
+    request: int
     version: str
     day: dt.date
     as_of: dt.datetime
 
 
-class Signals:
-    """The readings of one database, which may hold those of many models; see `ml.registry.ledger.Ledger` for `url`."""
+OF_MODEL = {"model": str, "as_of": dt.datetime}
+readings = table("readings", ReadingOfDay, ("id",), ("model", "version", "day", "signal"), more={"model": str})
+confirmations = table(
+    "confirmations",
+    Confirmation,
+    ("id",),
+    ("model", "version", "day", "trigger"),
+    more={"model": str},
+    refers={"request": "requests.id"},
+)
+incidents = table("incidents", Incident, ("id",), ("model", "day", "fault", "subject"), more=OF_MODEL)
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url)
+
+class Signals:
+    """The readings of a ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def record_day(
         self,
@@ -156,6 +111,8 @@ class Signals:
         faults: Sequence[Incident] = (),
     ) -> bool:
         """Record a day of a champion, all of it or nothing; False if it was there before.
+
+        An alarm is recorded together with the request for a training that it makes.
 
         Raises:
             ValueError: `seen` is empty, or a later day of this champion is recorded already.
@@ -176,12 +133,13 @@ class Signals:
             of_day = common | {"version": version, "day": day}
             connection.execute(sa.insert(readings), [asdict(reading) | of_day for reading in seen])
             for alarm in alarms:
-                connection.execute(sa.insert(confirmations).values(asdict(alarm) | of_day))
+                request = submit(connection, _request(model, version, day, as_of, alarm))
+                connection.execute(sa.insert(confirmations).values(asdict(alarm) | of_day | {"request": request.id}))
             for fault in faults:
-                told = asdict(fault)
-                same = [incidents.c[name] == told[name] for name in ("day", "fault", "subject")]
+                values = asdict(fault)
+                same = [incidents.c[name] == values[name] for name in ("day", "fault", "subject")]
                 if connection.execute(sa.select(incidents.c.id).where(incidents.c.model == model, *same)).first() is None:
-                    connection.execute(sa.insert(incidents).values(told | common))
+                    connection.execute(sa.insert(incidents).values(values | common))
             return True
 
     def newest_day(self, model: str, version: str) -> dt.date | None:
@@ -198,9 +156,9 @@ class Signals:
             rows = connection.execute(query.order_by(readings.c.day, readings.c.id)).mappings()
             return [read(ReadingOfDay, row) for row in rows]
 
-    def confirmations(self, model: str, after: int = 0) -> list[Confirmation]:
-        """The alarms of a model whose id is greater than `after`, oldest first."""
-        query = sa.select(confirmations).where(confirmations.c.model == model, confirmations.c.id > after)
+    def confirmations(self, model: str) -> list[Confirmation]:
+        """The alarms of a model, oldest first."""
+        query = sa.select(confirmations).where(confirmations.c.model == model)
         with self._database.reading() as connection:
             return [read(Confirmation, row) for row in connection.execute(query.order_by(confirmations.c.id)).mappings()]
 
@@ -212,6 +170,18 @@ class Signals:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(incidents.c.day, incidents.c.id)).mappings()
             return [read(Incident, row) for row in rows]
+
+
+def _request(model: str, version: str, day: dt.date, as_of: dt.datetime, alarm: Alarm) -> Request:
+    return Request(
+        model=model,
+        key=f"{alarm.trigger} of version {version} on {day}",
+        trigger=alarm.trigger,
+        as_of=as_of,
+        requested_by="monitor",
+        reason=alarm.reason,
+        evidence={**alarm.evidence, "version": version, "day": day.isoformat()},
+    )
 
 
 def _newest(connection: sa.Connection, model: str, version: str) -> dt.date | None:

@@ -15,15 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ml.registry.ledger import (
-    Admission,
-    ChampionMoved,
-    Ledger,
-    Move,
-    NothingToRollBackTo,
-    Promotion,
-    rollback_target,
-)
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import ChampionMoved, Move, NothingToRollBackTo, Promotion, rollback_target
+from ml.ledger.trainings import Admission
 from tests.decisions import AS_OF, decision
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -57,60 +51,51 @@ def promote(ledger: Ledger, expected: str | None, version: str, **other: Any) ->
         run_id=f"run_{version}",
         hashes={"model.onnx": "ab"},
     )
-    return ledger.move(dataclasses.replace(move, **other))
+    return ledger.moves.make(dataclasses.replace(move, **other))
 
 
 def roll_back(ledger: Ledger, run_id: str, model: str = "fraud") -> Promotion:
-    champion = ledger.champion(model)
-    target = rollback_target(ledger.history(model))
+    champion = ledger.moves.champion(model)
+    target = rollback_target(ledger.moves.history(model))
     return promote(ledger, champion, target, action="rollback", run_id=run_id, model=model)
 
 
 def test_the_first_request_with_a_key_is_admitted_and_recorded(ledger: Ledger) -> None:
-    answer = ledger.admit(admission())
+    answer = ledger.trainings.admit(admission())
     assert answer.admitted
-    assert ledger.trainings("fraud") == [answer.training]
-    assert ledger.last_training("fraud") == answer.training
+    assert ledger.trainings.all("fraud") == [answer.training]
     assert answer.training.as_of == AS_OF
     assert answer.training.recorded_at.tzinfo is dt.UTC
 
 
 def test_a_retry_of_the_admitted_run_is_admitted_again_without_a_second_row(ledger: Ledger) -> None:
-    first = ledger.admit(admission())
-    again = ledger.admit(admission())
+    first = ledger.trainings.admit(admission())
+    again = ledger.trainings.admit(admission())
     assert again.admitted
     assert again.training == first.training
-    assert len(ledger.trainings("fraud")) == 1
+    assert len(ledger.trainings.all("fraud")) == 1
 
 
 def test_another_run_with_the_same_key_is_refused_with_the_first_ones_name_and_recorded(ledger: Ledger) -> None:
-    ledger.admit(admission())
-    answer = ledger.admit(admission(run_id="run_2", trigger="drift"))
+    ledger.trainings.admit(admission())
+    answer = ledger.trainings.admit(admission(run_id="run_2", trigger="drift"))
     assert not answer.admitted
     assert "run_1" in answer.reason
-    ledger.admit(admission(run_id="run_2", trigger="drift"))
-    rows = ledger.trainings("fraud")
+    ledger.trainings.admit(admission(run_id="run_2", trigger="drift"))
+    rows = ledger.trainings.all("fraud")
     assert [(row.run_id, row.admitted) for row in rows] == [("run_1", True), ("run_2", False)]
     assert rows[1].outcome_reason == answer.reason
 
 
 def test_a_key_belongs_to_one_model(ledger: Ledger) -> None:
-    assert ledger.admit(admission()).admitted
-    assert ledger.admit(admission(model="churn", run_id="run_2")).admitted
-
-
-def test_the_last_training_is_the_one_with_the_newest_data_not_the_one_that_ran_last(ledger: Ledger) -> None:
-    ledger.admit(admission())
-    ledger.admit(admission(idempotency_key="backfill", as_of=AS_OF - dt.timedelta(days=30), run_id="run_2"))
-    last = ledger.last_training("fraud")
-    assert last is not None
-    assert last.as_of == AS_OF
+    assert ledger.trainings.admit(admission()).admitted
+    assert ledger.trainings.admit(admission(model="churn", run_id="run_2")).admitted
 
 
 def test_an_instant_comes_back_as_the_same_instant_in_utc(ledger: Ledger) -> None:
     tokyo = dt.timezone(dt.timedelta(hours=9))
     told = dt.datetime(2025, 5, 2, 8, 30, 0, 123456, tzinfo=tokyo)
-    stored = ledger.admit(admission(as_of=told)).training.as_of
+    stored = ledger.trainings.admit(admission(as_of=told)).training.as_of
     assert stored == told
     assert stored.tzinfo is dt.UTC
 
@@ -123,22 +108,22 @@ def test_an_instant_without_a_zone_is_refused() -> None:
 
 
 def test_a_decision_comes_back_as_it_was_told(ledger: Ledger) -> None:
-    assert ledger.record(decision()) == decision()
-    assert ledger.decisions("fraud") == [decision()]
+    assert ledger.decisions.record(decision()) == decision()
+    assert ledger.decisions.all("fraud") == [decision()]
 
 
 def test_the_first_answer_on_a_challenger_and_a_champion_is_kept(ledger: Ledger) -> None:
-    ledger.record(decision())
-    assert ledger.record(decision(outcome="PROMOTE", seconds=1.0)) == decision()
-    assert len(ledger.decisions("fraud")) == 1
+    ledger.decisions.record(decision())
+    assert ledger.decisions.record(decision(outcome="PROMOTE")) == decision()
+    assert len(ledger.decisions.all("fraud")) == 1
 
 
 @pytest.mark.parametrize("champion", [None, "3"])
 def test_a_challenger_that_is_judged_against_another_champion_gets_another_row(ledger: Ledger, champion: str | None) -> None:
-    ledger.record(decision())
+    ledger.decisions.record(decision())
     for _ in range(2):
-        ledger.record(decision(champion_version=champion, outcome="PROMOTE"))
-    assert [row.outcome for row in ledger.decisions("fraud")] == ["KEEP", "PROMOTE"]
+        ledger.decisions.record(decision(champion_version=champion, outcome="PROMOTE"))
+    assert [row.outcome for row in ledger.decisions.all("fraud")] == ["KEEP", "PROMOTE"]
 
 
 def test_a_decision_that_json_cannot_carry_is_refused_and_says_what_to_give() -> None:
@@ -156,15 +141,15 @@ def test_words_outside_the_vocabulary_are_refused() -> None:
 
 
 def test_moves_are_numbered_from_one_and_name_what_they_replaced(ledger: Ledger) -> None:
-    assert ledger.champion("fraud") is None
+    assert ledger.moves.champion("fraud") is None
     promote(ledger, None, "1")
     promote(ledger, "1", "2")
-    assert ledger.champion("fraud") == "2"
-    assert [(m.sequence, m.from_version, m.to_version) for m in ledger.history("fraud")] == [
+    assert ledger.moves.champion("fraud") == "2"
+    assert [(m.sequence, m.from_version, m.to_version) for m in ledger.moves.history("fraud")] == [
         (1, None, "1"),
         (2, "1", "2"),
     ]
-    assert ledger.champion("churn") is None
+    assert ledger.moves.champion("churn") is None
 
 
 @pytest.mark.parametrize("expected", [None, "2"])
@@ -173,14 +158,14 @@ def test_a_move_that_expects_another_champion_moves_nothing_and_says_who_is(ledg
     with pytest.raises(ChampionMoved, match=r"but version 1 is; .* run the gate again .* version 1") as raised:
         promote(ledger, expected, "3")
     assert (raised.value.expected, raised.value.champion) == (expected, "1")
-    assert len(ledger.history("fraud")) == 1
+    assert len(ledger.moves.history("fraud")) == 1
 
 
 def test_the_same_move_by_the_same_run_is_made_once(ledger: Ledger) -> None:
     promote(ledger, None, "1")
     first = promote(ledger, "1", "2")
     assert promote(ledger, "1", "2") == first
-    assert len(ledger.history("fraud")) == 2
+    assert len(ledger.moves.history("fraud")) == 2
 
 
 def test_a_late_retry_does_not_undo_a_rollback(ledger: Ledger) -> None:
@@ -189,7 +174,7 @@ def test_a_late_retry_does_not_undo_a_rollback(ledger: Ledger) -> None:
     roll_back(ledger, "by_hand")
     with pytest.raises(ChampionMoved, match="retry does not undo"):
         promote(ledger, "1", "2")
-    assert ledger.champion("fraud") == "1"
+    assert ledger.moves.champion("fraud") == "1"
 
 
 def test_a_run_rolls_back_once(ledger: Ledger) -> None:
@@ -197,11 +182,11 @@ def test_a_run_rolls_back_once(ledger: Ledger) -> None:
         promote(ledger, before, version)
     roll_back(ledger, "by_hand")
     roll_back(ledger, "by_hand")
-    assert ledger.champion("fraud") == "2"
+    assert ledger.moves.champion("fraud") == "2"
     promote(ledger, "2", "4")
     with pytest.raises(ChampionMoved, match="retry does not undo"):
         roll_back(ledger, "by_hand")
-    assert ledger.champion("fraud") == "4"
+    assert ledger.moves.champion("fraud") == "4"
 
 
 def test_rollbacks_undo_promotions_one_by_one_and_end_at_the_first(ledger: Ledger) -> None:
@@ -220,7 +205,7 @@ def test_a_rollback_goes_nowhere_but_to_the_version_before(ledger: Ledger) -> No
         promote(ledger, before, version)
     with pytest.raises(ValueError, match="goes to version 2, not to 1"):
         promote(ledger, "3", "1", action="rollback")
-    assert ledger.champion("fraud") == "3"
+    assert ledger.moves.champion("fraud") == "3"
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back() -> None:
@@ -257,15 +242,17 @@ def test_any_series_of_moves_is_a_stack_and_its_history_is_a_chain(ledger: Ledge
         elif last is not None:
             again = promote(ledger, last.from_version, last.to_version, action=last.action, run_id=last.run_id, model=model)
             assert again == last
-        assert ledger.champion(model) == (stack[-1] if stack else None)
-    history = ledger.history(model)
+        assert ledger.moves.champion(model) == (stack[-1] if stack else None)
+    history = ledger.moves.history(model)
     assert [move.sequence for move in history] == list(range(1, moves + 1))
     assert [move.from_version for move in history[1:]] == [move.to_version for move in history[:-1]]
 
 
 RACE = """
 import datetime as dt, json, multiprocessing, sys
-from ml.registry.ledger import Admission, ChampionMoved, Ledger, Move
+from ml.ledger.ledger import Ledger
+from ml.ledger.moves import ChampionMoved, Move
+from ml.ledger.trainings import Admission
 
 AS_OF = dt.datetime(2025, 5, 2, tzinfo=dt.UTC)
 
@@ -278,9 +265,9 @@ def race(url, me, start, answers):
                               reason="race", run_id=me, watermark="")
         move = Move(model="fraud", action="promote", expected_from=expected, to_version=f"{lap}.{me}", as_of=AS_OF,
                     actor=me, reason="race", verdict={}, run_id=me, hashes={})
-        admitted = ledger.admit(admission).admitted
+        admitted = ledger.trainings.admit(admission).admitted
         try:
-            expected = ledger.move(move).to_version
+            expected = ledger.moves.make(move).to_version
             moved = True
         except ChampionMoved as error:
             expected = error.champion
@@ -298,14 +285,13 @@ for racer in racers:
 """
 
 
-def test_of_eight_processes_that_start_together_one_is_admitted_and_one_moves_the_champion(tmp_path: Path) -> None:
-    """Six laps over one database, which the first lap also has to make."""
-    url = f"sqlite:///{tmp_path}/new/ledger.db"
+def test_of_eight_processes_that_start_together_one_is_admitted_and_one_moves_the_champion(url: str) -> None:
+    """Six laps over one database, in which the first lap also has to make the tables."""
     raced = subprocess.run(
         [sys.executable, "-c", RACE, url], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120
     )
     assert raced.returncode == 0, raced.stderr
-    history = Ledger(url).history("fraud")
+    history = Ledger(url).moves.history("fraud")
     assert [move.sequence for move in history] == [1, 2, 3, 4, 5, 6]
     answers = json.loads(raced.stdout)
     for lap, move in enumerate(history):

@@ -1,0 +1,47 @@
+"""
+### messages: what people are told goes out
+
+Always on: `wait` waits, as long as it takes and without a worker, until the ledger holds a message that a channel of the deployment
+file has not got. When a run ends the next one begins. A channel that is down holds up nothing but its own messages.
+
+| task | what it does | when it fails |
+| --- | --- | --- |
+| `wait` | looks into the ledger every few seconds | the ledger cannot be read: the message says why |
+| `send` | sends each channel the messages that it lacks | retried; what a channel has it does not get again |
+
+**At 3 a.m.** A red run loses nothing: the next one sends what is still lacking, the same after ten minutes. The log of `send` says
+which channel refused what, and why.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG, task
+from perennial_operators import deployment, requests_asset, task_defaults
+from perennial_watch import LedgerSensor
+
+config = deployment()
+
+with DAG(
+    dag_id="messages",
+    description="Messages to people go out to their channels",
+    doc_md=__doc__,
+    schedule="@continuous",
+    # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
+    start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["perennial", "monitoring", config.name],
+    default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
+) as dag:
+    wait = LedgerSensor(task_id="wait", what="messages", requests=requests_asset(config), poke_interval=5)
+
+    @task
+    def send() -> None:
+        """Sends each channel of the deployment file the messages that it lacks."""
+        from perennial_notifiers import send_messages
+
+        send_messages(deployment())
+
+    wait >> send()
