@@ -1,9 +1,22 @@
-"""The difference of two models on the same rows, with an interval that knows which rows belong together.
+"""The difference of two models on the same rows, with a confidence interval that respects clusters of rows.
 
-A stolen card brings several frauds that all models find or all miss. Resampling rows pretends that they are independent
-and makes the interval too short; resampling whole cards does not. Each replicate gives every card one Poisson(1) weight,
-and both models see the same weights. What all rows of a day share widens the interval too; days are few, so what they add
-is computed from influence functions and not drawn (`ml.evaluation.clusters`).
+A stolen card brings several frauds that all models find or all miss. Resampling rows assumes that they are independent and
+makes the interval too short; resampling whole cards does not. Each replicate gives every card one Poisson(1) weight, and both
+models get the same weights. Rows of one day are dependent too. Days are few, so their share of the variance is computed from
+influence functions instead of being resampled (`ml.evaluation.clusters`).
+
+Example: two models that rank twelve rows of six cards on two days.
+    >>> labels = [1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0]
+    >>> champion = [0.9, 0.2, 0.1, 0.3, 0.4, 0.2, 0.8, 0.5, 0.1, 0.6, 0.7, 0.2]
+    >>> challenger = [0.9, 0.2, 0.1, 0.8, 0.4, 0.2, 0.8, 0.5, 0.1, 0.7, 0.6, 0.2]
+    >>> cards, days = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5], [0] * 6 + [1] * 6
+    >>> clusters = Clusters.of(cards, days, np.array(labels))
+    >>> old, new = (Ranking(np.array(labels), np.array(scores), clusters) for scores in (champion, challenger))
+    >>> compared = closed_form(old, new, clusters, alpha=0.05)["average precision"]
+    >>> round(compared.champion, 3), round(compared.challenger, 3), round(compared.gain, 3)
+    (0.83, 1.0, 0.17)
+    >>> compared.lower_bound < 0 < compared.upper_bound
+    True
 """
 
 from __future__ import annotations
@@ -32,13 +45,14 @@ class Difference:
 
     Attributes:
         name, unit: what is measured.
-        champion, challenger: each model's figure on all rows; `champion_interval`, `challenger_interval` hold the true one with
-            probability `confidence`.
+        champion, challenger: each model's value on all rows; `champion_interval`, `challenger_interval` hold the true value
+            with probability `confidence`.
         gain: how much better the challenger is; positive is better, whatever the direction of the measure.
-        standard_error: of the gain, over the replicates for entities, widened by what days add (`ml.evaluation.clusters`).
-        standard_error_influence: the same from influence functions alone; a cross-check without chance.
-        share_of_days: part of the gain's variance that days add, because all rows of a day share something; from 0 to 1.
-        degrees_of_freedom: of Student's t: a handful of cards or of days may carry the result.
+        standard_error: of the gain, from the replicates over entities, widened by the variance between days
+            (`ml.evaluation.clusters`).
+        standard_error_influence: the same from influence functions alone; a cross-check without random numbers.
+        share_of_days: part of the gain's variance that comes from differences between days; from 0 to 1.
+        degrees_of_freedom: of Student's t; small where few cards or days determine the result.
         lower_bound, upper_bound: one-sided bounds of the gain, each missed with probability `alpha`.
         interval: two-sided interval of the gain.
     """
@@ -62,15 +76,15 @@ class Difference:
 
     @property
     def minimum_detectable_effect(self) -> float:
-        """True gain that rows like these show in 80 of 100 gates: (t_{1-alpha} + t_{0.8} · √(n/(n-1))) · standard error.
+        """True gain that the gate detects with probability 0.8: (t_{1-alpha} + t_{0.8} · √(n/(n-1))) · standard error.
 
-        About 2.49 standard errors at alpha .05 and many clusters. The root is for what the standard error falls short of the
-        gain's true spread with n effective clusters (at least 2): without it the gain was found in 78 to 81 of 100 simulated
-        gates, with it in 81 to 83 (30 to 400 cards with a fraud). Source: Bloom 1995, Minimum Detectable Effects.
+        It is about 2.49 standard errors at alpha .05 and many clusters. The root corrects the standard error, which is too
+        small with n effective clusters (at least 2): without it the gain was detected in 78 to 81 of 100 simulated gates,
+        with it in 81 to 83 (30 to 400 cards with a fraud). Source: Bloom 1995, Minimum Detectable Effects.
         """
         n = max(self.degrees_of_freedom, 2.0)
-        found, power = (student_quantile(p, self.degrees_of_freedom) for p in (1 - self.alpha, POWER))
-        return float(found + power * np.sqrt(n / (n - 1))) * self.standard_error
+        level, power = (student_quantile(p, self.degrees_of_freedom) for p in (1 - self.alpha, POWER))
+        return float(level + power * np.sqrt(n / (n - 1))) * self.standard_error
 
     @property
     def errors_agree(self) -> bool:
@@ -90,10 +104,10 @@ def paired_bootstrap(
 ) -> dict[str, Difference]:
     """Paired Poisson bootstrap over entities of the gain in every measure, by the measure's name.
 
-    The bounds are gain ± t · standard error, with as many degrees of freedom as there are effective clusters: the few that
-    hold the positives carry the result, however many there are in all. Of the usual bounds this one holds its level best.
-    False promotions of an equal challenger by average precision at alpha .05, with frauds that come several to a card and
-    errors that a card shares, by the number of cards with a fraud (3,000 gates each, both tails, ± .003; the rows of
+    The bounds are gain ± t · standard error, with as many degrees of freedom as there are effective clusters: the few clusters
+    with positives determine the result, however many clusters there are. Of the usual bounds this one holds its level best.
+    The table gives the false promotions of an equal challenger by average precision at alpha .05, by the number of cards with
+    a fraud. A card has several frauds and a common error (3,000 gates each, both tails, ± .003; the rows of
     `tests/evaluation/test_gate_statistics.py`):
 
     ============================  ====  ====  ====
@@ -123,23 +137,24 @@ def paired_bootstrap(
     **both; days by their share of positives**  .040  .050  .054  .054  .043  .047  .052  .054
     ==========================================  ====  ====  ====  ====  ====  ====  ====  ====
 
-    Its 95 % interval holds the true gain in .94 to .97 of all cases, that of entities alone in .65 to .77 at s = 1.2. Where
-    days have no effect the claimed effect grows by 3 % with 7 days, by 2 % with 14. Weights of both at once (each row drawn as
-    often as its card times its day) count what both share thrice: the variance is V_entity + V_day + V_both.
+    The 95 % interval holds the true gain in .94 to .97 of all cases, that of entities alone in .65 to .77 at s = 1.2. Where
+    days have no effect, the minimum detectable effect grows by 3 % with 7 days, by 2 % with 14. Drawing entities and days at
+    once (weight of a row: its card's times its day's) would be wrong: its variance is V_entity + V_day + V_both.
 
-    Average precision ranks all rows of the window together. Where base rates of days lie far apart it measures in part how well
-    a model tells days from each other, and a day without a positive counts with its negatives.
+    Average precision ranks all rows of the window together. Where the base rates of days differ much, it measures in part how
+    well a model separates the days, and a day without a positive counts with its negatives.
 
     Args:
         champion, challenger: statistics of each model on the same rows, in the same order.
-        clusters: whose each row is, and of which day.
+        clusters: entity and day of each row.
         replicates: number of bootstrap replicates, at least 2.
-        seed: of the weights; the same seed and rows give the same figures.
+        seed: of the weights; the same seed and rows give the same result.
         alpha: probability with which each one-sided bound may be wrong.
         confidence: of the two-sided intervals.
 
     Raises:
-        ValueError: there are fewer than two entities, or so few hold a positive or a negative that a replicate can be without.
+        ValueError: there are fewer than two entities, or a replicate has no positive or no negative because too few entities
+            have one.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap; Hanley & MacGibbon 2006 on Poisson weights; Satterthwaite
     1946, Carter, Schnepel & Steigerwald 2017 on the effective number of clusters.
@@ -159,7 +174,7 @@ def paired_bootstrap(
         for of_pair, pair in zip(drawn, pairs, strict=True):
             for of_model, statistic in zip(of_pair, pair, strict=True):
                 of_model.append(statistic.figures(weights))
-    told: dict[str, Difference] = {}
+    differences: dict[str, Difference] = {}
     for (first, second), of_pair in zip(pairs, drawn, strict=True):
         old, new = (np.concatenate(of_model, axis=1) for of_model in of_pair)
         undefined = int(np.isnan(old + new).any(axis=0).sum())
@@ -170,14 +185,14 @@ def paired_bootstrap(
             )
         better = _better(first)
         errors = np.stack([old, new, better * (new - old)]).std(axis=2, ddof=1)
-        told |= _differences(first, second, clusters, errors, alpha, confidence)
-    return told
+        differences |= _differences(first, second, clusters, errors, alpha, confidence)
+    return differences
 
 
 def closed_form(
     champion: Statistic, challenger: Statistic, clusters: Clusters, *, alpha: float, confidence: float = 0.95
 ) -> dict[str, Difference]:
-    """The same without replicates, from influence functions alone: for the many small comparisons of slices."""
+    """As `paired_bootstrap`, without replicates, from influence functions alone: for the many small comparisons of slices."""
     return _differences(champion, challenger, clusters, None, alpha, confidence)
 
 
@@ -198,7 +213,7 @@ def compare_rankings(
     Args:
         labels: array of shape (n_rows,), 0 or 1.
         champion, challenger: arrays of shape (n_rows,), scores of the two models for the same rows.
-        entities, days: arrays of shape (n_rows,), whose row it is (the card) and of which day, anything that sorts.
+        entities, days: arrays of shape (n_rows,), entity (the card) and day of each row, of any sortable type.
 
     Raises:
         ValueError: as for `paired_bootstrap`, or lengths differ, scores are not finite, or a class is missing.
@@ -220,14 +235,15 @@ def _better(statistic: Statistic) -> Floats:
 def _differences(
     first: Statistic, second: Statistic, clusters: Clusters, errors: Floats | None, alpha: float, confidence: float
 ) -> dict[str, Difference]:
-    """Differences by measure; `errors` of shape (3, n_measures) are those of champion, challenger and gain, if drawn."""
+    """Differences by measure; `errors` of shape (3, n_measures): standard errors of champion, challenger and gain from
+    replicates, or None to take them from the influence functions."""
     ones = np.ones((clusters.entities, 1), dtype=np.int32)
     figures = [statistic.figures(ones)[:, 0] for statistic in (first, second)]
     old, new = (statistic.influence() for statistic in (first, second))
-    told = {}
+    differences = {}
     for index, measure in enumerate(first.measures):
         spreads = [spread(influence[index], clusters) for influence in (old, new, new - old)]
-        told[measure.name] = _difference(
+        differences[measure.name] = _difference(
             measure,
             figures=(float(figures[0][index]), float(figures[1][index])),
             spreads=spreads,
@@ -235,7 +251,7 @@ def _differences(
             alpha=alpha,
             confidence=confidence,
         )
-    return told
+    return differences
 
 
 def _difference(
@@ -247,12 +263,12 @@ def _difference(
     alpha: float,
     confidence: float,
 ) -> Difference:
-    """From each model's figure, and spread and standard error by entity of champion, challenger and gain."""
+    """From the value of each model, and the spread and the standard error by entity of champion, challenger and gain."""
     gain = (figures[1] - figures[0]) * (1.0 if measure.higher_is_better else -1.0)
 
     def around(figure: float, which: int) -> tuple[float, float]:
-        found = spreads[which]
-        half = student_quantile(0.5 + confidence / 2, found.degrees_of_freedom) * found.widen(errors[which])
+        estimate = spreads[which]
+        half = student_quantile(0.5 + confidence / 2, estimate.degrees_of_freedom) * estimate.widen(errors[which])
         return figure - half, figure + half
 
     of_gain, error = spreads[2], spreads[2].widen(errors[2])

@@ -1,10 +1,19 @@
-"""How often each group of a protected attribute is alerted, wrongly alerted, and protected.
+"""Selection rate, false-positive rate and recall of each group of a protected attribute.
 
 Rates have cluster-robust intervals: Wilson's, on the number of independent rows that would have the same standard error. As a
-guardrail, a group is compared with everybody else: evidence that it is found less often, or wrongly alerted more often, by more
-than a gap keeps the challenger out, with all groups and both rates corrected together (Holm).
+guardrail, each group is compared with all other rows: evidence that its recall is lower, or its false-positive rate higher, by
+more than a gap fails the challenger. All groups and both rates are corrected together (Holm).
 
 Source: Hardt, Price, Srebro 2016, Equality of Opportunity; Korn & Graubard 1998 on intervals of shares in clustered samples.
+
+Example: of two groups with the same labels, only the first is ever alerted.
+    >>> groups, labels = np.repeat(["a", "b"], 40), np.tile([1, 0], 40)
+    >>> alerts, cluster = (groups == "a") & (labels == 1), np.arange(80)
+    >>> [(rates.group, rates.recall.value) for rates in group_rates("model", "country", groups, labels, alerts, cluster)]
+    [('a', 1.0), ('b', 0.0)]
+    >>> check = judge_fairness({"country": groups}, labels, alerts, cluster, gap=0.1, fewest=20, alpha=0.05)
+    >>> check.status.value, check.sentence
+    ('failed', "country b: recall 0.000, everybody else's 1.000")
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.evaluation.bootstrap import student_probability
-from ml.evaluation.guardrails import Check, Status
+from ml.evaluation.guardrails import GuardrailCheck, Status
 from ml.evaluation.metrics import Floats, Integers, wilson
 from ml.evaluation.slices import holm
 
@@ -34,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class GroupRates:
-    """What a model's alerts mean for one group."""
+    """Alert rates of one model for one group."""
 
     model: str
     attribute: str
@@ -54,10 +63,10 @@ def group_rates(
     Args:
         groups: array of shape (n_rows,), text; the other arrays likewise.
     """
-    told = []
+    rates = []
     for group in np.unique(groups):
         here = groups == group
-        told.append(
+        rates.append(
             GroupRates(
                 model=model,
                 attribute=attribute,
@@ -69,7 +78,7 @@ def group_rates(
                 recall=_rate(alerts, here & (labels == 1), cluster),
             )
         )
-    return told
+    return rates
 
 
 def judge_fairness(
@@ -81,14 +90,16 @@ def judge_fairness(
     gap: float,
     fewest: int,
     alpha: float,
-) -> Check:
-    """Whether there is evidence that a group is worse off than everybody else by more than `gap`.
+) -> GuardrailCheck:
+    """Test whether a group is worse off than all other rows by more than `gap`.
 
     Args:
         attributes: groups of each row by attribute, arrays of shape (n_rows,).
-        fewest: clusters that a group needs, among its positives for recall and among its negatives for false alerts.
+        gap: tolerated difference of recall or false-positive rate, a share.
+        fewest: clusters that a group needs to be tested, with a positive for recall, with a negative for false alerts.
+        alpha: probability of failing a model that harms no group.
     """
-    found: list[tuple[float, str]] = []
+    tests: list[tuple[float, str]] = []
     for attribute, groups in attributes.items():
         for group in np.unique(groups):
             here = groups == group
@@ -103,15 +114,16 @@ def judge_fairness(
                 probability = (
                     1 - student_probability(beyond / error, min(one_n, rest_n) - 1) if error > 0 else float(beyond <= 0)
                 )
-                found.append((probability, f"{attribute} {group}: {rate} {one:.3f}, everybody else's {rest:.3f}"))
-    unfair = [told for (_, told), hit in zip(found, holm([p for p, _ in found], alpha), strict=True) if hit]
+                tests.append((probability, f"{attribute} {group}: {rate} {one:.3f}, everybody else's {rest:.3f}"))
+    rejected = holm([probability for probability, _ in tests], alpha)
+    unfair = [sentence for (_, sentence), is_rejected in zip(tests, rejected, strict=True) if is_rejected]
     status = Status.FAILED if unfair else Status.PASSED
-    told = "; ".join(unfair) or f"no evidence in {len(found)} comparisons that a group is worse off by more than {gap:g}"
-    return Check(FAIRNESS, "share", status, gap, None, None, None, None, None, told)
+    sentence = "; ".join(unfair) or f"no evidence in {len(tests)} comparisons that a group is worse off by more than {gap:g}"
+    return GuardrailCheck(FAIRNESS, "share", status, gap, None, None, None, None, None, sentence)
 
 
 def groups_of(values: Sequence[object]) -> NDArray:
-    """Groups as text, with a name for those who have none."""
+    """Groups as text; a missing value becomes the group `(missing)`."""
     return np.array(["(missing)" if value is None or value != value else str(value) for value in values], dtype=object).astype(
         str
     )

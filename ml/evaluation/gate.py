@@ -1,16 +1,15 @@
-"""The promotion gate: is the challenger better than the champion, on rows that neither has seen, beyond chance?
+"""The promotion gate: is the challenger better than the champion, beyond chance, on rows that neither was trained on?
 
-One metric declared beforehand decides superiority, with an interval that knows that rows of one card belong together, and rows
-of one day.
-Guardrails must be shown to hold, and evidence of harm in a slice vetoes. Nothing turns the gate off, a comparison that would
-be worthless is an error, and a verdict whose outcome contradicts its own figures cannot be made.
+One metric, declared beforehand, decides superiority, with an interval that is robust to clusters of rows (card, day). The
+guardrails must be shown to hold, and evidence of harm in a slice is a veto. No option turns the gate off, an invalid comparison
+is an error, and a verdict whose outcome contradicts its own figures cannot be constructed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ from ml.evaluation import guardrails, verdict
 from ml.evaluation.bootstrap import Difference, compare_rankings, paired_bootstrap
 from ml.evaluation.clusters import Clusters
 from ml.evaluation.fairness import GroupRates, group_rates, judge_fairness
-from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, Check, not_inferior
+from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, GuardrailCheck, not_inferior
 from ml.evaluation.holdout import MINIMUM_CLUSTERS, CheckedRows, Contender, GateError, Holdout, Rows, check_models, check_rows
 from ml.evaluation.metrics import decision_costs
 from ml.evaluation.slices import Slice, judge_slices
@@ -37,25 +36,25 @@ from ml.evaluation.verdict import Outcome, Rules, Verdict
 GOLDEN_SET, ANCESTOR = "golden set", "ancestor"
 
 MINIMUM_REPLICATES = 200
-"""With 200 replicates the standard error is known to 5 %; with fewer, the seed decides."""
+"""With 200 replicates the standard error is accurate to 5 %; with fewer the result depends on the seed."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Meeting:
-    """A second meeting of the challenger: with the champion on the golden set, or with an earlier champion on the holdout.
+    """A second comparison of the challenger: with the champion on the golden set, or with an earlier champion on the holdout.
 
     Attributes:
         name: `golden set` or `ancestor`.
-        told: which version of it, for people.
+        version: of the golden set or of the earlier champion, for people.
         labels, champion, challenger, clusters, event_times: arrays of shape (n_rows,), as those of `Rows`; `champion` holds the
-            scores of whom it meets.
-        impossible: why it could not be held; the arrays are empty then.
+            scores of the opponent.
+        impossible: why the comparison could not be made; the arrays are empty then.
     """
 
     name: str
-    told: str
+    version: str
     labels: ArrayLike = ()
     champion: ArrayLike = ()
     challenger: ArrayLike = ()
@@ -66,7 +65,7 @@ class Meeting:
 
 @dataclass(frozen=True, eq=False)
 class Footprint:
-    """What the challenger takes in serving: times of single rows in milliseconds, shape (n_calls,), and megabytes."""
+    """Cost of serving the challenger: time per single row in milliseconds, shape (n_calls,), and size in megabytes."""
 
     milliseconds: ArrayLike
     megabytes: float
@@ -92,22 +91,22 @@ def judge(
     """Compare challenger and champion on one holdout.
 
     Args:
-        champion, challenger: who is compared, and what each has seen.
+        champion, challenger: the two models, and the time range of their training data.
         holdout: the window the rows come from.
-        rows: the rows, scored by both.
-        rules: what was declared beforehand.
+        rows: the rows, scored by both models.
+        rules: metric, alpha, margins and limits, declared beforehand.
         replicates: bootstrap replicates, at least 200.
         seed: of the bootstrap; the same rows and seed give the same verdict.
         trigger: what started the run.
-        slices: parts of the rows in which harm vetoes.
+        slices: parts of the rows in which evidence of harm is a veto.
         attributes: groups of each row by protected attribute, arrays of text of shape (n_rows,).
         meetings: further comparisons; each needs its margin in the rules.
-        footprint: what serving the challenger takes, where the rules limit it.
-        notes: what a reader should know of how the rows came about.
-        spend: called when all has been checked and nothing has been compared yet; raises if the holdout is used up.
+        footprint: latency and size of the challenger; required where the rules limit them.
+        notes: remarks on the origin of the rows, for the reader of the verdict.
+        spend: called after all inputs were checked and before anything is compared; raises if the holdout is used up.
 
     Raises:
-        GateError: the comparison would be worthless; the message says why and what to do.
+        GateError: the comparison is invalid; the message says why and what to do.
     """
     check_models(champion, challenger, holdout)
     if replicates < MINIMUM_REPLICATES:
@@ -116,7 +115,7 @@ def judge(
     for part in slices:
         if part.mask.shape != checked.labels.shape:
             raise GateError(f"slice {part.slice} {part.group} has a mask of shape {part.mask.shape}, expected one value a row")
-    _check_asked(rules, rows, meetings, footprint)
+    _check_inputs(rules, rows, meetings, footprint)
     spend()
     compared = _compare(champion, challenger, holdout, checked, rules, replicates, seed)
     primary = compared[rules.metric]
@@ -165,8 +164,8 @@ def judge(
     )
 
 
-def _check_asked(rules: Rules, rows: Rows, meetings: Sequence[Meeting], footprint: Footprint | None) -> None:
-    """Refuse rules that ask for what is not there."""
+def _check_inputs(rules: Rules, rows: Rows, meetings: Sequence[Meeting], footprint: Footprint | None) -> None:
+    """Refuse rules that need an input which was not given."""
     if EXPECTED_COST.name in (rules.metric, *rules.margins) and rows.missed is None:
         raise GateError("expected cost is asked for, but what a missed positive costs is not given: name the amount in `costs`")
     if rules.limits and footprint is None:
@@ -179,7 +178,7 @@ def _check_asked(rules: Rules, rows: Rows, meetings: Sequence[Meeting], footprin
 def _compare(
     champion: Contender, challenger: Contender, holdout: Holdout, rows: CheckedRows, rules: Rules, replicates: int, seed: int
 ) -> dict[str, Difference]:
-    """Every measure of both models, from the same replicates."""
+    """All measures of both models, from the same replicates."""
 
     def costs_of(alerts: NDArray[np.bool_], missed: NDArray[np.float64]) -> NDArray[np.float64]:
         return decision_costs(rows.labels, alerts, missed, rules.alert_cost, rules.false_alert_cost)
@@ -187,18 +186,18 @@ def _compare(
     def costs(contender: Contender, scores: NDArray[np.float64], missed: NDArray[np.float64]) -> NDArray[np.float64]:
         if contender.ranks:
             return costs_of(scores >= contender.threshold, missed)
-        # As many alerts as the challenger gives, on rows at random: who alerts nothing would say what alerts cost, not how good
-        # they are.
+        # The base rate has no useful threshold. It gets as many alerts as the challenger, on random rows, so that the cost
+        # compares the ranking and not the number of alerts.
         share = float((rows.challenger >= challenger.threshold).mean())
         everyone = np.ones(len(scores), dtype=bool)
         return share * costs_of(everyone, missed) + (1 - share) * costs_of(~everyone, missed)
 
     def statistics(contender: Contender, scores: NDArray[np.float64]) -> list[Statistic]:
-        told: list[Statistic] = [Ranking(rows.labels, scores, rows.clusters)]
-        told.append(CalibrationError(rows.labels, scores, rows.clusters))
+        of_model: list[Statistic] = [Ranking(rows.labels, scores, rows.clusters)]
+        of_model.append(CalibrationError(rows.labels, scores, rows.clusters))
         if rows.missed is not None:
-            told.append(CostPerDay(costs(contender, scores, rows.missed), holdout.days, rows.clusters))
-        return told
+            of_model.append(CostPerDay(costs(contender, scores, rows.missed), holdout.days, rows.clusters))
+        return of_model
 
     old, new = statistics(champion, rows.champion), statistics(challenger, rows.challenger)
     try:
@@ -209,8 +208,8 @@ def _compare(
 
 def _guardrails(
     compared: Mapping[str, Difference], rows: CheckedRows, rules: Rules, footprint: Footprint | None, champion_ranks: bool
-) -> list[Check]:
-    """Against the base rate all guardrails hold as against a champion but one: nothing is calibrated better than a constant."""
+) -> list[GuardrailCheck]:
+    """All guardrails of the rules; without calibration against the base rate, for no model is calibrated better than that."""
     guarded = {
         name: d for name, d in compared.items() if name in rules.margins and (champion_ranks or name != CALIBRATION.name)
     }
@@ -225,37 +224,37 @@ def _guardrails(
     return checks
 
 
-def _meet(meeting: Meeting, rules: Rules, replicates: int, seed: int) -> Check:
+def _meet(meeting: Meeting, rules: Rules, replicates: int, seed: int) -> GuardrailCheck:
     unit, margin = AVERAGE_PRECISION.unit, rules.margins[meeting.name]
-    who = f"{meeting.name} ({meeting.told})"
+    opponent = f"{meeting.name} ({meeting.version})"
     labels, clusters = np.asarray(meeting.labels), np.asarray(meeting.clusters)
     holding = len(np.unique(clusters[labels == 1])) if not meeting.impossible else 0
     why = meeting.impossible or (f"only {holding} clusters have a positive" if holding < MINIMUM_CLUSTERS else "")
     if why:
-        return guardrails.unknown(who, unit, margin, f"{who}: {why}")
+        return guardrails.unknown(opponent, unit, margin, f"{opponent}: {why}")
     try:
         days = np.asarray(meeting.event_times, dtype="datetime64[D]")
         rows = (labels, meeting.champion, meeting.challenger, clusters, days)
         compared = compare_rankings(*rows, replicates=replicates, seed=seed, alpha=rules.alpha)
     except ValueError as error:
-        raise GateError(f"{who}: {error}") from error
+        raise GateError(f"{opponent}: {error}") from error
     check = not_inferior(compared[AVERAGE_PRECISION.name], margin)
-    return Check(**{**vars(check), "name": who, "told": check.told.replace(AVERAGE_PRECISION.name, who, 1)})
+    return replace(check, name=opponent, sentence=check.sentence.replace(AVERAGE_PRECISION.name, opponent, 1))
 
 
 def _rates(champion: Contender, challenger: Contender, rows: CheckedRows, groups: Mapping[str, NDArray]) -> list[GroupRates]:
-    told = []
+    rates = []
     for contender, scores in ((champion, rows.champion), (challenger, rows.challenger)):
         alerts = scores >= contender.threshold
         for attribute, of_rows in groups.items():
-            told += group_rates(contender.name, attribute, of_rows, rows.labels, alerts, rows.clusters.entity)
-    return told
+            rates += group_rates(contender.name, attribute, of_rows, rows.labels, alerts, rows.clusters.entity)
+    return rates
 
 
 def _disagreements(compared: Iterable[Difference]) -> list[str]:
     notes = []
     for difference in compared:
-        # An absolute value has a kink, where a derivative tells little.
+        # The calibration error is a sum of absolute values: not differentiable at 0, so its influence function is inexact.
         if difference.name != CALIBRATION.name and not difference.errors_agree:
             notes.append(
                 f"{difference.name}: the bootstrap's standard error is {difference.standard_error:.4g}, the influence "

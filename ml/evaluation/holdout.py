@@ -1,7 +1,15 @@
-"""Who meets where, and everything that makes a comparison worthless before any statistic.
+"""Inputs of a comparison (models, holdout window, rows), and the checks that they pass before any statistic.
 
-A model compared with itself, a holdout that reaches into a model's training data by event time or by the time labels became
-known, scores that are missing or constant, too few clusters for an interval: each is an error, never a promotion.
+Each of these is an error: a model is compared with itself, the holdout overlaps a model's training data (by event time, or by
+the time at which labels became known), scores are missing or constant, there are too few clusters for an interval.
+
+Example: a holdout that starts before the challenger's training data end is refused.
+    >>> day = lambda number: datetime(2025, 6, number, tzinfo=UTC)
+    >>> champion, challenger = Contender("fraud 1", "aa", day(1), day(2), 0.5), Contender("fraud 2", "bb", day(8), day(9), 0.5)
+    >>> check_models(champion, challenger, Holdout(day(5), day(12), day(20), digest="cc"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ml.evaluation.holdout.GateError: fraud 2 was trained on events up to 2025-06-08T..., the holdout starts at 2025-06-05T...
 """
 
 from __future__ import annotations
@@ -18,25 +26,25 @@ from ml.evaluation.metrics import Floats, Integers, checked
 MINIMUM_CLUSTERS = 30
 """Clusters that must hold a positive, and clusters that must hold a negative.
 
-With 20 cards that have a fraud the standard error falls 12 % short of the true one, and a gain would have to be .39 of
-average precision to be found (with 30: 9 % and .31, with 100: 6 % and .17). Fewer can only waste a holdout."""
+With 20 cards that have a fraud the estimated standard error is 12 % too small, and only a gain of .39 of average precision
+would be detected (with 30: 9 % and .31, with 100: 6 % and .17). A comparison with fewer clusters would waste the holdout."""
 
 
 class GateError(ValueError):
-    """The comparison would be worthless; the champion stays and a person reads why."""
+    """The comparison is invalid; the champion stays, and the message says why."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model and what it has seen.
+    """A model, and the time range of its training data.
 
     Attributes:
         name: name and version, for people.
-        model_hash: content hash of the model itself; equal hashes are one model, whatever its names.
+        model_hash: content hash of the model; models with equal hashes are the same model under any name.
         trained_until: latest event time among its training and validation rows, with a time zone.
         labels_known_until: latest instant at which one of their labels became known, with a time zone.
         threshold: score from which it alerts.
-        ranks: False for the base rate, which gives every row the same score: whom a first champion has to beat.
+        ranks: False for the base rate, which gives every row the same score; a first champion has to beat it.
     """
 
     name: str
@@ -55,11 +63,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Holdout:
-    """The window on which two models meet.
+    """The window on which two models are compared.
 
     Attributes:
         start, end: event times lie in [start, end), with a time zone.
-        labels_known_until: instant up to which reports of labels were taken in.
+        labels_known_until: labels that became known up to this instant were used.
         digest: content hash of the rows.
     """
 
@@ -87,9 +95,9 @@ class Rows:
     Attributes:
         labels: array of shape (n_rows,), 0 or 1.
         champion, challenger: arrays of shape (n_rows,), probabilities by each model.
-        clusters: array of shape (n_rows,), whose row it is (the card); rows of one cluster are not independent.
+        clusters: array of shape (n_rows,), the entity (card) of each row; rows of one cluster are not independent.
         event_times: array of shape (n_rows,), instants; without a time zone they are UTC.
-        missed: array of shape (n_rows,), what it costs not to alert a positive row; None where costs are not asked for.
+        missed: array of shape (n_rows,), cost in money of not alerting a positive row; None where costs are not compared.
     """
 
     labels: ArrayLike
@@ -102,7 +110,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class CheckedRows:
-    """The same after every check; arrays of shape (n_rows,), days are those of UTC."""
+    """`Rows` that passed all checks; arrays of shape (n_rows,), days in UTC."""
 
     labels: Integers
     champion: Floats
@@ -113,10 +121,10 @@ class CheckedRows:
 
 
 def check_models(champion: Contender, challenger: Contender, holdout: Holdout) -> None:
-    """Refuse a model that meets itself, and one that has seen the holdout.
+    """Refuse a model that is compared with itself, and one whose training data overlap the holdout.
 
     Raises:
-        GateError: the comparison would be worthless.
+        GateError: the comparison is invalid.
     """
     if champion.model_hash == challenger.model_hash:
         raise GateError(
@@ -128,10 +136,10 @@ def check_models(champion: Contender, challenger: Contender, holdout: Holdout) -
 
 
 def check_rows(champion: Contender, challenger: Contender, holdout: Holdout, rows: Rows) -> CheckedRows:
-    """Refuse rows that decide nothing.
+    """Refuse rows from which nothing can be concluded.
 
     Raises:
-        GateError: the message says what is wrong with which rows and what to do.
+        GateError: the message says which rows are wrong, why, and what to do.
     """
     scored = {}
     for contender, scores in ((champion, rows.champion), (challenger, rows.challenger)):

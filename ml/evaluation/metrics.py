@@ -1,7 +1,19 @@
 """Metrics of a scored binary label: ranking (average precision, ROC AUC), alerts per day, calibration, points of three curves.
 
 Rows with equal scores are one tie group: a threshold takes all of them or none. Tree ensembles tie often, and a metric
-that lets the order of the rows decide within a tie can be gamed by sorting the file.
+that depends on the order of the rows within a tie could be gamed by sorting the file.
+
+Example: with equal scores the order of the rows has no effect.
+    >>> average_precision([1, 0, 0, 1], [0.9, 0.5, 0.4, 0.4])
+    0.75
+    >>> average_precision([1, 0, 1, 0], [0.9, 0.5, 0.4, 0.4])
+    0.75
+    >>> roc_auc([1, 0, 0, 1], [0.9, 0.5, 0.4, 0.4])
+    0.625
+    >>> daily_card_precision(["mon", "mon", "tue"], ["a", "b", "a"], [1, 0, 1], [0.9, 0.8, 0.7], k=1).tolist()  # a is blocked
+    [1.0, 0.0]
+    >>> [round(float(end), 3) for end in wilson(0.5, 100)]
+    [0.404, 0.596]
 """
 
 from __future__ import annotations
@@ -54,16 +66,16 @@ def card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, scores:
 def daily_card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, scores: ArrayLike, k: int = 100) -> Floats:
     """Of the k cards alerted each day, the share with a fraud that day; shape (n_days,), in the order of the days.
 
-    A card's score on a day is its highest. A card found (alerted on a day on which it had a fraud) is blocked, so it is
-    left out on later days. A day with fewer than k cards is still divided by k: analysts' time was there for k. Cards
-    with equal scores are taken in the order of their keys, whatever the order of the rows.
+    The score of a card on a day is its highest. A detected card (alerted on a day on which it had a fraud) is blocked and left
+    out on later days. A day with fewer than k cards is still divided by k, because the analysts had time for k alerts. Cards
+    with equal scores are ordered by key, independent of the order of the rows.
 
     Args:
-        days: array of shape (n_rows,), the day of each row, anything that sorts.
-        cards: array of shape (n_rows,), the card of each row, anything that sorts.
+        days: array of shape (n_rows,), the day of each row, of any sortable type.
+        cards: array of shape (n_rows,), the card of each row, of any sortable type.
         labels: array of shape (n_rows,), 0 or 1.
         scores: array of shape (n_rows,), higher means more likely positive.
-        k: alerts that can be looked at in a day.
+        k: alerts that analysts can check in a day.
 
     Raises:
         ValueError: as for `average_precision`, or k is below 1.
@@ -83,26 +95,26 @@ def daily_card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, s
     card_score = np.maximum.reduceat(s[order], first)
     card_label = np.maximum.reduceat(y[order], first)
 
-    found = np.zeros(len(keys), dtype=bool)
+    blocked = np.zeros(len(keys), dtype=bool)
     shares = []
     for one_day in np.split(np.arange(len(first)), np.flatnonzero(np.diff(card_day)) + 1):
-        open_cards = one_day[~found[card_key[one_day]]]
+        open_cards = one_day[~blocked[card_key[one_day]]]
         alerted = open_cards[np.lexsort((card_key[open_cards], -card_score[open_cards]))[:k]]
         hits = alerted[card_label[alerted] == 1]
-        found[card_key[hits]] = True
+        blocked[card_key[hits]] = True
         shares.append(len(hits) / k)
     return np.array(shares)
 
 
 def decision_costs(labels: ArrayLike, alerts: ArrayLike, missed: ArrayLike, looked_at: float, false_alert: float) -> Floats:
-    """What each decision cost, shape (n_rows,), in money.
+    """Cost of each decision in money, shape (n_rows,).
 
     Args:
         labels: array of shape (n_rows,), 0 or 1.
         alerts: array of shape (n_rows,), whether the row was alerted.
-        missed: array of shape (n_rows,), what it costs not to alert the row if it is positive.
-        looked_at: what every alert costs, right or wrong.
-        false_alert: what an alert on a negative costs on top.
+        missed: array of shape (n_rows,), cost of not alerting the row if it is positive.
+        looked_at: cost of every alert, right or wrong.
+        false_alert: additional cost of an alert on a negative.
 
     Raises:
         ValueError: a cost is negative or not finite.
@@ -118,7 +130,7 @@ def decision_costs(labels: ArrayLike, alerts: ArrayLike, missed: ArrayLike, look
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Points of the precision-recall, ROC and reliability curves of one model, ready to be drawn.
+    """Points of the precision-recall, ROC and reliability curves of one model.
 
     Attributes:
         recall, precision: arrays of shape (n_tie_groups,), by falling threshold. Average precision is the area of the
@@ -126,7 +138,7 @@ class Curves:
         false_positive_rate, true_positive_rate: arrays of shape (n_tie_groups + 1,), from (0, 0) to (1, 1).
         bin_score: array of shape (n_bins,), mean score in each bin, rising.
         bin_rate: array of shape (n_bins,), share of positives in each bin.
-        bin_rows, bin_positives: arrays of shape (n_bins,), counts from which `bin_rate` is made.
+        bin_rows, bin_positives: arrays of shape (n_bins,), counts of which `bin_rate` is the ratio.
     """
 
     recall: Floats
@@ -191,15 +203,15 @@ def reliability_bins(scores: Floats, bins: int = 10) -> Integers:
 
 
 def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
-    """How many positives the scores miscount, as a share of the positives: Σ_bins |observed − expected| / observed in all.
+    """Difference between observed and expected positives, as a share of the positives: Σ_bins |observed - expected| / observed.
 
-    The bins are those of `curves`. 0 is a model whose scores add up to the positives in every bin; a model that promises twice
-    as many as there are has 1, and there is no upper limit.
+    The bins are those of `curves`. The error is 0 if the scores add up to the number of positives in every bin, and 1 if they
+    add up to twice as many; it has no upper limit.
 
     Args, errors: as for `curves`.
     """
-    told = curves(labels, scores, bins)
-    return float(np.abs(told.bin_positives - told.bin_score * told.bin_rows).sum() / told.bin_positives.sum())
+    points = curves(labels, scores, bins)
+    return float(np.abs(points.bin_positives - points.bin_score * points.bin_rows).sum() / points.bin_positives.sum())
 
 
 def wilson(rate: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats]:
@@ -207,7 +219,7 @@ def wilson(rate: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats]:
 
     Args:
         rate: shares, in [0, 1].
-        rows: how many independent rows each is a share of; need not be whole.
+        rows: number of independent rows of each share; may be fractional.
 
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
@@ -220,7 +232,11 @@ def wilson(rate: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Integers, Floats]:
-    """Labels as integers and scores as floats, both of shape (n_rows,), or a `ValueError` that says what is wrong."""
+    """Labels as integers and scores as floats, both of shape (n_rows,).
+
+    Raises:
+        ValueError: lengths differ, a value is not finite, a label is not 0 or 1, or one class is missing.
+    """
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or s.ndim != 1 or len(y) != len(s):
         raise ValueError(f"labels have shape {y.shape} and scores {s.shape}, expected two arrays of one length")

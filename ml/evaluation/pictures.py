@@ -161,14 +161,14 @@ def _forest(
     centres: Sequence[float],
     intervals: Sequence[tuple[float, float]],
     colours: Sequence[str],
-    told: Sequence[str],
+    texts: Sequence[str],
 ) -> None:
     """Intervals in rows, the first on top, with a name on the left and figures on the right."""
     bare(axes)
     axes.spines["left"].set_visible(False)
     places = np.arange(len(names))
     axes.axvline(0, color=LINE, linewidth=1.2, zorder=0)
-    for place, centre, (low, high), colour, text in zip(places, centres, intervals, colours, told, strict=True):
+    for place, centre, (low, high), colour, text in zip(places, centres, intervals, colours, texts, strict=True):
         axes.plot((low, high), (place, place), color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(centre, place, marker="o", color="white", markeredgecolor=colour, markeredgewidth=1.8, markersize=6)
         axes.text(1.02, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=MUTED)
@@ -300,14 +300,14 @@ _LEGEND: dict[str, Any] = {
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that knows nothing of pyplot."""
+    """An empty figure of the given size in inches, independent of pyplot's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
 
 
 def bare(axes: Axes) -> None:
-    """Leave of an axes' frame what is needed to read it."""
+    """Remove the top and right lines of the frame and mute the others."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

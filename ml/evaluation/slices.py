@@ -1,8 +1,12 @@
-"""Slices: a challenger that is better on the whole is kept out on evidence that it harms a part.
+"""Slices: a challenger that is better overall is vetoed on evidence that it is worse in a part of the rows.
 
-To demand that no slice's figure falls would reject equal models, for some always falls by chance. So each slice is tested for
-harm beyond a margin, and the tests are corrected together (Holm), so that a harmless challenger is vetoed with probability
-alpha at most, however many slices there are.
+A rule that no slice may fall would reject equal models, because some slice always falls by chance. So each slice is tested for
+a loss beyond a margin, and the tests are corrected together (Holm): a challenger that harms no slice is vetoed with probability
+alpha at most, for any number of slices.
+
+Example: Holm rejects the smallest p-values, each against alpha divided by the number of hypotheses that are left.
+    >>> holm([0.01, 0.04, None, 0.03], alpha=0.05)
+    [True, False, False, False]
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 
 
 class SliceStatus(StrEnum):
-    """What is known of a slice; one that is required and empty is a question that these rows cannot answer."""
+    """Result of a slice; EMPTY is a required slice without rows."""
 
     PASSED = "passed"
     VETOED = "vetoed"
@@ -31,9 +35,9 @@ class SliceStatus(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A part of the rows: by what it was cut, which group it is, and a mask of shape (n_rows,).
+    """A part of the rows: the column or rule it is cut by, its group, and a mask of shape (n_rows,).
 
-    Where a part that is `required` holds no rows, nothing is promoted.
+    If a `required` slice has no rows, no challenger is promoted.
     """
 
     slice: str
@@ -44,7 +48,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class SliceCheck:
-    """Average precision of both models in a slice, and the probability of such a loss if there were no harm."""
+    """Average precision of both models in a slice, the p-value of the loss, and the result for people."""
 
     slice: str
     group: str
@@ -57,24 +61,24 @@ class SliceCheck:
     interval: tuple[float, float] | None
     p_harm: float | None
     status: SliceStatus
-    told: str
+    sentence: str
 
 
 def judge_slices(rows: CheckedRows, slices: Sequence[Slice], *, margin: float, fewest: int, alpha: float) -> list[SliceCheck]:
     """Test each slice for a loss of average precision beyond the margin.
 
     Args:
-        margin: loss that is no harm yet, in average precision.
+        margin: tolerated loss, in average precision.
         fewest: clusters with a positive that a slice needs to be judged.
         alpha: probability of vetoing a challenger that harms no slice.
     """
-    seen = [_look(rows, part, margin, fewest, alpha) for part in slices]
-    vetoed = holm([check.p_harm for check in seen], alpha)
-    return [_conclude(check, harmful, margin) for check, harmful in zip(seen, vetoed, strict=True)]
+    checks = [_test(rows, part, margin, fewest, alpha) for part in slices]
+    vetoed = holm([check.p_harm for check in checks], alpha)
+    return [_conclude(check, is_vetoed, margin) for check, is_vetoed in zip(checks, vetoed, strict=True)]
 
 
 def holm(probabilities: Sequence[float | None], alpha: float) -> list[bool]:
-    """Which hypotheses are rejected when all are tested together; None is not tested.
+    """Which hypotheses are rejected when all are tested together at level alpha; a probability of None is not tested.
 
     Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
     """
@@ -87,7 +91,7 @@ def holm(probabilities: Sequence[float | None], alpha: float) -> list[bool]:
     return rejected
 
 
-def _look(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: float) -> SliceCheck:
+def _test(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: float) -> SliceCheck:
     labels = rows.labels[part.mask]
     clusters = Clusters.of(rows.clusters.entity[part.mask], rows.days[part.mask], labels)
     holding = len(np.unique(clusters.entity[labels == 1]))
@@ -103,36 +107,38 @@ def _look(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: flo
         interval=None,
         p_harm=None,
         status=SliceStatus.NOT_JUDGED,
-        told=f"{holding} clusters have a positive, {fewest} are needed",
+        sentence=f"{holding} clusters have a positive, {fewest} are needed",
     )
     if not len(labels):
         advice = "no rows: widen the holdout, or set `required: false` on this cut of gate.slices"
-        return replace(empty, status=SliceStatus.EMPTY, told=advice) if part.required else replace(empty, told="no rows")
+        return (
+            replace(empty, status=SliceStatus.EMPTY, sentence=advice) if part.required else replace(empty, sentence="no rows")
+        )
     if holding < fewest or labels.all():
         return empty
     old, new = (Ranking(labels, scores[part.mask], clusters) for scores in (rows.champion, rows.challenger))
-    found = closed_form(old, new, clusters, alpha=alpha)[AVERAGE_PRECISION.name]
-    beyond = found.gain + margin
+    difference = closed_form(old, new, clusters, alpha=alpha)[AVERAGE_PRECISION.name]
+    beyond = difference.gain + margin
     harm = (
-        student_probability(beyond / found.standard_error, found.degrees_of_freedom)
-        if found.standard_error > 0
+        student_probability(beyond / difference.standard_error, difference.degrees_of_freedom)
+        if difference.standard_error > 0
         else float(beyond >= 0)
     )
     return replace(
         empty,
-        champion=found.champion,
-        challenger=found.challenger,
-        gain=found.gain,
-        interval=found.interval,
+        champion=difference.champion,
+        challenger=difference.challenger,
+        gain=difference.gain,
+        interval=difference.interval,
         p_harm=harm,
         status=SliceStatus.PASSED,
     )
 
 
-def _conclude(check: SliceCheck, harmful: bool, margin: float) -> SliceCheck:
+def _conclude(check: SliceCheck, is_vetoed: bool, margin: float) -> SliceCheck:
     if check.p_harm is None:
         return check
     change = f"average precision {check.champion:.4f} → {check.challenger:.4f}"
-    if harmful:
-        return replace(check, status=SliceStatus.VETOED, told=f"{change}: a loss beyond {margin:g} (p {check.p_harm:.2g})")
-    return replace(check, told=f"{change}: no evidence of a loss beyond {margin:g} (p {check.p_harm:.2g})")
+    if is_vetoed:
+        return replace(check, status=SliceStatus.VETOED, sentence=f"{change}: a loss beyond {margin:g} (p {check.p_harm:.2g})")
+    return replace(check, sentence=f"{change}: no evidence of a loss beyond {margin:g} (p {check.p_harm:.2g})")

@@ -1,7 +1,15 @@
-"""A model's figures on a holdout as functions of how much each entity weighs, and how much each row moves them.
+"""Metrics of a model on a holdout as functions of the entities' weights, and the influence of each row on them.
 
-Everything that does not depend on the weights (sorting, ties, bins) is done once. What is left for a replicate is sums of
-weights, which is one sparse product for a whole block of replicates.
+Everything that does not depend on the weights (sorting, ties, bins) is computed once. A bootstrap replicate then needs only
+sums of weights: one sparse product for a whole block of replicates.
+
+Example: average precision and ROC AUC with weight 1 for both cards, and with weight 2 for the second.
+    >>> labels, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.5, 0.4, 0.1])
+    >>> ranking = Ranking(labels, scores, Clusters.of(["a", "a", "b", "b"], [0, 0, 1, 1], labels))
+    >>> ranking.figures(np.array([[1, 1], [1, 2]], dtype=np.int32)).round(3).tolist()
+    [[0.833, 0.833], [0.75, 0.778]]
+    >>> ranking.influence()[0, :3].round(3).tolist()  # of the first three rows on average precision
+    [0.139, -0.111, -0.028]
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ Weights = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, its unit, and which direction is better."""
+    """A metric: its name, its unit, and which direction is better."""
 
     name: str
     unit: str
@@ -37,8 +45,8 @@ class Statistic(Protocol):
     """One or more measures of one model on rows that belong to clusters.
 
     Attributes:
-        measures: what is measured.
-        cells: numbers of the largest array that one replicate takes.
+        measures: the metrics, in the order of the rows of `figures` and `influence`.
+        cells: size of the largest array that one replicate needs.
     """
 
     measures: tuple[Measure, ...]
@@ -52,7 +60,7 @@ class Statistic(Protocol):
 
 
 class Ranking:
-    """Average precision and ROC AUC; NaN where a replicate is without a class.
+    """Average precision and ROC AUC; NaN where a replicate has only one class.
 
     Both need the rows taken before and at the end of each tie group that holds a positive, and nothing in between. So the
     rows by falling score are cut into 2k + 1 segments: before a group, the group, and so on, and the rows after the last one.
@@ -60,7 +68,7 @@ class Ranking:
     Args:
         labels: array of shape (n_rows,), 0 or 1.
         scores: array of shape (n_rows,), finite.
-        clusters: whose row it is; entities are drawn, days are not.
+        clusters: entity and day of each row; entities are resampled, days are not.
     """
 
     measures: tuple[Measure, ...] = (AVERAGE_PRECISION, ROC_AUC)
@@ -101,7 +109,7 @@ class Ranking:
             # False positives before and at the end of a group, halved: ties count one half.
             outranked = (positives * ((before + after) / 2 - true_positives + positives / 2)).sum(axis=0)
             auc = 1 - outranked / (n_positives * n_negatives)
-        # Where one class is missing both are undefined, not only the area.
+        # Where one class is missing, both metrics are undefined.
         return np.stack([np.where(np.isnan(auc), np.nan, average_precision), auc])
 
     def influence(self) -> Floats:
@@ -135,11 +143,11 @@ class Ranking:
 
 
 class CostPerDay:
-    """What decisions cost, in money per day: the mean over rows times the rows of a day.
+    """Cost of the decisions in money per day: the mean over rows times the rows of a day.
 
     Args:
-        costs: array of shape (n_rows,), what the decision on each row cost.
-        days: whole days that the rows were taken from.
+        costs: array of shape (n_rows,), cost of the decision on each row.
+        days: length of the window of the rows in days.
         clusters: as for `Ranking`.
     """
 
@@ -163,9 +171,9 @@ class CostPerDay:
 
 
 class CalibrationError:
-    """Positives that the scores expect in the wrong place: Σ_bins |observed - expected| / positives; NaN without a positive.
+    """Calibration error Σ_bins |observed - expected| / positives; NaN without a positive.
 
-    The bins are those of `ml.evaluation.metrics.reliability_bins` on all rows and stay the same in every replicate.
+    The bins are those of `ml.evaluation.metrics.reliability_bins` on all rows, the same in every replicate.
 
     Args:
         labels, scores, clusters: as for `Ranking`; scores are probabilities.

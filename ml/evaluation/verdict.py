@@ -1,34 +1,41 @@
-"""The verdict: an outcome with all the figures that it rests on, as a record that cannot contradict itself.
+"""The verdict: an outcome with the figures from which it follows; a record whose outcome contradicts them is refused.
 
-- PROMOTE: the lower bound of the gain is above 0, every guardrail is shown to hold, no slice is harmed.
-- KEEP: the gain cannot reach what is worthwhile, or there is evidence of harm.
-- INCONCLUSIVE: neither; the record says what these rows could have shown, and how many more days would decide.
+- PROMOTE: the lower bound of the gain is above 0, every guardrail passed, no slice is vetoed.
+- KEEP: the upper bound of the gain is below the worthwhile gain, or there is evidence of harm.
+- INCONCLUSIVE: neither; the record says which gain these rows could have detected, and how many more days would decide.
+
+Example: the bounds of the gain decide; the worthwhile gain is 0.02.
+    >>> from types import SimpleNamespace as Bounds
+    >>> intervals = [Bounds(lower_bound=low, upper_bound=high) for low, high in ((0.01, 0.06), (-0.03, 0.01), (-0.01, 0.05))]
+    >>> [decide(primary, 0.02, guardrails=[], slices=[]).value for primary in intervals]
+    ['PROMOTE', 'KEEP', 'INCONCLUSIVE']
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from ml.evaluation.bootstrap import Difference
 from ml.evaluation.fairness import GroupRates, Rate
-from ml.evaluation.guardrails import Check, Status
+from ml.evaluation.guardrails import GuardrailCheck, Status
 from ml.evaluation.holdout import Contender, GateError, Holdout, check_models
+from ml.evaluation.records import attributes_of, to_record
 from ml.evaluation.slices import SliceCheck, SliceStatus
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
 
 METRICS = (AVERAGE_PRECISION.name, EXPECTED_COST.name)
 
 MAXIMUM_ALPHA = 0.2
-"""A gate that promotes more than one equal challenger in five by chance is no gate."""
+"""A higher alpha would promote more than one equal challenger in five by chance."""
 
 
 class Outcome(StrEnum):
-    """What is to be done with the challenger."""
+    """The decision on the challenger."""
 
     PROMOTE = "PROMOTE"
     KEEP = "KEEP"
@@ -37,18 +44,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Rules:
-    """What was declared before anybody looked.
+    """The rules of the comparison, declared before it.
 
     Attributes:
         metric: the primary metric, `average precision` or `expected cost`.
         alpha: probability of promoting an equal challenger, at most 0.2.
-        worthwhile_gain: gain in the metric's unit that is worth waiting for; what cannot reach it is KEEP, not INCONCLUSIVE.
+        worthwhile_gain: smallest useful gain in the metric's unit; a challenger that cannot reach it is KEEP, not INCONCLUSIVE.
         margins: by measure, how much worse the challenger may be: `ROC AUC`, `card precision`, `expected cost`, `calibration
             error`, and `golden set` and `ancestor` in average precision.
         limits: by name, the largest value allowed: `latency` in milliseconds, `size` in megabytes.
-        cards_a_day: alerts that can be looked at in a day.
-        alert_cost, false_alert_cost: money that every alert costs, and that a wrong one costs on top.
-        slice_harm: loss of average precision in a slice that is no harm yet.
+        cards_a_day: alerts that analysts can check in a day.
+        alert_cost, false_alert_cost: cost of every alert, and additional cost of a false one, in money.
+        slice_harm: tolerated loss of average precision in a slice.
         slice_clusters: clusters with a positive that a slice or a group needs to be judged.
         fairness_gap: how much worse off a group may be, as a share; None where fairness is only reported.
     """
@@ -78,19 +85,19 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's answer with the evidence it rests on.
+    """The result of the gate with its evidence.
 
     Attributes:
-        outcome, reason: the answer, and a sentence with the figures for the person on call.
-        trigger: what started the run; it decided which alpha was used.
-        minimum_detectable_effect: true gain that rows like these show in 80 of 100 gates.
-        more_days: days by which a longer holdout would decide; None where nothing is left open or no length would.
-        rules: what was declared beforehand.
-        primary: the primary metric; `others` are the measures that were compared beside it.
-        guardrails, slices, fairness: what was guarded, each with its own answer.
-        champion, challenger, holdout: who met, and where.
+        outcome, reason: the decision, and a sentence with the figures for the person on call.
+        trigger: what started the run; it determined alpha.
+        minimum_detectable_effect: true gain that rows like these detect with probability 0.8.
+        more_days: days by which a longer holdout would decide; None if the outcome is decided, or no length would decide it.
+        rules: declared beforehand.
+        primary: the difference in the primary metric; `others` are the differences in the other measures.
+        guardrails, slices, fairness: results of the checks, and rates by group.
+        champion, challenger, holdout: the two models and the window.
         rows, positives, clusters, replicates: counts.
-        notes: what a reader should know of the computation, for example that two standard errors disagree.
+        notes: remarks on the computation, for example that two standard errors disagree.
     """
 
     outcome: Outcome
@@ -101,7 +108,7 @@ class Verdict:
     rules: Rules
     primary: Difference
     others: tuple[Difference, ...]
-    guardrails: tuple[Check, ...]
+    guardrails: tuple[GuardrailCheck, ...]
     slices: tuple[SliceCheck, ...]
     fairness: tuple[GroupRates, ...]
     champion: Contender
@@ -140,12 +147,12 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `json.dumps` takes; instants as ISO 8601."""
-        told: dict[str, Any] = _plain(asdict(self))
-        return told
+        record: dict[str, Any] = to_record(self)
+        return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_dict` wrote.
+        """The verdict from its record, as `to_dict` returned it.
 
         Raises:
             GateError: a key is missing or unknown, or the record contradicts itself.
@@ -155,10 +162,10 @@ class Verdict:
                 "outcome": Outcome(record["outcome"]),
                 "rules": Rules(**record["rules"]),
                 "primary": _difference(record["primary"]),
-                "others": tuple(_difference(told) for told in record["others"]),
-                "guardrails": tuple(Check(**{**told, "status": Status(told["status"])}) for told in record["guardrails"]),
-                "slices": tuple(_slice(told) for told in record["slices"]),
-                "fairness": tuple(_group(told) for told in record["fairness"]),
+                "others": tuple(_difference(other) for other in record["others"]),
+                "guardrails": tuple(_guardrail(check) for check in record["guardrails"]),
+                "slices": tuple(_slice(check) for check in record["slices"]),
+                "fairness": tuple(_group(rates) for rates in record["fairness"]),
                 "champion": Contender(**_instants(Contender, record["champion"])),
                 "challenger": Contender(**_instants(Contender, record["challenger"])),
                 "holdout": Holdout(**_instants(Holdout, record["holdout"])),
@@ -171,8 +178,10 @@ class Verdict:
             raise GateError(f"not the record of a verdict: {type(error).__name__}: {error}") from error
 
 
-def decide(primary: Difference, worthwhile_gain: float, guardrails: Iterable[Check], slices: Iterable[SliceCheck]) -> Outcome:
-    """The outcome that the figures say; a challenger is never promoted on what is not known."""
+def decide(
+    primary: Difference, worthwhile_gain: float, guardrails: Iterable[GuardrailCheck], slices: Iterable[SliceCheck]
+) -> Outcome:
+    """The outcome that follows from the figures; a check with an unknown result prevents promotion."""
     checks, parts = list(guardrails), list(slices)
     harmed = any(c.status is Status.FAILED for c in checks) or any(p.status is SliceStatus.VETOED for p in parts)
     if harmed or (primary.lower_bound <= 0 and primary.upper_bound < worthwhile_gain):
@@ -182,13 +191,13 @@ def decide(primary: Difference, worthwhile_gain: float, guardrails: Iterable[Che
 
 
 def more_days(
-    outcome: Outcome, primary: Difference, worthwhile_gain: float, guardrails: Iterable[Check], days: float
+    outcome: Outcome, primary: Difference, worthwhile_gain: float, guardrails: Iterable[GuardrailCheck], days: float
 ) -> int | None:
-    """Days by which a longer holdout would decide: its interval could no longer hold both 0 and what is worthwhile.
+    """Days by which a longer holdout would decide: its interval could no longer hold both 0 and the worthwhile gain.
 
-    A guardrail that is not known is counted as if its figures stay. Degrees of freedom are taken as they are, so that fewer
-    days do where these are few. None if the outcome is not INCONCLUSIVE, nothing is said to be worthwhile, or a figure would
-    have to change.
+    Interval widths are assumed to shrink with the root of the days, at the same gains. The degrees of freedom would grow too,
+    so the result is an upper estimate where they are few. None if the outcome is not INCONCLUSIVE, the worthwhile gain is 0, or
+    more rows with the same gains would not decide.
     """
     if outcome is not Outcome.INCONCLUSIVE:
         return None
@@ -210,7 +219,7 @@ def reason(
     outcome: Outcome,
     primary: Difference,
     rules: Rules,
-    guardrails: Iterable[Check],
+    guardrails: Iterable[GuardrailCheck],
     slices: Iterable[SliceCheck],
     counts: str,
     days: int | None,
@@ -221,16 +230,16 @@ def reason(
     sure = f"{1 - primary.alpha:.0%}"
     low, high = _signed(primary, primary.lower_bound), _signed(primary, primary.upper_bound)
     checks, parts = list(guardrails), list(slices)
-    failed = [c.told for c in checks if c.status is Status.FAILED]
-    vetoed = [f"{p.slice} {p.group}: {p.told}" for p in parts if p.status is SliceStatus.VETOED]
-    unknown = [c.told for c in checks if c.status is Status.UNKNOWN]
-    unknown += [f"{p.slice} {p.group}: {p.told}" for p in parts if p.status is SliceStatus.EMPTY]
+    failed = [c.sentence for c in checks if c.status is Status.FAILED]
+    vetoed = [f"{p.slice} {p.group}: {p.sentence}" for p in parts if p.status is SliceStatus.VETOED]
+    unknown = [c.sentence for c in checks if c.status is Status.UNKNOWN]
+    unknown += [f"{p.slice} {p.group}: {p.sentence}" for p in parts if p.status is SliceStatus.EMPTY]
     longer = f" A holdout {days} days longer would decide." if days else ""
     if outcome is Outcome.PROMOTE:
         return f"The challenger is better: {change}, a gain of at least {low} with {sure} confidence, on {counts}."
     if failed or vetoed:
-        told = "; ".join([*failed, *vetoed])
-        return f"The challenger does harm: {told}. On the whole {change}, on {counts}."
+        harms = "; ".join([*failed, *vetoed])
+        return f"The challenger does harm: {harms}. On the whole {change}, on {counts}."
     if primary.upper_bound < 0:
         least = f"a loss of at least {_signed(primary, -primary.upper_bound)[1:]} with {sure} confidence"
         return f"The challenger is significantly worse: {change}, {least}, on {counts}."
@@ -238,8 +247,8 @@ def reason(
         most = f"a gain of at most {high} with {sure} confidence, below {rules.worthwhile_gain:g}"
         return f"The challenger is not better by what is worthwhile: {change}, {most}, on {counts}."
     if primary.lower_bound > 0:
-        told = "; ".join(unknown)
-        return f"The challenger is better, but a guardrail is not shown to hold: {told}. {change}, on {counts}.{longer}"
+        unproven = "; ".join(unknown)
+        return f"The challenger is better, but a guardrail is not shown to hold: {unproven}. {change}, on {counts}.{longer}"
     shown = f"these rows show a gain of {_figure(primary, primary.minimum_detectable_effect)} in 80 of 100 gates"
     if primary.share_of_days >= 0.01:
         shown += f"; {primary.share_of_days:.0%} of the gain's variance comes from differences between days"
@@ -250,7 +259,7 @@ def reason(
 
 
 def vacancy(outcome: Outcome, champion: Contender) -> str:
-    """Why there is still no champion, in a sentence, where a first one was asked for and none took office."""
+    """A sentence that says why there is still no champion; empty if there is one."""
     if champion.ranks or outcome is Outcome.PROMOTE:
         return ""
     needed = "was not" if outcome is Outcome.KEEP else "was not shown to be"
@@ -267,13 +276,19 @@ def _signed(difference: Difference, value: float) -> str:
 
 def _difference(record: Mapping[str, Any]) -> Difference:
     pairs = {name: tuple(record[name]) for name in ("champion_interval", "challenger_interval", "interval")}
-    # Records of gates that knew no days have no share of theirs.
+    # Records of earlier versions of the gate have no share_of_days.
     return Difference(**{"share_of_days": 0.0, **record, **pairs})
+
+
+def _guardrail(record: Mapping[str, Any]) -> GuardrailCheck:
+    return GuardrailCheck(**{**attributes_of(record), "status": Status(record["status"])})
 
 
 def _slice(record: Mapping[str, Any]) -> SliceCheck:
     interval = record["interval"]
-    return SliceCheck(**{**record, "interval": interval and tuple(interval), "status": SliceStatus(record["status"])})
+    return SliceCheck(
+        **{**attributes_of(record), "interval": interval and tuple(interval), "status": SliceStatus(record["status"])}
+    )
 
 
 def _group(record: Mapping[str, Any]) -> GroupRates:
@@ -284,11 +299,3 @@ def _group(record: Mapping[str, Any]) -> GroupRates:
 def _instants(kind: type[Contender] | type[Holdout], record: Mapping[str, Any]) -> dict[str, Any]:
     instants = {field.name for field in fields(kind) if field.type == "datetime"}
     return {key: datetime.fromisoformat(value) if key in instants else value for key, value in record.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value

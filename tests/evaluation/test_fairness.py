@@ -77,21 +77,21 @@ def test_equal_groups_fail_no_more_often_than_alpha():
 def test_a_group_that_is_worse_off_is_found(gaps, told):
     check = fairness(alerted(np.random.default_rng(1), **gaps), gap=0.1)
     assert check.status is Status.FAILED
-    assert told in check.told
-    assert "country a" not in check.told
-    assert "everybody else's" in check.told
+    assert told in check.sentence
+    assert "country a" not in check.sentence
+    assert "everybody else's" in check.sentence
 
 
 def test_a_gap_that_is_allowed_passes():
     check = fairness(alerted(np.random.default_rng(1), gap=0.3), gap=0.5)
     assert check.status is Status.PASSED
-    assert check.told == "no evidence in 4 comparisons that a group is worse off by more than 0.5"
+    assert check.sentence == "no evidence in 4 comparisons that a group is worse off by more than 0.5"
 
 
 def test_a_group_of_few_cards_is_not_compared():
     _, labels, alerts, card = alerted(np.random.default_rng(1), gap=0.6)
     check = fairness((np.where(card < 10, "b", "a"), labels, alerts, card), gap=0.1)
-    assert check.told.startswith("no evidence in 0 comparisons")
+    assert check.sentence.startswith("no evidence in 0 comparisons")
 
 
 def test_rows_without_a_value_are_a_group_of_their_own():
@@ -99,7 +99,7 @@ def test_rows_without_a_value_are_a_group_of_their_own():
     group, labels, alerts, card = alerted(np.random.default_rng(1), gap=0.35)
     lacking = groups_of([None if name == "b" else name for name in group])
     check = fairness((lacking, labels, alerts, card), gap=0.1)
-    assert "country (missing): recall" in check.told
+    assert "country (missing): recall" in check.sentence
 
 
 def unfair():

@@ -66,8 +66,8 @@ def test_a_compared_measure_is_guarded_by_its_own_bounds():
     assert (check.name, check.unit, check.status) == ("ROC AUC", "area", Status.PASSED)
     assert (check.gain, check.lower_bound, check.upper_bound) == (told.gain, told.lower_bound, told.upper_bound)
     assert not_inferior(replace(told, lower_bound=-0.4, upper_bound=-0.3), 0.2).status is Status.FAILED
-    assert f"{told.champion:.4g} → {told.challenger:.4g}: worse by at most 0, 0.5 is allowed" in check.told
-    assert "worse by at most 0.4, 0.2 is allowed" in not_inferior(replace(told, lower_bound=-0.4), 0.2).told
+    assert f"{told.champion:.4g} → {told.challenger:.4g}: worse by at most 0, 0.5 is allowed" in check.sentence
+    assert "worse by at most 0.4, 0.2 is allowed" in not_inferior(replace(told, lower_bound=-0.4), 0.2).sentence
 
 
 def test_card_precision_pairs_the_two_models_by_day():
@@ -85,7 +85,7 @@ def test_one_day_of_card_precision_is_no_evidence():
     check = card_precision_by_day(rows(days=1, gain=3.0), 20, 0.05, 0.05)
     assert check.status is Status.UNKNOWN
     assert check.lower_bound is None
-    assert "1 day of rows, an interval over days needs two" in check.told
+    assert "1 day of rows, an interval over days needs two" in check.sentence
 
 
 @pytest.mark.parametrize("calls", [5, 20, 101, 300])
@@ -105,7 +105,7 @@ def test_a_handful_of_calls_bounds_no_median(calls):
     check = latency_within([0.1] * calls, 5.0, 0.05)
     assert check.status is Status.UNKNOWN
     assert (check.lower_bound, check.upper_bound) == (None, None)
-    assert f"{calls} single rows" in check.told
+    assert f"{calls} single rows" in check.sentence
 
 
 def test_latency_is_told_in_its_three_answers():
@@ -116,7 +116,7 @@ def test_latency_is_told_in_its_three_answers():
     undecided = latency_within(times, float(np.median(times)), 0.05)
     assert undecided.status is Status.UNKNOWN
     assert undecided.challenger == np.median(times)
-    assert f"{np.median(times):.3f} ms, at most" in undecided.told
+    assert f"{np.median(times):.3f} ms, at most" in undecided.sentence
 
 
 def test_one_stalled_call_is_no_slow_model():
@@ -127,7 +127,7 @@ def test_one_stalled_call_is_no_slow_model():
 def test_size_is_known_and_never_doubtful(megabytes, status):
     check = size_within(megabytes, 20.0)
     assert check.status is status
-    assert f"{megabytes:.2f} MB, at most 20 MB are allowed" in check.told
+    assert f"{megabytes:.2f} MB, at most 20 MB are allowed" in check.sentence
 
 
 def test_rows_that_an_unknown_guardrail_would_need():

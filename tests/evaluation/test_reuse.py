@@ -69,5 +69,5 @@ def test_a_day_of_an_earlier_window_counts_as_used_whatever_its_length():
 
 @pytest.mark.parametrize("needed", [0, -1, 15])
 def test_a_rule_that_no_window_can_meet_is_refused(needed):
-    with pytest.raises(ValueError, match=f"{needed} fresh days are asked of a window of 14"):
+    with pytest.raises(ValueError, match=f"needed is {needed} fresh days, expected 1 to 14"):
         freshness(FIRST, FIRST + timedelta(days=14), [], needed)

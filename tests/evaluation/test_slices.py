@@ -145,7 +145,7 @@ def test_a_slice_of_few_fraud_cards_is_not_judged_and_bars_nobody():
     verdict = judge(**meeting(rows, {"slice_clusters": 50}, slices=[Slice("country", "LU", few)]))
     check = verdict.slices[0]
     assert (check.status, check.p_harm, check.positive_clusters) == (SliceStatus.NOT_JUDGED, None, 49)
-    assert check.told == "49 clusters have a positive, 50 are needed"
+    assert check.sentence == "49 clusters have a positive, 50 are needed"
     assert verdict.outcome is Outcome.PROMOTE
     judged = judge(**meeting(rows, {"slice_clusters": 49, "slice_harm": 1.0}, slices=[Slice("country", "LU", few)]))
     assert judged.slices[0].status is SliceStatus.PASSED

@@ -10,7 +10,7 @@ import pytest
 from ml.evaluation import verdict as verdicts
 from ml.evaluation.bootstrap import Difference
 from ml.evaluation.gate import Footprint, Meeting, Outcome, Slice, Verdict, judge
-from ml.evaluation.guardrails import Check, Status
+from ml.evaluation.guardrails import GuardrailCheck, Status
 from ml.evaluation.slices import SliceCheck, SliceStatus
 from tests.evaluation.meetings import RULES, meeting, scored
 
@@ -38,7 +38,7 @@ def difference(lower, upper, name="average precision"):
 
 
 def check(status, gain=0.0, lower=-0.04, upper=0.04, margin=0.02):
-    return Check("ROC AUC", "area", status, margin, 0.9, 0.9 + gain, gain, lower, upper, f"ROC AUC is {status}")
+    return GuardrailCheck("ROC AUC", "area", status, margin, 0.9, 0.9 + gain, gain, lower, upper, f"ROC AUC is {status}")
 
 
 def part(status):

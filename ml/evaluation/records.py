@@ -1,0 +1,36 @@
+"""Dataclasses as plain records for JSON, and back.
+
+Example:
+    >>> from ml.evaluation.guardrails import size_within
+    >>> record = to_record(size_within(megabytes=3.5, limit=20.0))
+    >>> record["name"], record["unit"], record["margin"]
+    ('size', 'megabytes', 20.0)
+    >>> attributes_of(record)["sentence"]
+    'size: the serving graph has 3.50 MB, at most 20 MB are allowed'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+SENTENCE_KEY = "told"
+"""JSON key of the attribute `sentence`. Stored records have this key, so it stays although the attribute has a better name."""
+
+
+def to_record(value: Any) -> Any:
+    """A dataclass, or a value inside one, as what `json.dumps` takes: instants become ISO 8601, tuples become lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_record(asdict(value))
+    if isinstance(value, Mapping):
+        return {SENTENCE_KEY if key == "sentence" else key: to_record(inner) for key, inner in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return [to_record(inner) for inner in value] if isinstance(value, (tuple, list)) else value
+
+
+def attributes_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one record by the name of their attribute; nested records stay as they are."""
+    return {"sentence" if key == SENTENCE_KEY else key: value for key, value in record.items()}
