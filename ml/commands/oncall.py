@@ -56,7 +56,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     waiting = quarantine.count_open(config)
     if waiting:
         say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
-    for sentence in landing.passed_over(config):
+    for sentence in landing.ignored_files(config):
         line(f"landing       {sentence}")
 
 

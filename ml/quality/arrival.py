@@ -1,12 +1,12 @@
-"""When rows were known here: the clock of arrivals never runs backwards.
+"""Sets `known_at` of new rows; it never runs backwards.
 
-Models are trained on, and features published from, what was known at an instant. So nothing that arrives now may appear in
-a past that others have read already, whatever `as_of` it is ingested at:
+Models are trained and features are published from the rows known at an instant. So rows that arrive now must not appear in a
+past that was read already, whatever `as_of` they are ingested at:
 
-- new rows are known from `as_of` on, but never before what arrived before them;
+- new rows are known from `as_of` on, but never before rows that arrived earlier;
 - once features are published as of that instant or a later one, new rows are known right after that publication;
-- the archive, whose rows count as known when the live feed would have brought them, is open up to `archive_until` and only
-  until the first publication.
+- archive rows are backdated to the time when the live feed would have delivered them; this ends with `archive_until` and with
+  the first publication.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Arrival:
-    """The instant at which a batch becomes known, and whether its rows are backdated to the live feed's cadence."""
+    """The instant at which a batch becomes known, and whether its rows are backdated to the live feed's schedule."""
 
     at: dt.datetime
     archive: bool
@@ -43,15 +43,15 @@ class Arrival:
         if not self.archive:
             return pa.chunked_array([pa.repeat(at, len(times))])
         lag = config.events.lag.span
-        daily = pc.add(pc.floor_temporal(times, unit="day"), pa.scalar(DAY + lag, pa.duration("us")))
-        return pc.if_else(pc.less(daily, at), daily, at).cast(schema.INSTANT)
+        delivered = pc.add(pc.floor_temporal(times, unit="day"), pa.scalar(DAY + lag, pa.duration("us")))
+        return pc.if_else(pc.less(delivered, at), delivered, at).cast(schema.INSTANT)
 
 
 def published(config: Config) -> dt.datetime | None:
     """When the newest features of the deployment were published; None before the first publication.
 
     Raises:
-        ValueError: a file of features does not say when it was made.
+        ValueError: the metadata of a feature file have no `created`.
     """
     newest = []
     for folder in config.features.glob("*/"):
@@ -65,7 +65,7 @@ def published(config: Config) -> dt.datetime | None:
 
 
 def arrival(config: Config, lake: Lake, as_of: dt.datetime) -> Arrival:
-    """When what is ingested now, at `as_of`, becomes known."""
+    """The arrival of rows that are ingested now, at `as_of`."""
     stamps = {table: schema.of(table, config) for table in (schema.BATCHES, schema.READMISSIONS)}
     with lake.connect(stamps) as connection:
         (newest,) = connection.execute(

@@ -1,8 +1,8 @@
-"""A row as it was delivered, as JSON that a person reads and from which the very same values come back.
+"""Quarantined rows as JSON: readable by a person, and converted back to exactly the same values.
 
 Text, whole numbers, truth values and finite doubles are plain JSON. Times are `{"timestamp": [count since 1970, unit, time
-zone], "text": …}`, doubles that JSON lacks `{"float": "nan"}`, and every other type is kept as Arrow bytes in base64 beside
-its text. A line of a CSV file that could not be cut into fields is `{"line": …}` alone.
+zone], "text": …}`, non-finite doubles `{"float": "nan"}`, and every other type is kept as Arrow bytes in base64 beside its
+text. A line of a CSV file that could not be split into fields is `{"line": …}` alone.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ def pack(table: pa.Table, rows: list[int] | None = None) -> list[str]:
 
 
 def pack_line(text: str) -> str:
-    """JSON text of a line that could not be cut into fields."""
+    """JSON text of a line that could not be split into fields."""
     return json.dumps({LINE: text})
 
 
 def line_of(content: str) -> str | None:
-    """The line that could not be cut into fields; None if the content is a row."""
-    told = json.loads(content)
-    return str(told[LINE]) if set(told) == {LINE} else None
+    """The line that could not be split into fields; None if the content is a row."""
+    row = json.loads(content)
+    return str(row[LINE]) if set(row) == {LINE} else None
 
 
 def unpack(contents: list[str]) -> pa.Table:
-    """The rows of one file again, with the types that they were delivered in (widths of numbers aside).
+    """The rows of one file, with the types that they were delivered in (except for the widths of numbers).
 
     Args:
-        contents: what `pack` made of rows of one table.
+        contents: JSON texts that `pack` made of rows of one table.
     """
     rows = [json.loads(content) for content in contents]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -47,7 +47,7 @@ def unpack(contents: list[str]) -> pa.Table:
 
 
 def value_of(cell: pa.Scalar) -> Any:
-    """A value as Python's, or as text where Python has none of the kind."""
+    """A value as a Python object, or as text where Python has no such type."""
     try:
         return cell.as_py()
     except (pa.ArrowException, ValueError, OverflowError, NotImplementedError, ImportError, KeyError):

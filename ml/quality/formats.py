@@ -1,7 +1,7 @@
-"""From the bytes of a file to columns under its own names: Parquet with its types, CSV as text, nothing interpreted.
+"""Reads the bytes of a file into columns under the feed's names: Parquet with its types, CSV as text, without interpretation.
 
-In a CSV file an empty field without quotes is missing, and nothing else is: `""` is a text without characters, `NA` two
-letters. What else means "missing" is for the deployment to say.
+In a CSV file an empty field without quotes is missing, and nothing else is: `""` is an empty text, `NA` is
+two letters. The deployment declares what else means "missing".
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "b
 PARQUET = (".parquet", ".pq")
 FORMATS = tuple(plain + packed for plain in (*PARQUET, ".csv") for packed in ("", *CODECS))
 NO_FORMAT = f"the name ends in none of {', '.join((*PARQUET, '.csv'))}, also packed as {', '.join(CODECS)}"
-# A day of events as text shrinks to a tenth or a thirtieth; what grows a hundredfold was made to.
+# Events as text compress 10 to 30 times; a file that grows 100 times when unpacked is a decompression bomb.
 GROWTH, ALWAYS = 100, 2**26
 SUSPECT_QUOTE = re.compile(rb'[^,\r\n]"[^",\r\n]')
 QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"(?:[^"]|"")*+"(?P<rest>[^,\r\n]*)')
 
 
 class Unreadable(ValueError):
-    """A file that cannot be read as a table; the message says what was found."""
+    """A file that cannot be read as a table; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Malformed:
 class Raw:
     """A file as it was delivered: columns by their own names, `rows` the data row numbers, from 1, of the table's rows.
 
-    `unended` is the data row that the file ends in without a newline: whether it is whole cannot be told.
+    `unterminated` is the last data row if no newline follows it: it may be cut off.
     """
 
     table: pa.Table
     rows: np.ndarray
     malformed: list[Malformed]
-    unended: int | None = None
+    unterminated: int | None = None
 
 
 def format_of(name: str) -> str | None:
@@ -66,8 +66,8 @@ def read_as(name: str, content: bytes) -> Raw:
     """Read what a file of that name holds.
 
     Raises:
-        Unreadable: zero bytes, cut off, not the format that the name says, not UTF-8, a column name twice, or packed so tightly
-            that it was made to fill the memory.
+        Unreadable: zero bytes, cut off, not the format that the name says, not UTF-8, a column name twice, or compressed
+            more than a hundredfold (a decompression bomb).
     """
     suffix = format_of(name)
     if suffix is None:
@@ -76,9 +76,9 @@ def read_as(name: str, content: bytes) -> Raw:
         raise Unreadable("the file has zero bytes")
     try:
         codec = CODECS.get(f".{suffix.rpartition('.')[2]}")
-        whole = content if codec is None else _unpack(content, codec)
-        # Its checksum says that a packed file is whole, also behind a last line without a newline.
-        raw = _read_parquet(whole) if suffix.startswith(PARQUET) else _read_csv(whole, may_be_cut=codec is None)
+        unpacked = content if codec is None else _unpack(content, codec)
+        # The checksum of a packed file proves that it is complete, even if its last line has no newline.
+        raw = _read_parquet(unpacked) if suffix.startswith(PARQUET) else _read_csv(unpacked, may_be_cut=codec is None)
         _check_values(raw.table, suffix[1:])
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError, OverflowError) as error:
         raise Unreadable(f"not readable as {suffix[1:]}: {_first_line(error)}") from error
@@ -112,7 +112,7 @@ def _read_parquet(content: bytes) -> Raw:
         table = file.read(use_threads=False)
         columns = [plain(column) for column in table.columns]
     except (pa.ArrowException, OSError):
-        # Once more, column by column: the message names the first that fails.
+        # Read again, column by column, so that the message names the first column that fails.
         columns = [_read_column(file, number) for number in range(len(names))]
     return Raw(pa.table(columns, names=names), np.arange(1, file.metadata.num_rows + 1), [])
 
@@ -130,7 +130,7 @@ def _read_csv(content: bytes, may_be_cut: bool = True) -> Raw:
         malformed.append(Malformed(row.number - 1, row.text, reason))
         return "skip"
 
-    # A line of our own behind the last one has a field too many; if it is not found, an open quote has swallowed it.
+    # We append a line with one field too many; if the reader does not report it, an open quote has swallowed it.
     last = b"," * len(names)
     table = pa.csv.read_csv(
         pa.BufferReader(b"".join((content, b"" if ended else b"\n", last, b"\n"))),
@@ -151,19 +151,21 @@ def _read_csv(content: bytes, may_be_cut: bool = True) -> Raw:
     malformed.pop()
     _check_quotes(content, table.num_rows + len(malformed))
     numbers = np.arange(1, table.num_rows + len(malformed) + 1)
-    unended = len(numbers) if may_be_cut and not ended and len(numbers) else None
+    unterminated = len(numbers) if may_be_cut and not ended and len(numbers) else None
     rows = np.setdiff1d(numbers, [line.row for line in malformed], assume_unique=True)
-    return Raw(table, rows, malformed, unended if len(rows) and unended == rows[-1] else None)
+    return Raw(table, rows, malformed, unterminated if len(rows) and unterminated == rows[-1] else None)
 
 
 def _check_quotes(content: bytes, rows: int) -> None:
-    """Refuse a quote that closes before its field does: what follows it, perhaps rows on, would become part of the value."""
+    """Refuse a quote that closes before its field ends: the text after it, even on later rows, would join the value."""
     if not SUSPECT_QUOTE.search(content) and not (b'"' in content and content.count(b"\n") > rows + 1):
         return
     for field in QUOTED.finditer(content.removeprefix(codecs.BOM_UTF8)):
         if field["rest"]:
-            told = field[0][-60:].decode(errors="backslashreplace")
-            raise Unreadable(f"a quote closes in the middle of a field: …{told!r}; a quote in a value is to be written twice")
+            excerpt = field[0][-60:].decode(errors="backslashreplace")
+            raise Unreadable(
+                f"a quote closes in the middle of a field: …{excerpt!r}; a quote in a value is to be written twice"
+            )
 
 
 def _read_column(file: pq.ParquetFile, number: int) -> pa.ChunkedArray:
@@ -179,7 +181,7 @@ def _first_line(error: Exception) -> str:
 
 
 def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column without dictionaries, runs, views and extensions around its values; a UUID is its text."""
+    """A column decoded from dictionary, run-end, view and extension types; a UUID becomes text."""
     kind = column.type
     if isinstance(kind, pa.UuidType):
         return pa.chunked_array([pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())])

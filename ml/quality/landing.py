@@ -1,4 +1,4 @@
-"""Finds and reads landing files. Nothing in a file is trusted: not its name, not its format, not its types."""
+"""Finds and reads landing files. Neither the name, the format nor the types of a file are trusted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Source = tuple[str, str]
 
 @dataclass(frozen=True)
 class LandingFile:
-    """One file of the landing folder; the SHA-256 of its content is the batch that it becomes, whatever its name.
+    """One file of the landing folder; the SHA-256 of its content is the id of its batch, whatever its name.
 
-    Where the feed says whose answers a file holds, `source` is that column's name in the file and what it says, and the same
+    Where the feed declares the source of its answers, `source` is the name of that column in the file and its value; the same
     content from another source is another batch.
     """
 
@@ -40,51 +40,51 @@ class LandingFile:
 def find_files(config: Config) -> list[LandingFile]:
     """All files directly in the landing folder that match the patterns of the deployment and are read, by kind and name.
 
-    Links and folders are passed over, so a name in the landing folder can never lead out of it; so are names with a leading
-    dot, which is how a feed marks a file that it is still writing. `passed_over` tells of the others.
+    Links and folders are ignored, so that a name in the landing folder can never lead out of it; so are names with a leading
+    dot, which mark a file that is still being written. `ignored_files` lists the others.
     """
-    found = []
+    files = []
     for path, kind, source in _matching(config):
         if _fault(path) is None:
             try:
                 with path.open("rb") as file:
-                    found.append(LandingFile(path, kind, _digest(hashlib.file_digest(file, "sha256"), source), source))
+                    files.append(LandingFile(path, kind, _digest(hashlib.file_digest(file, "sha256"), source), source))
             except FileNotFoundError:
-                continue  # taken away since the folder was listed
-    return found
+                continue  # deleted since the folder was listed
+    return files
 
 
-def passed_over(config: Config) -> list[str]:
-    """What lies in the landing folder, looks like a delivery and is not read: a sentence each, which says why."""
-    matching = {path: f"it matches a pattern, but {fault}" for path, *_ in _matching(config) if (fault := _fault(path))}
+def ignored_files(config: Config) -> list[str]:
+    """One sentence for each path in the landing folder that looks like a delivery but is not read, with the cause."""
+    ignored = {path: f"it matches a pattern, but {fault}" for path, *_ in _matching(config) if (fault := _fault(path))}
     patterns = [config.events.files, *(feed.files for feed in config.labels.feeds)]
     taken = {path for path, *_ in _matching(config)}
     for path in sorted(config.landing.glob("*")):
         if path in taken or path.name.startswith("."):
             continue
         if near := [pattern for pattern in patterns if _is_near(path.name.lower(), pattern.lower())]:
-            matching[path] = (
+            ignored[path] = (
                 f"it differs from the pattern {near[0]!r} in capitals or in its ending; rename it, or change the pattern"
             )
-    return [f"{_shown(path)} is not read: {why}" for path, why in sorted(matching.items())]
+    return [f"{_shown(path)} is not read: {why}" for path, why in sorted(ignored.items())]
 
 
 def _is_near(name: str, pattern: str) -> bool:
-    """Whether a name matches a pattern but for its capitals, or but for how its format is written or packed."""
-    form, asked = format_of(name), format_of(pattern)
-    alike = form is not None and (asked is None or form.startswith(PARQUET) == asked.startswith(PARQUET))
+    """Whether a name differs from a pattern only in capitals, or only in its file format or compression."""
+    form, expected_form = format_of(name), format_of(pattern)
+    alike = form is not None and (expected_form is None or form.startswith(PARQUET) == expected_form.startswith(PARQUET))
     return fnmatchcase(name, pattern) or (alike and fnmatchcase(bare(name), bare(pattern)))
 
 
 def _matching(config: Config) -> Iterator[tuple[Path, str, Source | None]]:
-    """Whatever in the landing folder matches a pattern, with its kind and its feed's source; each feed's by name."""
+    """Paths in the landing folder that match a pattern, with their kind and their feed's source; by feed, then by name."""
     feeds = [(config.events.files, "events", None), *[(feed.files, "labels", feed.source) for feed in config.labels.feeds]]
-    taken: set[tuple[str, Path]] = set()
-    for pattern, kind, told in feeds:
-        source = None if told is None else (config.labels.columns["source"], told)
+    yielded: set[tuple[str, Path]] = set()
+    for pattern, kind, feed_source in feeds:
+        source = None if feed_source is None else (config.labels.columns["source"], feed_source)
         for path in sorted(config.landing.glob(pattern)):
-            if path.parent == config.landing and not path.name.startswith(".") and (kind, path) not in taken:
-                taken.add((kind, path))
+            if path.parent == config.landing and not path.name.startswith(".") and (kind, path) not in yielded:
+                yielded.add((kind, path))
                 yield path, kind, source
 
 
@@ -108,17 +108,17 @@ def _shown(path: Path) -> str:
 
 
 def _digest(content: Any, source: Source | None) -> str:
-    """Id of the batch of a file, from the hash of its content."""
+    """Id of a file's batch: the hash of its content and source."""
     if source is not None:
         content.update(f"\0{source[1]}".encode())
     return str(content.hexdigest())
 
 
 def read(file: LandingFile) -> Raw:
-    """Read a landing file without interpreting it; its feed's source where it tells none.
+    """Read a landing file without interpreting it, and add its feed's source if it has no such column.
 
     Raises:
-        Unreadable: see `formats.read_as`; or gone, or not the content any more that the file was found with.
+        Unreadable: see `formats.read_as`; or the file was deleted or changed since it was found.
     """
     try:
         content = file.path.read_bytes()

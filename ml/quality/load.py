@@ -1,4 +1,4 @@
-"""The step `load_batch`: what was validated becomes rows of the lake, each batch once, whoever else loads at the same time."""
+"""The step `load_batch`: loads validated rows into the lake, each batch exactly once, also beside concurrent loads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import landing, staging
 from ml.quality.report import note
-from ml.quality.validate import reports, stage
+from ml.quality.validate import file_reports, stage
 from ml.quality.waiting import readmit_answers, readmit_last_lines
 
 
-class FilesGone(RuntimeError):
-    """Rows have to be checked again, and the files that they came from are not in the landing folder any more."""
+class FilesMissing(RuntimeError):
+    """Rows have to be checked again, but their files are no longer in the landing folder."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """The lake's versions after the commits, and the rows that this call added (none when it was done before).
+    """The lake's versions after the commits, and the rows that this call added (none if they were loaded before).
 
-    `note` counts the rows again if they had to be checked again, and is empty otherwise; `readmitted` are answers that had
-    waited for their events.
+    `note` has the new counts if the rows had to be checked again, and is empty otherwise; `readmitted` counts the answers that
+    had waited for their events.
     """
 
     versions: dict[str, int]
@@ -34,13 +34,13 @@ class Load:
 
 
 def load_batch(config: Config, as_of: dt.datetime, staged: str) -> Load:
-    """Commit the staged rows, and the answers that waited in quarantine for the events among them.
+    """Commit the staged rows, and the answers that waited in quarantine for these events.
 
-    If others loaded, or published features, since the rows were checked, they are checked again first.
+    If another process loaded rows or published features since the rows were checked, they are checked again first.
 
     Raises:
         FileNotFoundError: nothing was ever staged at this address.
-        FilesGone: rows have to be checked again, and their files are gone.
+        FilesMissing: rows have to be checked again, but their files are no longer in the landing folder.
     """
     loaded = _load(config, as_of, staged)
     readmitted = readmit_answers(config, as_of) + readmit_last_lines(config, as_of)
@@ -52,21 +52,21 @@ def _load(config: Config, as_of: dt.datetime, staged: str) -> Load:
     with lake.writing():
         staging.finish_interrupted(config, lake)
         record = staging.read(config, staged)
-        lacking = set(record.batches) - lake.committed(schema.BATCHES, record.batches)
-        if not lacking:
+        pending = set(record.batches) - lake.committed(schema.BATCHES, record.batches)
+        if not pending:
             staging.retire(config, staged)
             return Load(lake.versions(staging.ORDER), 0, 0)
-        told = ""
-        if staging.state(config, lake) != record.state or not staging.is_staged(config, staged):
-            files = [file for file in landing.find_files(config) if file.digest in lacking]
-            gone = lacking - {file.digest for file in files}
-            if gone:
-                names = [report["file"] for report in record.reports if report["batch_id"] in gone]
-                raise FilesGone(
-                    f"the lake moved on since these files were checked, and they are gone from {config.landing}: {names}; "
+        summary = ""
+        if staging.lake_state(config, lake) != record.state or not staging.is_staged(config, staged):
+            files = [file for file in landing.find_files(config) if file.digest in pending]
+            absent = pending - {file.digest for file in files}
+            if absent:
+                names = [report["file"] for report in record.reports if report["batch_id"] in absent]
+                raise FilesMissing(
+                    f"the lake moved on since these files were checked, and they are absent from {config.landing}: {names}; "
                     "put them back, or run validate_batch again to go on without them"
                 )
             staged = stage(config, as_of, lake, files)
-            told = f"checked again, because the lake had moved on: {note(reports(config, staged), [])}"
+            summary = f"checked again, because the lake had moved on: {note(file_reports(config, staged), [])}"
         added = staging.commit(config, lake, staged)
-        return Load(lake.versions(staging.ORDER), added[schema.EVENTS], added[schema.LABELS], told)
+        return Load(lake.versions(staging.ORDER), added[schema.EVENTS], added[schema.LABELS], summary)

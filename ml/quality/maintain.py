@@ -1,4 +1,4 @@
-"""The step `maintain`: housekeeping of the lake and of what was staged for it. It changes no row and can be run at any time."""
+"""The step `maintain`: housekeeping of the lake and of the staging folder. It changes no row and can run at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml.quality import staging
 
 @dataclass(frozen=True)
 class Maintenance:
-    """By table: newest version, files before and after, replaced files deleted; and folders of staged rows deleted."""
+    """By table: newest version, file counts before and after, deleted files; `swept` counts deleted staging folders."""
 
     versions: dict[str, int]
     files_before: dict[str, int]
@@ -23,11 +23,11 @@ class Maintenance:
 
 
 def maintain(config: Config, as_of: dt.datetime) -> Maintenance:
-    """Delete replaced files that no kept version needs, then rewrite small files into large ones; sweep what was staged.
+    """Delete replaced files that no kept version needs, then merge small files; delete old staging folders.
 
-    What this run replaces is deleted by the next one, so that a reader who has just opened the newest version can finish.
-    Kept are the newest version of each table and those that a registered model or a frozen training set names. Loads wait
-    until it is done.
+    The next run deletes the files that this run replaces, so that a reader who has just opened the newest version can finish.
+    The newest version of each table is kept, and so are the versions that a registered model or a frozen training set names.
+    Loads wait until maintenance is done.
     """
     lake = Lake(config.lake)
     kept = kept_versions(config)

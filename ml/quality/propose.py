@@ -1,6 +1,6 @@
-"""What a file of events could be, for a person who is about to describe it: times, ids, entities, categories, measures, labels.
+"""Proposes the roles of the columns of a file of events: time, id, entities, categories, measures, label.
 
-Everything here is a guess from values and names; whoever knows the feed decides.
+Everything here is a guess from values and names; a person who knows the feed decides.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import pandas as pd
 from ml.evaluation.metrics import roc_auc
 from ml.quality.formats import NO_FORMAT, PARQUET, format_of
 
-TRUTHS = ({0, 1}, {False, True}, {"0", "1"}, {"true", "false"}, {"TRUE", "FALSE"}, {"True", "False"}, {"0.0", "1.0"})
+LABEL_VALUES = ({0, 1}, {False, True}, {"0", "1"}, {"true", "false"}, {"TRUE", "FALSE"}, {"True", "False"}, {"0.0", "1.0"})
 FEW_LEVELS, MANY_LEVELS = 50, 2000
 REPEATS = 3
 SAMPLE = 200_000
-TELLS_ALONE = 0.95
+LEAKING_AUC = 0.95
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 ZONES = (
     *("UTC", "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Sao_Paulo"),
     *("Europe/London", "Europe/Paris", "Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney"),
 )
-OURS = {"event_id", "event_time", "label", "reported_at", "source"}
+RESERVED = {"event_id", "event_time", "label", "reported_at", "source"}
 LABEL_NAMES = r"label|target|fraud|churn|default|late|is_|outcome|class|cancel|click|return|bad|response"
 
 
-class NothingToPropose(ValueError):
+class NotAStream(ValueError):
     """A file cannot be a stream of events; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The guesses; columns are the feed's names, `names` gives ours.
+    """The guesses. Columns have the feed's names; `names` maps them to the proposed names.
 
     Attributes:
         times, ids, labels: candidates, the likeliest first; the first of each is taken.
-        left_out: columns that are not used, with why.
-        zoned: whether the times carry their zone.
+        left_out: columns that are not used, with the reason.
+        zoned: whether the times include their zone.
         quiet: the hour of the day with the fewest events.
-        days: events of each day.
+        days: number of events by day.
     """
 
     rows: int
@@ -67,7 +67,8 @@ class Stream:
 class Answers:
     """A file of labels: its columns, the share of events with an answer, and hours from event to answer by quantile.
 
-    `zone` is that of the events, where only the answers say theirs: no answer comes before its event, and most soon after.
+    `zone` is the likely zone of the events' times where only the answers' times include one: no answer precedes its event, and
+    most follow soon.
     """
 
     columns: dict[str, str]
@@ -81,15 +82,15 @@ def read(path: Path) -> pd.DataFrame:
     """A file as a table, with the types that its values have; only an empty field is missing.
 
     Raises:
-        NothingToPropose: there is no such file, it cannot be read, or it is empty.
+        NotAStream: there is no such file, it cannot be read, or it is empty.
     """
     if not path.is_file():
-        raise NothingToPropose(f"{path}: no such file; expected one of past events, CSV or Parquet")
+        raise NotAStream(f"{path}: no such file; expected one of past events, CSV or Parquet")
     form = format_of(path.name)
     if form is None:
-        raise NothingToPropose(f"{path}: {NO_FORMAT}")
+        raise NotAStream(f"{path}: {NO_FORMAT}")
     if form.startswith(PARQUET) and form not in PARQUET:
-        raise NothingToPropose(f"{path}: Parquet that was packed once more; unpack it, then propose")
+        raise NotAStream(f"{path}: Parquet that was packed once more; unpack it, then propose")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
@@ -98,9 +99,9 @@ def read(path: Path) -> pd.DataFrame:
             else:
                 table = connection.read_csv(str(path), sample_size=-1, na_values="").df()
         except duckdb.Error as error:
-            raise NothingToPropose(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+            raise NotAStream(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
     if table.empty:
-        raise NothingToPropose(f"{path}: no rows")
+        raise NotAStream(f"{path}: no rows")
     return table
 
 
@@ -111,35 +112,37 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
         labelled: whether the labels come in a file of their own.
 
     Raises:
-        NothingToPropose: there is no time, no id, no label, or no entity.
+        NotAStream: there is no time, no id, no label, or no entity.
     """
-    moments = {name: told for name in rows if (told := _as_time(rows[name])) is not None}
+    time_columns = {name: parsed for name in rows if (parsed := _as_time(rows[name])) is not None}
     distinct = {name: int(rows[name].nunique()) for name in rows}
-    if not moments:
-        raise NothingToPropose(f"no column holds times in ISO 8601, such as 2025-05-02T14:00:00; there are {list(rows)}")
-    times = sorted(moments, key=lambda name: -distinct[name])
-    time = moments[times[0]]
-    ids = [n for n in rows if n not in moments and distinct[n] == len(rows) and rows[n].notna().all() and not _is_real(rows[n])]
+    if not time_columns:
+        raise NotAStream(f"no column holds times in ISO 8601, such as 2025-05-02T14:00:00; there are {list(rows)}")
+    times = sorted(time_columns, key=lambda name: -distinct[name])
+    time = time_columns[times[0]]
+    ids = [
+        n
+        for n in rows
+        if n not in time_columns and distinct[n] == len(rows) and rows[n].notna().all() and not _is_real(rows[n])
+    ]
     ids = [name for name in ids if not _is_label(rows[name])]
     if not ids:
-        raise NothingToPropose("no column has another value in every row, so none can be the event's id; add one to the file")
+        raise NotAStream("no column has another value in every row, so none can be the event's id; add one to the file")
     ids.sort(key=lambda name: not re.search(r"id$|^id|key|number|uuid", str(name).lower()))
     labels = [] if labelled else [name for name in rows if _is_label(rows[name])]
     labels.sort(key=lambda name: not re.search(LABEL_NAMES, str(name).lower()))
     if not labelled and not labels:
-        raise NothingToPropose(
-            "no column holds 0 and 1 alone, so none can be the label; give --labels, the file of the answers"
-        )
+        raise NotAStream("no column holds 0 and 1 alone, so none can be the label; give --labels, the file of the answers")
     left_out, entities, categories, measures = {}, [], [], []
     truth = None if labelled else _truth(rows[labels[0]])
     for name in [n for n in rows if n not in (times[0], ids[0], *labels[:1])]:
         values = rows[name]
         if distinct[name] <= 1:
             left_out[name] = "it has one value"
-        elif name in moments:
+        elif name in time_columns:
             left_out[name] = "a second time; events have one"
-        elif truth is not None and (alone := _alone(values, truth)) > TELLS_ALONE:
-            left_out[name] = f"it tells the label by itself (ROC AUC {alone:.3f}): is it known when the event happens?"
+        elif truth is not None and (auc := _leakage(values, truth)) > LEAKING_AUC:
+            left_out[name] = f"it tells the label by itself (ROC AUC {auc:.3f}): is it known when the event happens?"
         elif _is_number(values) and not (_looks_like_key(name) and _repeats(values, distinct[name])):
             measures.append(name)
         elif distinct[name] > FEW_LEVELS and _repeats(values, distinct[name]):
@@ -152,7 +155,7 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
     if not entities and categories:
         entities = [categories.pop(int(np.argmax([distinct[name] for name in categories])))]
     if not entities:
-        raise NothingToPropose(
+        raise NotAStream(
             f"no column names what events have in common, such as a customer: of {list(rows)} none has values that repeat; "
             "add one to the file"
         )
@@ -179,53 +182,55 @@ def answers_of(rows: pd.DataFrame, events: pd.DataFrame, stream: Stream) -> Answ
     """Guesses about a file of labels.
 
     Raises:
-        NothingToPropose: no column holds the events' ids, 0 and 1 alone, or times.
+        NotAStream: no column holds the events' ids, 0 and 1 alone, or times.
     """
     ids = set(events[stream.ids[0]].astype(str))
     shared = {name: rows[name].astype(str).isin(ids).mean() for name in rows}
     key = max(shared, key=lambda name: shared[name])
-    moments = {name: told for name in rows if (told := _as_time(rows[name])) is not None}
+    time_columns = {name: parsed for name in rows if (parsed := _as_time(rows[name])) is not None}
     labels = [name for name in rows if name != key and _is_label(rows[name])]
-    if shared[key] < 0.5 or not moments or not labels:
-        lacking = "ids of events" if shared[key] < 0.5 else "0 and 1 alone" if moments else "times"
-        raise NothingToPropose(f"the file of labels has no column with {lacking}; it has {list(rows)}")
-    told = {"event_id": key, "label": labels[0], "reported_at": next(iter(moments))}
-    first = pd.DataFrame({"id": rows[key].astype(str), "at": moments[told["reported_at"]]}).groupby("id")["at"].min()
-    at = pd.to_datetime(_as_time(events[stream.times[0]]))
-    happened = pd.Series(at.to_numpy(), index=events[stream.ids[0]].astype(str))
-    happened = happened[~happened.index.duplicated()].reindex(first.index)
-    zones = ZONES if _zoned(rows[told["reported_at"]]) and not stream.zoned else ("UTC",)
-    waited = {zone: _hours(first, happened, zone) for zone in zones}
-    possible = {zone: hours for zone, hours in waited.items() if hours.quantile(0.001) >= 0} or {"UTC": waited["UTC"]}
+    if shared[key] < 0.5 or not time_columns or not labels:
+        required = "ids of events" if shared[key] < 0.5 else "0 and 1 alone" if time_columns else "times"
+        raise NotAStream(f"the file of labels has no column with {required}; it has {list(rows)}")
+    columns = {"event_id": key, "label": labels[0], "reported_at": next(iter(time_columns))}
+    first_answers = (
+        pd.DataFrame({"id": rows[key].astype(str), "at": time_columns[columns["reported_at"]]}).groupby("id")["at"].min()
+    )
+    event_time = pd.to_datetime(_as_time(events[stream.times[0]]))
+    event_times = pd.Series(event_time.to_numpy(), index=events[stream.ids[0]].astype(str))
+    event_times = event_times[~event_times.index.duplicated()].reindex(first_answers.index)
+    zones = ZONES if _zoned(rows[columns["reported_at"]]) and not stream.zoned else ("UTC",)
+    delays = {zone: _hours(first_answers, event_times, zone) for zone in zones}
+    possible = {zone: hours for zone, hours in delays.items() if hours.quantile(0.001) >= 0} or {"UTC": delays["UTC"]}
     zone = min(possible, key=lambda name: possible[name].median())
     return Answers(
-        {ours: str(theirs) for ours, theirs in told.items()},
-        answered=float(events[stream.ids[0]].astype(str).isin(first.index).mean()),
+        {name: str(column) for name, column in columns.items()},
+        answered=float(events[stream.ids[0]].astype(str).isin(first_answers.index).mean()),
         rate=float(_truth(rows[labels[0]]).mean()),
         zone=zone if len(zones) > 1 else None,
         hours={q: float(possible[zone].quantile(q)) for q in QUANTILES},
     )
 
 
-def _hours(answered: pd.Series, happened: pd.Series, zone: str) -> pd.Series:
-    """Hours from events, by the clock of a zone, to their answers."""
-    instants = happened.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC").dt.tz_localize(None)
-    return (answered - instants).dt.total_seconds().dropna() / 3600
+def _hours(answer_times: pd.Series, event_times: pd.Series, zone: str) -> pd.Series:
+    """Hours from each event, its time read in a zone, to its answer."""
+    instants = event_times.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC").dt.tz_localize(None)
+    return (answer_times - instants).dt.total_seconds().dropna() / 3600
 
 
 def _as_time(values: pd.Series) -> pd.Series | None:
-    """The values as wall clock or UTC times, None if they are no times."""
+    """The values as local or UTC times; None if they are not times."""
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(values):
         return values
     if not pd.api.types.is_object_dtype(values) and not pd.api.types.is_string_dtype(values):
         return None
-    some = values.dropna().astype(str)
-    if some.empty or not some.head(100).str.match(r"\d{4}-\d{2}-\d{2}").all():
+    texts = values.dropna().astype(str)
+    if texts.empty or not texts.head(100).str.match(r"\d{4}-\d{2}-\d{2}").all():
         return None
-    read = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
-    return read.dt.tz_localize(None) if read.notna().sum() >= 0.95 * len(some) else None
+    times = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
+    return times.dt.tz_localize(None) if times.notna().sum() >= 0.95 * len(texts) else None
 
 
 def _zoned(values: pd.Series) -> bool:
@@ -239,12 +244,12 @@ def _is_number(values: pd.Series) -> bool:
 
 
 def _is_real(values: pd.Series) -> bool:
-    """Whether there are numbers that are not whole; ids that lack somewhere are read as floats."""
+    """Whether some numbers are not whole; a column of ids with missing values is read as floats."""
     return pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 != 0).any())
 
 
 def _is_label(values: pd.Series) -> bool:
-    return set(values.dropna().unique()) in TRUTHS
+    return set(values.dropna().unique()) in LABEL_VALUES
 
 
 def _truth(values: pd.Series) -> pd.Series:
@@ -259,8 +264,8 @@ def _repeats(values: pd.Series, distinct: int) -> bool:
     return distinct > 1 and values.notna().sum() >= REPEATS * distinct and not _is_real(values)
 
 
-def _alone(values: pd.Series, truth: pd.Series) -> float:
-    """How well a number, or that a value is missing, tells the label: ROC AUC or its mirror image."""
+def _leakage(values: pd.Series, truth: pd.Series) -> float:
+    """How well a number, or its being missing, predicts the label: the ROC AUC or one minus it, whichever is larger."""
     if truth.nunique() < 2 or not _is_number(values):
         return 0.5
     numbers = values.astype("float64").head(SAMPLE)
@@ -269,15 +274,15 @@ def _alone(values: pd.Series, truth: pd.Series) -> float:
     return max(auc, 1 - auc)
 
 
-def _names(theirs: list[Any]) -> dict[str, str]:
-    """Ours for each of the feed's names: lower-case letters, digits and underscores."""
-    found: dict[str, str] = {}
-    for name in theirs:
+def _names(feed_names: list[Any]) -> dict[str, str]:
+    """A proposed name for each of the feed's names: lower-case letters, digits and underscores."""
+    names: dict[str, str] = {}
+    for name in feed_names:
         plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()).strip("_")[:50]
         plain = plain if re.match(r"[a-z]", plain) else f"column_{plain}".rstrip("_")
-        plain = f"{plain}_of_event" if plain in OURS else plain
+        plain = f"{plain}_of_event" if plain in RESERVED else plain
         unique, number = plain, 2
-        while unique in found.values():
+        while unique in names.values():
             unique, number = f"{plain}_{number}", number + 1
-        found[str(name)] = unique
-    return found
+        names[str(name)] = unique
+    return names

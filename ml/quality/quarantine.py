@@ -1,9 +1,9 @@
-"""Rows that were set aside: what they are, why, and how they come in after all.
+"""The quarantine: lists quarantined rows with their reasons, exports them, and readmits them to the lake.
 
-The quarantine itself is never changed. A row in it is open until an attempt to readmit it was accepted, or rejected because
-the same row is in by now; attempts are rows of the lake's table `readmissions`. An attempt takes rows through the very checks
-that every row passes, after the suite was mended (as they were delivered) or with mended values, and what is accepted is known
-from then on, never earlier.
+The table `quarantine` is never changed. A row in it is open until an attempt to readmit it was accepted, or rejected because
+the same row is in the lake by then; attempts are rows of the lake's table `readmissions`. An attempt checks rows like every
+other row: as they were delivered, after the suite was corrected, or with corrected values. `known_at` of accepted rows is the
+time of the attempt, never earlier.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ OPEN = f'{schema.QUARANTINE} q ANTI JOIN {SETTLED} s ON q.batch_id = s.source AN
 
 
 class NotInQuarantine(ValueError):
-    """The batch or the row that was asked for is not there, or not open."""
+    """The requested batch or row is not in quarantine, or the row is not open."""
 
 
 class NotReadmittable(ValueError):
-    """The mended rows that were given cannot be matched with rows of the quarantine."""
+    """The mended rows cannot be matched with rows of the quarantine."""
 
 
 @dataclass(frozen=True)
-class SetAside:
-    """The rows of one batch in quarantine: how many are open and why (commonest reasons first), and what became of others."""
+class BatchSummary:
+    """The quarantined rows of one batch: counts of open, accepted and rejected rows, and the most frequent open reasons."""
 
     batch_id: str
     file: str
@@ -64,7 +64,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt to readmit a row: when, by whom, why, what was tried, and what came of it."""
+    """One attempt to readmit a row: time, actor, reason, the content that was tried, and the outcome with its reasons."""
 
     known_at: dt.datetime
     actor: str
@@ -76,7 +76,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class QuarantinedRow:
-    """A row as it was delivered, why it was set aside, and the attempts since, oldest first."""
+    """A row as it was delivered, the reasons of its quarantine, and the attempts to readmit it, oldest first."""
 
     batch_id: str
     file: str
@@ -87,13 +87,13 @@ class QuarantinedRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether the row still waits."""
+        """Whether no attempt has settled the row yet."""
         return all(attempt.outcome == QUARANTINED for attempt in self.attempts)
 
 
 @dataclass(frozen=True)
 class Readmission:
-    """What became of the rows of one attempt; rows = accepted + quarantined + rejected."""
+    """The result of one attempt by row counts; rows = accepted + quarantined + rejected."""
 
     attempt: str
     rows: int
@@ -104,13 +104,13 @@ class Readmission:
 
 
 def count_open(config: Config) -> int:
-    """Rows of all batches that wait in quarantine."""
+    """Number of open rows of all batches."""
     with _tables(config) as connection:
         (rows,) = connection.execute(f"SELECT count(*) FROM {OPEN}").fetchone() or (0,)
     return int(rows)
 
 
-def summary(config: Config) -> list[SetAside]:
+def summary(config: Config) -> list[BatchSummary]:
     """Every batch with rows in quarantine, oldest first."""
     with _tables(config) as connection:
         batches = connection.execute(
@@ -121,23 +121,23 @@ def summary(config: Config) -> list[SetAside]:
         settled = connection.execute(
             f"SELECT source, outcome, count(*) FROM {schema.READMISSIONS} GROUP BY source, outcome"
         ).fetchall()
-        told = connection.execute(
+        counted = connection.execute(
             "SELECT batch_id, split_part(reason, ', observed', 1) AS fault, count(*) AS times FROM "
             f"(SELECT batch_id, unnest(reasons) AS reason FROM {OPEN}) GROUP BY batch_id, fault ORDER BY times DESC, fault"
         ).fetchall()
-    became = {(batch, outcome): count for batch, outcome, count in settled}
+    outcomes = {(batch, outcome): count for batch, outcome, count in settled}
     reasons: dict[str, dict[str, int]] = {batch: {} for batch, *_ in batches}
-    for batch, reason, count in told:
+    for batch, reason, count in counted:
         if len(reasons[batch]) < COMMONEST:
             reasons[batch][reason] = count
     return [
-        SetAside(
+        BatchSummary(
             batch_id=batch,
             file=file,
             kind=kind,
             open=waiting.get(batch, 0),
-            accepted=became.get((batch, ACCEPTED), 0),
-            rejected=became.get((batch, REJECTED), 0),
+            accepted=outcomes.get((batch, ACCEPTED), 0),
+            rejected=outcomes.get((batch, REJECTED), 0),
             reasons=reasons[batch],
         )
         for batch, file, kind, _ in batches
@@ -157,50 +157,50 @@ def rows_of(config: Config, batch: str, row: int | None = None) -> list[Quaranti
     with _tables(config) as connection:
         batch, _ = _batch(connection, batch)
         attempts: dict[int, list[Attempt]] = {}
-        for number, *told in connection.execute(
+        for number, *values in connection.execute(
             f'SELECT "row", known_at, actor, reason, outcome, reasons, content FROM {schema.READMISSIONS} '
             "WHERE source = $batch ORDER BY known_at, batch_id",
             {"batch": batch},
         ).fetchall():
-            known_at, actor, reason, outcome, reasons, tried = told
+            known_at, actor, reason, outcome, reasons, tried = values
             attempts.setdefault(number, []).append(Attempt(known_at, actor, reason, outcome, tuple(reasons), tried))
-        found = connection.execute(
+        rows = connection.execute(
             f'SELECT batch_id, file, "row", reasons, content FROM {schema.QUARANTINE} '
             'WHERE batch_id = $batch AND ($row IS NULL OR "row" = $row) ORDER BY "row"',
             {"batch": batch, "row": row},
         ).fetchall()
-    if not found:
+    if not rows:
         raise NotInQuarantine(f"row {row} of batch {batch[:12]} is not in quarantine; see `python -m ml quarantine show`")
     return [
-        QuarantinedRow(batch_id, file, number, tuple(reasons), told, tuple(attempts.get(number, ())))
-        for batch_id, file, number, reasons, told in found
+        QuarantinedRow(batch_id, file, number, tuple(reasons), content, tuple(attempts.get(number, ())))
+        for batch_id, file, number, reasons, content in rows
     ]
 
 
 def waiting(config: Config, reason: str, actor: str, before: dt.datetime | None = None) -> dict[str, dict[int, str]]:
-    """Open rows that were set aside for this reason alone and that the actor has not tried: by batch and row, their content.
+    """Open rows with this reason alone that the actor has not tried to readmit: their content by batch and row.
 
     Args:
         before: only rows that were known before this instant.
     """
     tried = f'(SELECT source, "row" FROM {schema.READMISSIONS} WHERE actor = $actor)'
-    found: dict[str, dict[int, str]] = {}
+    rows: dict[str, dict[int, str]] = {}
     with _tables(config) as connection:
-        for batch, row, told in connection.execute(
+        for batch, row, row_content in connection.execute(
             f'SELECT batch_id, "row", content FROM (SELECT q.* FROM {OPEN}) q '
             f'ANTI JOIN {tried} t ON q.batch_id = t.source AND q."row" = t."row" WHERE reasons = [$reason] '
             "AND ($before IS NULL OR known_at < $before) ORDER BY 1, 2",
             {"actor": actor, "reason": reason, "before": before},
         ).fetchall():
-            found.setdefault(batch, {})[row] = told
-    return found
+            rows.setdefault(batch, {})[row] = row_content
+    return rows
 
 
 def export(config: Config, batch: str, target: Path, row: int | None = None) -> int:
     """Write the open rows of a batch as CSV, in the feed's own columns with `batch_id` and `row` in front, to be mended.
 
-    Values stand there as they were delivered, also those that a spreadsheet takes for formulas: whatever is put before them
-    would come back as part of the value. A line that could not be cut into fields has empty ones.
+    Values are written as they were delivered, also those that a spreadsheet reads as formulas: an escape character would be
+    read back as part of the value. A line that could not be split into fields has empty fields.
 
     Raises:
         NotInQuarantine: see `rows_of`.
@@ -208,24 +208,24 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
     """
     if target.exists():
         raise ValueError(f"{target} exists already; move it away first")
-    found = [told for told in rows_of(config, batch, row) if told.is_open]
-    raw = content.unpack([told.content for told in found if content.line_of(told.content) is None])
-    lines = sum(content.line_of(told.content) is not None for told in found)
+    rows = [r for r in rows_of(config, batch, row) if r.is_open]
+    raw = content.unpack([r.content for r in rows if content.line_of(r.content) is None])
+    lines = sum(content.line_of(r.content) is not None for r in rows)
     with _tables(config) as connection:
         kind = _batch(connection, batch)[1]
     names = raw.column_names or list(columns_of(config, kind).values())
     if {BATCH, ROW} & set(names):
         raise ValueError(f"the feed has columns {BATCH!r} or {ROW!r} of its own; write mended rows by hand, as a new file")
-    in_order = sorted(found, key=lambda told: content.line_of(told.content) is not None)
+    in_order = sorted(rows, key=lambda r: content.line_of(r.content) is not None)
     columns = {
         name: pa.concat_arrays([shown(raw[name]).combine_chunks(), pa.nulls(lines, pa.string())]) for name in raw.column_names
     }
     columns = columns or {name: pa.nulls(lines, pa.string()) for name in names}
-    keys = {BATCH: [told.batch_id for told in in_order], ROW: [told.row for told in in_order]}
+    keys = {BATCH: [r.batch_id for r in in_order], ROW: [r.row for r in in_order]}
     partial = target.with_name(f".{target.name}.partial")
     pa.csv.write_csv(pa.table(keys | columns), partial)
     partial.replace(target)
-    return len(found)
+    return len(rows)
 
 
 def readmit(
@@ -241,13 +241,13 @@ def readmit(
 
     Args:
         batch: first characters of the batch's id.
-        reason: why they should pass now, for the record.
-        actor: who asks, for the record.
+        reason: why the rows should pass now; it is recorded.
+        actor: who readmits them; it is recorded.
         rows: data rows of the file, from 1; all open ones, or all that `data` holds, when left out.
         data: CSV or Parquet file with mended rows in the feed's columns and their `row`; as delivered when left out.
 
     Raises:
-        NotInQuarantine: there is no such batch or row, or the row came in, or was rejected, before.
+        NotInQuarantine: there is no such batch or row, or the row was accepted or rejected before.
         NotReadmittable: `data` does not fit the quarantine.
     """
     lake = Lake(config.lake)
@@ -255,28 +255,28 @@ def readmit(
         staging.finish_interrupted(config, lake)
         with _tables(config) as connection:
             batch, kind = _batch(connection, batch)
-        mended = None if data is None else data.read_bytes()
-        told = [batch, sorted(set(rows or [])), reason, actor, as_of.isoformat()]
-        attempt = staging.address(config, lake, [*told, mended and hashlib.sha256(mended).hexdigest()])
+        mended_bytes = None if data is None else data.read_bytes()
+        arguments = [batch, sorted(set(rows or [])), reason, actor, as_of.isoformat()]
+        attempt = staging.address(config, lake, [*arguments, mended_bytes and hashlib.sha256(mended_bytes).hexdigest()])
         if not lake.committed(schema.READMISSIONS, [attempt]):
-            found = {row.row: row for row in rows_of(config, batch)}
-            given = None if data is None or mended is None else _mended(config, kind, batch, data, mended)
+            in_quarantine = {row.row: row for row in rows_of(config, batch)}
+            mended = None if data is None or mended_bytes is None else _mended(config, kind, batch, data, mended_bytes)
             wanted = sorted(set(rows or [])) or (
-                sorted(given[1]) if given else [number for number, row in found.items() if row.is_open]
+                sorted(mended[1]) if mended else [number for number, row in in_quarantine.items() if row.is_open]
             )
-            _must_be_open(batch, wanted, found)
-            raw = _delivered([found[number] for number in wanted]) if given is None else _only(*given, wanted)
+            _must_be_open(batch, wanted, in_quarantine)
+            raw = _delivered([in_quarantine[number] for number in wanted]) if mended is None else _only(*mended, wanted)
             if not wanted:
                 return Readmission(attempt, 0, 0, 0, 0, {})
-            tables = _judge(config, as_of, lake, kind, raw, attempt, {"source": batch, "actor": actor, "reason": reason})
-            with staging.staging(config):
-                staging.write(config, attempt, tables, Record(staging.state(config, lake), (attempt,), ()))
+            tables = _check(config, as_of, lake, kind, raw, attempt, {"source": batch, "actor": actor, "reason": reason})
+            with staging.lock(config):
+                staging.write(config, attempt, tables, Record(staging.lake_state(config, lake), (attempt,), ()))
             staging.commit(config, lake, attempt)
     return _outcome(config, attempt)
 
 
-def _judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, attempt: str, common: dict[str, str]) -> Tables:
-    """Tables of an attempt: the rows that come in, and what became of each that was tried."""
+def _check(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, attempt: str, common: dict[str, str]) -> Tables:
+    """Tables of an attempt: the accepted rows, and the outcome of each row that was tried."""
     tables: Tables = {name: [] for name in staging.ORDER}
     arrived = replace(arrival(config, lake, as_of), archive=False)
     outcomes = [(line.row, QUARANTINED, [line.reason], content.pack_line(line.text)) for line in raw.malformed]
@@ -289,62 +289,64 @@ def _judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, 
             outcome = ACCEPTED if good[position] else REJECTED if joined.rejected[position] else QUARANTINED
             outcomes.append((int(joined.number[position]), outcome, joined.reasons.get(position, []), tried))
     common = common | {"batch_id": attempt}
-    told = [
+    records = [
         common | {"row": row, "outcome": outcome, "reasons": reasons, "content": tried, "known_at": arrived.at}
         for row, outcome, reasons, tried in outcomes
     ]
-    tables[schema.READMISSIONS].append(pa.Table.from_pylist(told, schema.READMISSIONS_SCHEMA))
+    tables[schema.READMISSIONS].append(pa.Table.from_pylist(records, schema.READMISSIONS_SCHEMA))
     return tables
 
 
 def _outcome(config: Config, attempt: str) -> Readmission:
     with _tables(config) as connection:
-        told = connection.execute(
+        attempted = connection.execute(
             f"SELECT outcome, reasons FROM {schema.READMISSIONS} WHERE batch_id = $attempt", {"attempt": attempt}
         ).fetchall()
-    counts = Counter(outcome for outcome, _ in told)
-    reasons = Counter(reason_of(reason) for _, reasons in told for reason in reasons)
-    return Readmission(attempt, len(told), counts[ACCEPTED], counts[QUARANTINED], counts[REJECTED], dict(reasons.most_common()))
+    counts = Counter(outcome for outcome, _ in attempted)
+    reasons = Counter(reason_of(reason) for _, reasons in attempted for reason in reasons)
+    return Readmission(
+        attempt, len(attempted), counts[ACCEPTED], counts[QUARANTINED], counts[REJECTED], dict(reasons.most_common())
+    )
 
 
-def _must_be_open(batch: str, wanted: list[int], found: dict[int, QuarantinedRow]) -> None:
+def _must_be_open(batch: str, wanted: list[int], in_quarantine: dict[int, QuarantinedRow]) -> None:
     for number in wanted:
-        if number not in found:
+        if number not in in_quarantine:
             raise NotInQuarantine(
                 f"row {number} of batch {batch[:12]} is not in quarantine; see `python -m ml quarantine show`"
             )
-        if not found[number].is_open:
-            last = found[number].attempts[-1]
+        if not in_quarantine[number].is_open:
+            last = in_quarantine[number].attempts[-1]
             raise NotInQuarantine(
                 f"row {number} of batch {batch[:12]} was {last.outcome} at {last.known_at:%Y-%m-%d %H:%M} ({last.reason}); "
                 "leave it out"
             )
 
 
-def _delivered(found: list[QuarantinedRow]) -> Raw:
+def _delivered(rows: list[QuarantinedRow]) -> Raw:
     """Rows as the feed delivered them."""
-    lines = {row.row: content.line_of(row.content) for row in found}
-    whole = [row for row in found if lines[row.row] is None]
+    lines = {row.row: content.line_of(row.content) for row in rows}
+    complete = [row for row in rows if lines[row.row] is None]
     return Raw(
-        content.unpack([row.content for row in whole]),
-        np.array([row.row for row in whole], dtype=np.int64),
-        [Malformed(row.row, str(lines[row.row]), row.reasons[0]) for row in found if lines[row.row] is not None],
+        content.unpack([row.content for row in complete]),
+        np.array([row.row for row in complete], dtype=np.int64),
+        [Malformed(row.row, str(lines[row.row]), row.reasons[0]) for row in rows if lines[row.row] is not None],
     )
 
 
-def _mended(config: Config, kind: str, batch: str, data: Path, told: bytes) -> tuple[pa.Table, dict[int, int]]:
+def _mended(config: Config, kind: str, batch: str, data: Path, file_content: bytes) -> tuple[pa.Table, dict[int, int]]:
     """Mended rows without their keys, and the position of each by its data row in the file that was delivered."""
     try:
-        raw = read_as(data.name, told)
+        raw = read_as(data.name, file_content)
     except Unreadable as error:
         raise NotReadmittable(f"{data}: {error}") from error
     if raw.malformed:
         line = raw.malformed[0]
         raise NotReadmittable(f"{data}: {line.reason} (row {line.row}: {line.text!r})")
-    lacking = {ROW, *columns_of(config, kind).values()} - set(raw.table.column_names)
-    if lacking:
+    missing = {ROW, *columns_of(config, kind).values()} - set(raw.table.column_names)
+    if missing:
         raise NotReadmittable(
-            f"{data}: no columns {sorted(lacking)}; write it with `python -m ml quarantine show --to FILE.csv`"
+            f"{data}: no columns {sorted(missing)}; write it with `python -m ml quarantine show --to FILE.csv`"
         )
     if BATCH in raw.table.column_names and set(raw.table[BATCH].to_pylist()) - {batch}:
         raise NotReadmittable(f"{data}: {BATCH} names other batches than {batch}; one batch at a time")
@@ -374,13 +376,13 @@ def _tables(config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _batch(connection: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str]:
-    """Id and kind of the only batch in quarantine whose id begins so."""
-    found: list[tuple[str, Any]] = connection.execute(
+    """Id and kind of the only batch in quarantine whose id begins with the prefix."""
+    batches: list[tuple[str, Any]] = connection.execute(
         f"SELECT DISTINCT q.batch_id, b.kind FROM {schema.QUARANTINE} q LEFT JOIN {schema.BATCHES} b USING (batch_id) "
         "WHERE starts_with(q.batch_id, $prefix) LIMIT 2",
         {"prefix": prefix},
     ).fetchall()
-    if len(found) != 1:
-        number = "more than one batch" if found else "no batch"
+    if len(batches) != 1:
+        number = "more than one batch" if batches else "no batch"
         raise NotInQuarantine(f"{number} in quarantine begins with {prefix!r}; see `python -m ml quarantine list`")
-    return found[0]
+    return batches[0]

@@ -1,4 +1,4 @@
-"""What became of landing files, in numbers and in words for the person on call."""
+"""Reports on landing files: row counts, and the text for the person on call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file; rows = accepted + quarantined + rejected, always.
+    """The row counts of one file; rows = accepted + quarantined + rejected, always.
 
-    `stopped` lists the problems of a file that failed as a whole, `reasons` counts why rows were set aside, and `positives`
-    those of them whose label is known to be 1.
+    `stopped` lists the problems of a file that failed as a whole, `reasons` counts quarantined rows by reason, and `positives`
+    those of them whose label is 1.
     """
 
     file: str
@@ -34,55 +34,55 @@ class FileReport:
             raise AssertionError(f"{self.file}: {self.rows} rows came in, {out} are accounted for")
 
 
-def note(told: list[FileReport], passed_over: list[str]) -> str:
-    """The page that stands on the ingest run: totals, the commonest reasons, warnings, and each stopped file.
+def note(reports: list[FileReport], ignored: list[str]) -> str:
+    """The note of the ingest run: totals, the most frequent reasons, warnings, and each stopped file.
 
     Args:
-        passed_over: what lies in the landing folder and is not read, a sentence each.
+        ignored: one sentence for each path in the landing folder that is not read.
     """
     rows, accepted, quarantined, rejected = (
-        sum(getattr(report, count) for report in told) for count in ("rows", "accepted", "quarantined", "rejected")
+        sum(getattr(report, count) for report in reports) for count in ("rows", "accepted", "quarantined", "rejected")
     )
     reasons: Counter[str] = Counter()
     positives: Counter[str] = Counter()
-    for report in told:
+    for report in reports:
         reasons.update(report.reasons)
         positives.update(report.positives)
     lines = [
-        f"{len(told)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
+        f"{len(reports)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + {rejected:,} rejected",
         *[f"- {count:,} × {reason}{_of_them(positives[reason])}" for reason, count in reasons.most_common(10)],
-        *[f"- warning, {report.file}: {warning}" for report in told for warning in report.warnings][:10],
-        *[f"- warning, {sentence}" for sentence in passed_over[:10]],
-        *([f"- warning, {len(passed_over) - 10} more are not read"] if len(passed_over) > 10 else []),
-        *[f"- STOPPED {line}" for line in stopped(told)],
+        *[f"- warning, {report.file}: {warning}" for report in reports for warning in report.warnings][:10],
+        *[f"- warning, {sentence}" for sentence in ignored[:10]],
+        *([f"- warning, {len(ignored) - 10} more are not read"] if len(ignored) > 10 else []),
+        *[f"- STOPPED {line}" for line in stopped(reports)],
     ]
     return "\n".join(map(printable, lines))
 
 
 def _of_them(positives: int) -> str:
-    """What is lost for good when all that has one fault is set aside: often it is just the positives."""
+    """The positives among the rows with one reason: a fault often hits the positives alone, and they are rare."""
     return f", {positives:,} of them with the label 1" if positives else ""
 
 
-def stopped(told: list[FileReport]) -> list[str]:
+def stopped(reports: list[FileReport]) -> list[str]:
     """Each problem of each file that was stopped as a whole."""
-    return [printable(f"{report.file}: {problem}") for report in told for problem in report.stopped]
+    return [printable(f"{report.file}: {problem}") for report in reports for problem in report.stopped]
 
 
 def fault_of(report: FileReport) -> str:
-    """Hash of what a file was stopped for: the same content with the same faults has the same, whatever else has landed since.
+    """Hash of a stopped file's content and faults; it does not depend on other files.
 
-    The values observed and the bounds that follow from other files are left out, and so is the last line, the advice.
+    Observed values and the bounds that follow from other files are left out, and so is the last problem, which is advice.
     """
     faults = [re.sub(r"_value [^,)]*", "_value", reason_of(problem)) for problem in report.stopped[:-1]]
     return hashlib.sha256("\n".join([report.batch_id, *faults]).encode()).hexdigest()
 
 
 def printable(text: str) -> str:
-    """The text in one line, with everything escaped that moves a cursor, changes colours or hides."""
+    """The text in one line, with control and invisible characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def reason_of(told: str) -> str:
-    """A reason without the value that was observed, so that equal faults are counted together."""
-    return told.split(", observed")[0]
+def reason_of(reason: str) -> str:
+    """A reason without its observed value, so that equal faults are counted together."""
+    return reason.split(", observed")[0]

@@ -1,9 +1,9 @@
-"""Rows on their way into the lake: staged whole, committed table by table, finished by whoever comes next after a crash.
+"""Staged loads: all rows of a load are staged, then committed table by table; after a crash the next process finishes it.
 
-A folder under `home/staging` holds the rows of one load, a Parquet file a table, under an address that hashes everything
-that they depend on. Before the first table is committed the lake is told what is being loaded, and after the last one that
-nothing is; a load that was cut off in between is rolled forward from the very rows that it had begun with, because judging
-them again beside a half-loaded lake could come to other answers.
+A folder under `home/staging` holds the rows of one load, one Parquet file per table, under an address that hashes
+everything that they depend on. A marker file in the lake names the load from before the first commit until after the last one.
+A load that was cut off in between is rolled forward from its staged rows: checking the rows again beside a half-loaded lake
+could give other results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ml.lake.tables import Lake
 from ml.quality import suites
 from ml.quality.arrival import published
 
-# `readmissions` and `batches` come last: a load that one of them names is in whole.
+# `readmissions` and `batches` come last: a load that one of them names is complete.
 ORDER = (schema.EVENTS, schema.LABELS, schema.QUARANTINE, schema.READMISSIONS, schema.BATCHES)
 RECORD = "record.json"
 ADDRESS = re.compile("[0-9a-f]{64}")
@@ -37,13 +37,13 @@ ADDRESS = re.compile("[0-9a-f]{64}")
 Tables = dict[str, list[pa.Table]]
 
 
-class StagedRowsLost(RuntimeError):
-    """A load was cut off between two tables, and the rows that would finish it are gone."""
+class StagedRowsMissing(RuntimeError):
+    """A load was cut off between two tables, and its staged rows are missing."""
 
 
 @dataclass(frozen=True)
-class State:
-    """What the answers about new rows depend on besides the rows: loads so far, and the newest publication of features."""
+class LakeState:
+    """What the checks of new rows depend on besides the rows: the loads so far, and the newest publication of features."""
 
     batches: int
     readmissions: int
@@ -52,24 +52,26 @@ class State:
 
 @dataclass(frozen=True)
 class Record:
-    """What is staged at an address: the state that the rows were judged by, the batches to load, and the reports on files."""
+    """A staged load: the state of the lake when its rows were checked, the batches to load, and the reports on files."""
 
-    state: State
+    state: LakeState
     batches: tuple[str, ...]
     reports: tuple[dict[str, Any], ...]
 
 
-def state(config: Config, lake: Lake) -> State:
-    """The state of the lake now; equal states give equal answers."""
+def lake_state(config: Config, lake: Lake) -> LakeState:
+    """The current state of the lake; equal states give equal results of checks."""
     last = published(config)
-    return State(lake.version(schema.BATCHES), lake.version(schema.READMISSIONS), None if last is None else last.isoformat())
+    return LakeState(
+        lake.version(schema.BATCHES), lake.version(schema.READMISSIONS), None if last is None else last.isoformat()
+    )
 
 
-def address(config: Config, lake: Lake, told: list[Any]) -> str:
-    """Address of what is staged: a hash of `told` and of the deployment, its suites and its lake."""
+def address(config: Config, lake: Lake, inputs: list[Any]) -> str:
+    """Address of what is staged: a hash of `inputs` and of the deployment, its suites and its lake."""
     judged_by = [suites.digest(suite) for suite in (config.events.suite, config.labels.suite) if suite]
-    everything = [config.fingerprint, str(lake.root), judged_by, *told]
-    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
+    hashed = [config.fingerprint, str(lake.root), judged_by, *inputs]
+    return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
 def root(config: Config) -> Path:
@@ -83,7 +85,7 @@ def is_staged(config: Config, staged: str) -> bool:
 
 
 def read(config: Config, staged: str) -> Record:
-    """The record of an address, before or after its rows were loaded.
+    """The record at an address, whether its rows are loaded or not.
 
     Raises:
         FileNotFoundError: nothing was ever staged there.
@@ -91,14 +93,14 @@ def read(config: Config, staged: str) -> Record:
     inside, after = root(config) / staged / RECORD, root(config) / f"{staged}.json"
     for file in (inside, after):
         if ADDRESS.fullmatch(staged) and file.is_file():
-            told = json.loads(file.read_text())
-            return Record(State(**told["state"]), tuple(told["batches"]), tuple(told["reports"]))
+            record = json.loads(file.read_text())
+            return Record(LakeState(**record["state"]), tuple(record["batches"]), tuple(record["reports"]))
     raise FileNotFoundError(f"nothing is staged at {root(config) / staged}; run validate_batch again")
 
 
 @contextmanager
-def staging(config: Config) -> Iterator[None]:
-    """Held while rows are staged, so that `sweep` knows the folders of the living from those of the dead."""
+def lock(config: Config) -> Iterator[None]:
+    """A shared lock, held while rows are staged: `sweep` deletes nothing while any process holds it."""
     root(config).mkdir(parents=True, exist_ok=True)
     with (root(config) / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -106,7 +108,7 @@ def staging(config: Config) -> Iterator[None]:
 
 
 def write(config: Config, staged: str, tables: Tables, record: Record) -> None:
-    """Stage rows under an address; it appears whole, and the first of several writers of one address wins."""
+    """Stage rows under an address, atomically; the first of several writers of one address wins."""
     partial = Path(tempfile.mkdtemp(prefix=".", dir=root(config)))
     for name, parts in tables.items():
         if parts:
@@ -119,14 +121,14 @@ def write(config: Config, staged: str, tables: Tables, record: Record) -> None:
         partial.rename(root(config) / staged)
     except OSError:
         shutil.rmtree(partial)
-        # The other writer's rows may be loaded already: then the record alone is left of them.
+        # The other writer's rows may be loaded already: then only their record is left.
         if not is_staged(config, staged) and not (root(config) / f"{staged}.json").is_file():
             raise
 
 
 def commit(config: Config, lake: Lake, staged: str) -> dict[str, int]:
-    """Load what is staged and return the rows added by table. Call it inside `lake.writing()`."""
-    mark = _mark(lake)
+    """Commit staged rows and return the number of rows added by table. Call it inside `lake.writing()`."""
+    mark = _marker(lake)
     partial = mark.with_name(f"{mark.name}.partial")
     partial.write_text(staged)
     partial.replace(mark)
@@ -144,14 +146,14 @@ def finish_interrupted(config: Config, lake: Lake) -> None:
     """Roll a load forward that was cut off. Call it inside `lake.writing()`.
 
     Raises:
-        StagedRowsLost: the staged rows of that load are gone.
+        StagedRowsMissing: the staged rows of that load are missing.
     """
-    mark = _mark(lake)
+    mark = _marker(lake)
     if not mark.exists():
         return
     staged = mark.read_text()
     if not is_staged(config, staged):
-        raise StagedRowsLost(
+        raise StagedRowsMissing(
             f"a load was cut off and its staged rows are gone: put {root(config) / staged} back, or remove {mark} and run "
             "validate_batch again; rows that are in already will then be counted as rejected repeats"
         )
@@ -160,25 +162,25 @@ def finish_interrupted(config: Config, lake: Lake) -> None:
 
 def is_interrupted(lake: Lake) -> bool:
     """Whether a load is going on or was cut off."""
-    return _mark(lake).exists()
+    return _marker(lake).exists()
 
 
 def retire(config: Config, staged: str) -> None:
-    """Delete staged rows that are in; their record stays, so that loading them again is known to be done."""
+    """Delete staged rows that are loaded; their record stays, so that loading them again does nothing."""
     folder = root(config) / staged
     if folder.is_dir():
-        kept = root(config) / f"{staged}.json"
-        partial, gone = root(config) / f".{staged}.json", root(config) / f".{staged}"
+        record = root(config) / f"{staged}.json"
+        partial, deleted = root(config) / f".{staged}.json", root(config) / f".{staged}"
         shutil.copyfile(folder / RECORD, partial)
-        partial.replace(kept)
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        partial.replace(record)
+        folder.rename(deleted)
+        shutil.rmtree(deleted)
 
 
 def sweep(config: Config, lake: Lake) -> int:
-    """Delete what killed processes left behind and staged rows that are all in; returns the number of folders deleted.
+    """Delete leftovers of killed processes and staged rows that are loaded; returns the number of folders deleted.
 
-    Call it inside `lake.writing()`. Nothing is deleted while somebody stages rows.
+    Call it inside `lake.writing()`. Nothing is deleted while another process stages rows.
     """
     if not root(config).is_dir():
         return 0
@@ -201,9 +203,9 @@ def sweep(config: Config, lake: Lake) -> int:
 
 
 def in_lake(lake: Lake, batches: tuple[str, ...]) -> set[str]:
-    """Those of the batches, landed files or readmissions, that are in whole."""
+    """Those of the batches (landed files or readmissions) that are completely loaded."""
     return lake.committed(schema.BATCHES, batches) | lake.committed(schema.READMISSIONS, batches)
 
 
-def _mark(lake: Lake) -> Path:
+def _marker(lake: Lake) -> Path:
     return lake.root / ".loading"

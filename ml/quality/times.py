@@ -1,7 +1,7 @@
-"""Times: one grammar of ISO 8601 for every time zone, in microseconds UTC; what is less exact, or finer, is set aside.
+"""Reads times in one pattern of ISO 8601 as UTC microseconds; a time of any other form, or finer, becomes a fault.
 
 `2025-03-12`, `2025-03-12 10:05`, `2025-03-12T10:05:07.25`, each with a time of day also followed by a zone: `Z`, `UTC`, `+01`,
-`+0100` or `+01:00`, behind a blank or not. A day alone is its midnight. Without a zone it is the deployment's wall clock.
+`+0100` or `+01:00`, after a blank or not. A date alone is its midnight. Times without a zone are in the deployment's time zone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.lake.schema import INSTANT
-from ml.quality.values import Fault, Read, is_text, mask, unread
+from ml.quality.values import Read, ValueFault, is_text, mask, unreadable
 
 DAY, CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9}0*)?)?"
 WALL = f"{DAY}({CLOCK})?$"
@@ -23,18 +23,18 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def instants(raw: pa.ChunkedArray, timezone: str, in_order: bool) -> Read:
-    """Times in UTC.
+    """Read a column as times in UTC.
 
     Args:
-        timezone: of the wall clock that times without a zone are read from.
-        in_order: the rows are a whole file, so that, where its times ascend or descend, an hour that the clock shows twice is
-            told apart.
+        timezone: the IANA time zone of times without a zone.
+        in_order: the rows are a complete file; where its times ascend or descend, their order resolves the hour that the clock
+            shows twice.
     """
     if is_text(raw.type):
-        told = pc.utf8_trim_whitespace(raw.cast(pa.string()))
-        is_zoned = pc.fill_null(pc.match_substring_regex(told, ZONED), False)
-        wall, too_fine = _cast(pc.if_else(is_zoned, None, told), LOCAL, WALL)
-        zoned, too_fine_zoned = _cast(pc.if_else(is_zoned, told, None), INSTANT, ZONED)
+        texts = pc.utf8_trim_whitespace(raw.cast(pa.string()))
+        is_zoned = pc.fill_null(pc.match_substring_regex(texts, ZONED), False)
+        wall, too_fine = _cast(pc.if_else(is_zoned, None, texts), LOCAL, WALL)
+        zoned, too_fine_zoned = _cast(pc.if_else(is_zoned, texts, None), INSTANT, ZONED)
         fine = too_fine | too_fine_zoned
     elif pa.types.is_timestamp(raw.type):
         counts, fine = _microseconds(raw)
@@ -43,40 +43,40 @@ def instants(raw: pa.ChunkedArray, timezone: str, in_order: bool) -> Read:
         wall, zoned, fine = raw.cast(pa.date32()).cast(LOCAL), None, np.zeros(len(raw), bool)
     else:
         wall, zoned, fine = None, None, np.zeros(len(raw), bool)
-    known = np.full(len(raw), np.datetime64("NaT"), "M8[us]") if zoned is None else _numpy(zoned)
-    faults = [Fault(fine, "is finer than a microsecond")]
+    utc = np.full(len(raw), np.datetime64("NaT"), "M8[us]") if zoned is None else _numpy(zoned)
+    faults = [ValueFault(fine, "is finer than a microsecond")]
     if wall is not None:
         local = _numpy(wall)
         local[(local < FIRST) | (local > LAST)] = np.datetime64("NaT")
-        known, more = _from_wall(local, known, timezone, in_order)
-        faults += more
-    known[(known < FIRST) | (known > LAST)] = np.datetime64("NaT")
-    values = pa.chunked_array([pa.array(known).cast(LOCAL).cast(INSTANT)])
+        utc, wall_faults = _from_wall(local, utc, timezone, in_order)
+        faults += wall_faults
+    utc[(utc < FIRST) | (utc > LAST)] = np.datetime64("NaT")
+    values = pa.chunked_array([pa.array(utc).cast(LOCAL).cast(INSTANT)])
     explained = np.logical_or.reduce([fault.rows for fault in faults])
-    rest = unread(raw, values, "cannot be read as a time (ISO 8601)")
-    return values, [Fault(rest.rows & ~explained, rest.reason), *faults]
+    rest = unreadable(raw, values, "cannot be read as a time (ISO 8601)")
+    return values, [ValueFault(rest.rows & ~explained, rest.reason), *faults]
 
 
-def _cast(told: pa.ChunkedArray, kind: pa.DataType, grammar: str) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Texts of a grammar as times, null where they are none, and a mask of those that are finer than a microsecond."""
-    told = pc.if_else(pc.match_substring_regex(told, grammar), told, None)
-    fine = np.zeros(len(told), bool)
-    if told.null_count == len(told):
-        return pa.chunked_array([pa.nulls(len(told), kind)]), fine
+def _cast(texts: pa.ChunkedArray, type_: pa.DataType, pattern: str) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Texts of a pattern as times, null where they do not match, and a mask of those that are finer than a microsecond."""
+    texts = pc.if_else(pc.match_substring_regex(texts, pattern), texts, None)
+    fine = np.zeros(len(texts), bool)
+    if texts.null_count == len(texts):
+        return pa.chunked_array([pa.nulls(len(texts), type_)]), fine
     try:
-        return told.cast(kind), fine
+        return texts.cast(type_), fine
     except pa.ArrowInvalid:
-        told = pc.replace_substring_regex(told, "^(.{10})t", r"\1T")
-        told = pc.replace_substring_regex(told, " ?([Zz]|UTC|GMT)$", "Z")
-        told = pc.replace_substring_regex(told, " ([+-][0-9:]+)$", r"\1")
-        told = pc.replace_substring_regex(told, r"(\.[0-9]{6})0+([^0-9]|$)", r"\1\2")
-        is_fine = pc.fill_null(pc.match_substring_regex(told, r"\.[0-9]{7}"), False)
-        told, fine = pc.if_else(is_fine, None, told), mask(is_fine)
+        texts = pc.replace_substring_regex(texts, "^(.{10})t", r"\1T")
+        texts = pc.replace_substring_regex(texts, " ?([Zz]|UTC|GMT)$", "Z")
+        texts = pc.replace_substring_regex(texts, " ([+-][0-9:]+)$", r"\1")
+        texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})0+([^0-9]|$)", r"\1\2")
+        is_fine = pc.fill_null(pc.match_substring_regex(texts, r"\.[0-9]{7}"), False)
+        texts, fine = pc.if_else(is_fine, None, texts), mask(is_fine)
     try:
-        return told.cast(kind), fine
+        return texts.cast(type_), fine
     except pa.ArrowInvalid:
-        codes = told.combine_chunks().dictionary_encode()
-        each = pa.array([_one(text, kind) for text in codes.dictionary], kind)
+        codes = texts.combine_chunks().dictionary_encode()
+        each = pa.array([_one(text, type_) for text in codes.dictionary], type_)
         return pa.chunked_array([each.take(codes.indices)]), fine
 
 
@@ -88,7 +88,7 @@ def _one(text: pa.Scalar, kind: pa.DataType) -> pa.Scalar | None:
 
 
 def _microseconds(raw: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Timestamps of any unit in microseconds since 1970, null where too far away or too fine; a mask of the latter."""
+    """Timestamps of any unit as microseconds since 1970, null if out of range or too fine, and a mask of the too fine ones."""
     counts, per_second = raw.cast(pa.int64()), PER_SECOND[raw.type.unit]
     if per_second > 10**6:
         whole = pc.divide(counts, per_second // 10**6)
@@ -103,27 +103,27 @@ def _numpy(times: pa.ChunkedArray) -> np.ndarray:
     return np.array(times.cast(LOCAL).to_numpy(), dtype="M8[us]")
 
 
-def _from_wall(local: np.ndarray, known: np.ndarray, timezone: str, in_order: bool) -> tuple[np.ndarray, list[Fault]]:
-    """Wall clock times in UTC, beside times that are known already; an hour that cannot be told is null and a fault."""
+def _from_wall(local: np.ndarray, zoned: np.ndarray, timezone: str, in_order: bool) -> tuple[np.ndarray, list[ValueFault]]:
+    """Local times in UTC, beside times that have a zone; a time that is ambiguous or does not exist is null and a fault."""
     if timezone == "UTC":
-        return np.where(np.isnat(local), known, local), []
+        return np.where(np.isnat(local), zoned, local), []
     both = [_localised(local, timezone, np.full(len(local), is_dst)) for is_dst in (True, False)]
     first, second = np.fmin(*both), np.fmax(*both)
     twice = ~np.isnat(first) & (first != second)
     skipped = np.isnat(first) & ~np.isnat(local)
-    found = np.where(np.isnat(local), known, first)
-    untold = twice
+    utc = np.where(np.isnat(local), zoned, first)
+    ambiguous = twice
     if in_order and twice.any():
         for way in (slice(None), slice(None, None, -1)):
-            told, left = _told_apart(local[way], found[way], second[way], twice[way])
-            if left is not None:
-                found, untold = told[way], left[way]
+            resolved, unresolved = _resolve(local[way], utc[way], second[way], twice[way])
+            if unresolved is not None:
+                utc, ambiguous = resolved[way], unresolved[way]
                 break
-    found[untold] = np.datetime64("NaT")
-    ask = "say it with its zone, such as 2025-10-26T02:30:00+02:00"
-    return found, [
-        Fault(untold, f"an hour that the clock of {timezone} shows twice; {ask}", of_type=False),
-        Fault(skipped, f"an hour that the clock of {timezone} skips; {ask}", of_type=False),
+    utc[ambiguous] = np.datetime64("NaT")
+    advice = "say it with its zone, such as 2025-10-26T02:30:00+02:00"
+    return utc, [
+        ValueFault(ambiguous, f"an hour that the clock of {timezone} shows twice; {advice}", of_type=False),
+        ValueFault(skipped, f"an hour that the clock of {timezone} skips; {advice}", of_type=False),
     ]
 
 
@@ -132,23 +132,21 @@ def _localised(local: np.ndarray, timezone: str, is_dst: np.ndarray) -> np.ndarr
     return times.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("M8[us]")
 
 
-def _told_apart(
-    local: np.ndarray, found: np.ndarray, second: np.ndarray, twice: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Times with the hour that the clock shows twice told apart where the wall clock steps back once within it.
+def _resolve(local: np.ndarray, utc: np.ndarray, second: np.ndarray, twice: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Resolve the hour that the clock shows twice, on days where the local times step back exactly once within it.
 
     Returns:
-        Times in UTC, and a mask of what could not be told; None instead of it if the rest of the times does not ascend.
+        Times in UTC, and a mask of the unresolved ones; None instead of the mask if the resolved times do not ascend.
     """
-    found, untold = found.copy(), np.zeros(len(found), bool)
+    utc, unresolved = utc.copy(), np.zeros(len(utc), bool)
     rows = np.flatnonzero(twice)
     for day in np.unique(local[rows].astype("M8[D]")):
-        mine = rows[local[rows].astype("M8[D]") == day]
-        back = np.flatnonzero(np.diff(local[mine]) < np.timedelta64(0))
+        indices = rows[local[rows].astype("M8[D]") == day]
+        back = np.flatnonzero(np.diff(local[indices]) < np.timedelta64(0))
         if len(back) == 1:
-            found[mine[back[0] + 1 :]] = second[mine[back[0] + 1 :]]
+            utc[indices[back[0] + 1 :]] = second[indices[back[0] + 1 :]]
         else:
-            untold[mine] = True
-    certain = found[~untold & ~np.isnat(found)]
-    ascends = bool((np.diff(certain) >= np.timedelta64(0)).all())
-    return found, untold if ascends else None
+            unresolved[indices] = True
+    resolved = utc[~unresolved & ~np.isnat(utc)]
+    ascends = bool((np.diff(resolved) >= np.timedelta64(0)).all())
+    return utc, unresolved if ascends else None

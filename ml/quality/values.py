@@ -1,9 +1,9 @@
-"""One reader for each type of column, whatever the file's own type: the same values, as text or typed, read the same.
+"""One reader for each type of column; the result does not depend on the file's own type, whether text or typed.
 
-Texts lose the blanks around them. A whole number that was written as a float (`1001.0`: a column of whole numbers with a gap
-in it) is the whole number `1001`. A number is decimal, with a point and perhaps an exponent, and becomes the nearest double;
-a float of 32 bits is the decimal that its writer shows. A whole number that no double holds, or of which a float has lost
-digits, is set aside, and so is whatever else would come in altered.
+Texts are stripped of blanks. A whole number that was written as a float (`1001.0`, as in a column with missing values) becomes
+the whole number `1001`. A number is decimal, with an optional point and exponent, and becomes the nearest double; a 32-bit
+float is read as its shortest decimal. A whole number that no double represents, or whose float has lost digits, is a fault, and
+so is every other value that would be altered.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 WHOLE_FLOAT = r"^-?(0|[1-9][0-9]*)\.0+$"
 SCIENTIFIC = r"^-?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 EXACT = {16: 2**11, 32: 2**24, 64: 2**53}
-"""Below it in size, a float of so many bits holds every whole number, so that one of them is its writer's own."""
+"""Bits of a float → the absolute value below which it represents every whole number exactly."""
 
 SUMMABLE = 1e18
-"""In size; windows add up whole numbers of 128 bits, of up to 12 digits behind the point."""
+"""Limit of the absolute value; windows add up 128-bit integers of up to 12 decimal digits after the point."""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Values that are there and are not taken.
+class ValueFault:
+    """Values that are present but not accepted.
 
     Args:
         rows: mask of shape (n_rows,).
-        reason: what is wrong, to be said behind the value; of the hour and not of the value where it is no fault of type.
-        of_type: whether many of them mean that the column has changed its type.
+        reason: what is wrong; it follows the value in messages, or precedes it where `of_type` is false.
+        of_type: whether many of them indicate that the column has changed its type.
     """
 
     rows: np.ndarray
@@ -42,12 +42,12 @@ class Fault:
     of_type: bool = True
 
 
-Read = tuple[pa.ChunkedArray, list[Fault]]
+Read = tuple[pa.ChunkedArray, list[ValueFault]]
 Reader = Callable[[pa.ChunkedArray], Read]
 
 
 def shown(raw: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text, as a CSV file shows it; null where a value is missing or has no text of its own."""
+    """A column as text, as in a CSV file; null where a value is missing or has no text form."""
     kind = raw.type
     if pa.types.is_string(kind) or pa.types.is_null(kind):
         return raw.cast(pa.string())
@@ -80,37 +80,37 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_missing(raw: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Mask of the values that are not there."""
+    """Mask of the missing values."""
     return pc.is_null(raw, nan_is_null=pa.types.is_floating(raw.type))
 
 
-def unread(raw: pa.ChunkedArray, values: pa.ChunkedArray, reason: str) -> Fault:
-    """The values that are there and were not read."""
-    return Fault(mask(pc.and_(pc.is_null(values), pc.invert(is_missing(raw)))), reason)
+def unreadable(raw: pa.ChunkedArray, values: pa.ChunkedArray, reason: str) -> ValueFault:
+    """The fault of the values that are present but could not be read."""
+    return ValueFault(mask(pc.and_(pc.is_null(values), pc.invert(is_missing(raw)))), reason)
 
 
 def mask(rows: pa.ChunkedArray) -> np.ndarray:
-    """A mask in NumPy's form."""
+    """A mask as a NumPy array of booleans."""
     return rows.to_numpy().astype(bool, copy=False)
 
 
 def texts(raw: pa.ChunkedArray) -> Read:
-    """Text that may be empty, for categories and the like."""
+    """Read texts that may be empty, such as categories."""
     values, lost = _texts(raw)
-    return pc.if_else(lost, None, values), [_lost(lost), unread(raw, values, "cannot be read as text")]
+    return pc.if_else(lost, None, values), [_lost(lost), unreadable(raw, values, "cannot be read as text")]
 
 
 def keys(raw: pa.ChunkedArray) -> Read:
-    """Text that identifies something: neither empty nor a number in scientific notation, which has lost digits."""
+    """Read identifiers: texts that are neither empty nor a number in scientific notation, which has lost digits."""
     values, lost = _texts(raw)
     values = pc.if_else(pc.equal(values, ""), None, values)
     if is_text(raw.type) and (_has(values, b"e+") or _has(values, b"E+")):
         lost = pc.or_(lost, pc.fill_null(pc.match_substring_regex(values, SCIENTIFIC), False))
-    return pc.if_else(lost, None, values), [_lost(lost), unread(raw, values, "cannot be read as text")]
+    return pc.if_else(lost, None, values), [_lost(lost), unreadable(raw, values, "cannot be read as text")]
 
 
-def _lost(rows: pa.ChunkedArray) -> Fault:
-    return Fault(mask(rows), "is a number that has lost digits: send it as text or as a whole number")
+def _lost(rows: pa.ChunkedArray) -> ValueFault:
+    return ValueFault(mask(rows), "is a number that has lost digits: send it as text or as a whole number")
 
 
 def _texts(raw: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -134,19 +134,19 @@ def _texts(raw: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
 
 
 def _has(values: pa.ChunkedArray, part: bytes) -> bool:
-    """Whether a text may hold a part, in no time: one search through the bytes of all."""
+    """Whether any text may contain a part; fast, because it searches the buffer of all texts at once."""
     data = [chunk.buffers()[2] for chunk in values.chunks]
     return any(part in buffer.to_pybytes() for buffer in data if buffer is not None)
 
 
 def numbers(raw: pa.ChunkedArray) -> Read:
-    """Doubles."""
+    """Read finite doubles."""
     values, reason = _numbers(raw), "cannot be read as a number"
     finite = pc.if_else(pc.is_finite(values), values, None)
     inexact = _inexact(raw, finite)
     return pc.if_else(inexact, None, finite), [
-        unread(raw, finite, reason),
-        Fault(mask(inexact), "is a number that no double holds: send it in another unit"),
+        unreadable(raw, finite, reason),
+        ValueFault(mask(inexact), "is a number that no double holds: send it in another unit"),
     ]
 
 
@@ -155,7 +155,7 @@ def summable(raw: pa.ChunkedArray) -> Read:
     values, faults = numbers(raw)
     beyond = pc.fill_null(pc.greater_equal(pc.abs(values), SUMMABLE), False)
     reason = f"is {SUMMABLE:g} or more in size, which windows cannot add up: send it in another unit"
-    return pc.if_else(beyond, None, values), [*faults, Fault(mask(beyond), reason)]
+    return pc.if_else(beyond, None, values), [*faults, ValueFault(mask(beyond), reason)]
 
 
 def _numbers(raw: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -165,8 +165,8 @@ def _numbers(raw: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_integer(kind):
         return raw.cast(pa.float64(), safe=False)
     if is_text(kind):
-        told = pc.utf8_trim_whitespace(raw.cast(pa.string()))
-        return pc.if_else(pc.match_substring_regex(told, NUMBER), told, None).cast(pa.float64())
+        trimmed = pc.utf8_trim_whitespace(raw.cast(pa.string()))
+        return pc.if_else(pc.match_substring_regex(trimmed, NUMBER), trimmed, None).cast(pa.float64())
     if pa.types.is_decimal(kind) or pa.types.is_float32(kind):
         return raw.cast(pa.string()).cast(pa.float64())
     if pa.types.is_float16(kind):
@@ -175,7 +175,7 @@ def _numbers(raw: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _inexact(raw: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Mask of what became another number: a whole one beyond 2^53 that no double is, or a small one that became zero."""
+    """Mask of numbers that were altered: a whole one above 2^53 that no double represents, or a small one that became zero."""
     suspect = np.zeros(len(raw), bool)
     if not (pa.types.is_floating(raw.type) or (pa.types.is_integer(raw.type) and raw.type.bit_width < 64)):
         size = np.abs(values.to_numpy())
@@ -183,14 +183,14 @@ def _inexact(raw: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
         if is_text(raw.type) and (size == 0).any():
             suspect |= (size == 0) & mask(pc.fill_null(pc.match_substring_regex(raw, "^[^eE]*[1-9]"), False))
     for position in np.flatnonzero(suspect):
-        told, value = str(raw[int(position)].as_py()).strip(), values[int(position)].as_py()
-        exact = Decimal(told)
-        suspect[position] = exact != 0 if value == 0 else "e" not in told.lower() and exact != Decimal(value)
+        text, value = str(raw[int(position)].as_py()).strip(), values[int(position)].as_py()
+        exact = Decimal(text)
+        suspect[position] = exact != 0 if value == 0 else "e" not in text.lower() and exact != Decimal(value)
     return pa.chunked_array([pa.array(suspect)])
 
 
 def labels(raw: pa.ChunkedArray) -> Read:
     """Zeros and ones: numbers, truth values, or the texts 0, 1, true and false."""
-    told, _ = _texts(raw)
-    values = pc.take(pa.array(TRUTH.values()), pc.index_in(pc.utf8_lower(told), pa.array(TRUTH)))
-    return values, [unread(raw, values, "cannot be read as 0 or 1")]
+    label_texts, _ = _texts(raw)
+    values = pc.take(pa.array(TRUTH.values()), pc.index_in(pc.utf8_lower(label_texts), pa.array(TRUTH)))
+    return values, [unreadable(raw, values, "cannot be read as 0 or 1")]

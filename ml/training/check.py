@@ -58,7 +58,7 @@ def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str
     answers = arrivals(config, as_of)
     figures = _figures(config, as_of, rows, alone, answers)
     failures = suites.run(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
-    critical = [f.told for f in failures if f.critical]
+    critical = [f.summary for f in failures if f.critical]
     if critical:
         leak = max(alone, key=lambda name: alone[name], default="none")
         raise TrainingSetRefused(
@@ -67,7 +67,7 @@ def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str
             f"published features, then {again(as_of, run_id)}"
         )
     suspects = dict(sorted(alone.items(), key=lambda item: -item[1])[:5])
-    warnings = [f.told for f in failures if not f.critical]
+    warnings = [f.summary for f in failures if not f.critical]
     if any(f.column == "late_answers_share" for f in failures):
         warnings.append(f"{answers.told}; set labels.delay to that, or declare by labels.late that so many may come late")
     return TrainingSetReport(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml.config import Config
 from ml.quality import content
 from ml.quality.parse import parse
-from ml.quality.values import Fault
+from ml.quality.values import ValueFault
 from tests.deployments import small
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -78,7 +78,7 @@ def test_a_row_reads_the_same_from_the_quarantine(config: Config, kind: str, dat
         assert np.array_equal(told, told_again)
 
 
-def _rows_with_a_fault(found: list[Fault]) -> np.ndarray:
+def _rows_with_a_fault(found: list[ValueFault]) -> np.ndarray:
     return np.logical_or.reduce([fault.rows for fault in found])
 
 

@@ -15,7 +15,7 @@ from ml.config import PROJECT, Config, load
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import staging
-from ml.quality.load import FilesGone, load_batch
+from ml.quality.load import FilesMissing, load_batch
 from ml.quality.validate import validate_batch
 from tests.deployments import land, land_text, payments, raw, small, small_file, write
 
@@ -99,7 +99,7 @@ def test_a_crash_whose_staged_rows_are_gone_is_told(config: Config, monkeypatch:
             load_batch(config, AS_OF, told.staged)
     folder = config.home / "staging" / told.staged
     folder.rename(config.home / "elsewhere")
-    with pytest.raises(staging.StagedRowsLost, match=r"put .* back"):
+    with pytest.raises(staging.StagedRowsMissing, match=r"put .* back"):
         validate_batch(config, AS_OF)
     (config.home / "elsewhere").rename(folder)
     assert validate_batch(config, AS_OF).files == 0
@@ -144,7 +144,7 @@ def test_rows_to_be_checked_again_need_their_file(config: Config) -> None:
     gone.unlink()
     land(config, "payments_2025-03-10.parquet", payments(50, start=100))
     load_batch(config, AS_OF, validate_batch(config, AS_OF).staged)
-    with pytest.raises(FilesGone, match=r"payments_2025-03-09\.parquet.*put them back"):
+    with pytest.raises(FilesMissing, match=r"payments_2025-03-09\.parquet.*put them back"):
         load_batch(config, AS_OF, one.staged)
     assert len(_ids(config)) == 50
 

@@ -73,18 +73,18 @@ def test_a_quote_that_closes_in_another_row_stops_the_file(told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "unended"),
+    ("told", "unterminated"),
     [("a,b\n1,x\n2,F", 2), ("a,b\n1,x\n2,", 2), ("a,b\n1,x\n2,y\n", None), ("a,b\n1,x\n2", None), ("a,b\n1,x\n2,y\r", None)],
 )
-def test_the_row_in_which_a_file_ends_without_a_newline_is_known(told: str, unended: int | None) -> None:
-    assert read_as("a.csv", told.encode()).unended == unended
+def test_the_row_in_which_a_file_ends_without_a_newline_is_known(told: str, unterminated: int | None) -> None:
+    assert read_as("a.csv", told.encode()).unterminated == unterminated
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [*formats.CODECS.items(), (".GZ", "gzip")])
 def test_packed_csv_is_read_and_its_checksum_says_that_it_is_whole(suffix: str, codec: str) -> None:
     packed = _packed(b"a,b\n1,x\n2,y", codec)
     raw = read_as(f"payments.csv{suffix}", packed)
-    assert (raw.table.to_pydict(), raw.unended) == ({"a": ["1", "2"], "b": ["x", "y"]}, None)
+    assert (raw.table.to_pydict(), raw.unterminated) == ({"a": ["1", "2"], "b": ["x", "y"]}, None)
     with pytest.raises(Unreadable, match="not readable as csv"):
         read_as(f"payments.csv{suffix}", packed[:-3])
 
@@ -277,7 +277,7 @@ def test_files_of_a_landing_folder_are_read_or_named(config: Config, tmp_path: P
     (config.landing / "payments_8.csv").symlink_to(tmp_path / "elsewhere.csv")
     found = [file.name for file in landing.find_files(config)]
     assert found == ["payments_1.csv.gz", "payments_10.parquet.gz", "payments_11.pq", "payments_2.CSV", "payments_3.Parquet"]
-    told = {sentence.split(" is not read: ")[0]: sentence for sentence in landing.passed_over(config)}
+    told = {sentence.split(" is not read: ")[0]: sentence for sentence in landing.ignored_files(config)}
     assert sorted(told) == sorted(
         [
             *("payments_4.txt", "payments_9", "Payments_6.csv", "fraud_reports_1.xlsx"),
@@ -296,5 +296,5 @@ def test_a_pattern_that_names_its_ending_says_which_files_miss_it(config: Config
     for name in ("payments_1.csv", "payments_2.csv.gz", "payments_3.CSV", "payments_4.parquet"):
         (config.landing / name).write_text("x")
     assert [file.name for file in landing.find_files(config)] == ["payments_1.csv"]
-    told = landing.passed_over(config)
+    told = landing.ignored_files(config)
     assert [sentence.split(" ")[0] for sentence in told] == ["payments_2.csv.gz", "payments_3.CSV"]

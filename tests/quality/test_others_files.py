@@ -201,7 +201,7 @@ def test_a_delivery_in_another_format_than_the_pattern_asks_is_said(tmp_path: Pa
     config = load(write(tmp_path, told))
     land_text(config, name, "x")
     land_text(config, "payments_1.md5", "x")
-    (sentence,) = landing.passed_over(config)
+    (sentence,) = landing.ignored_files(config)
     assert sentence.startswith(f"{name} is not read: it differs from the pattern 'payments_*.parquet'")
 
 
