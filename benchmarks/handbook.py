@@ -32,7 +32,7 @@ import pandas as pd
 from scipy.special import expit
 
 from ml import steps
-from ml.config import Config, Model, load
+from ml.config import Config, ModelSettings, load
 from ml.evaluation.metrics import average_precision, calibration_error, card_precision, roc_auc
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
@@ -143,7 +143,7 @@ def tune(config: Config, rows: pd.DataFrame, trials: int) -> None:
     own = config.training.model
 
     def with_settings(settings: dict[str, Any]) -> Config:
-        model = Model.model_validate(own.model_dump() | settings)
+        model = ModelSettings.model_validate(own.model_dump() | settings)
         return config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
 
     def objective(trial: optuna.Trial) -> float:

@@ -71,6 +71,6 @@ def fitted(folder: Path, config: Config, rows: pd.DataFrame, inputs: Inputs, see
     trees.fit(inputs.matrix(rows), rows["label"])
     save(folder, Trees(trees), inputs)
     onnx.save(to_onnx(Trees(trees), inputs), folder / "model.onnx")
-    (folder / fit.DEPLOYMENT).write_text(config.described)
+    (folder / fit.DEPLOYMENT).write_text(config.portable_json)
     (folder / fit.TRAINING_SET).write_text(json.dumps(asdict(NO_SET)))
     return Model(folder)

@@ -104,10 +104,10 @@ def test_a_snapshot_a_day_is_what_a_window_without_publish_has(tmp_path: Path) -
     told["windows"][0]["publish"] = {"value": 24, "unit": "hours", "reason": "as the test asks"}
     (tmp_path / "told").mkdir()
     outspoken = load(deployments.write(tmp_path / "told", told)).model_copy(update={"home": silent.home})
-    assert silent.windows[0].every == outspoken.windows[0].every == dt.timedelta(days=1)
+    assert silent.windows[0].interval == outspoken.windows[0].interval == dt.timedelta(days=1)
     assert silent.fingerprint == outspoken.fingerprint
     assert folder(silent, silent.windows[0]) == folder(outspoken, outspoken.windows[0])
-    assert "publish" not in silent.described
+    assert "publish" not in silent.portable_json
 
 
 def test_a_cadence_has_a_folder_of_its_own_and_its_reason_has_none(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_label_window_may_end_before_all_answers_are_in_where_the_others_are_l
     told = deployments.raw()
     told["windows"][2]["delay"] = 3
     told["labels"]["complete"] = True
-    assert load(deployments.write(tmp_path, told)).windows[2].behind == dt.timedelta(days=3)
+    assert load(deployments.write(tmp_path, told)).windows[2].delay_span == dt.timedelta(days=3)
 
 
 def test_a_delay_takes_hours_that_end_at_a_snapshot(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_delay_takes_hours_that_end_at_a_snapshot(tmp_path: Path) -> None:
     for hours, every in [("48 hours", 24), ("30 hours", 6), ("31 hours", 1)]:
         told["windows"][2] |= {"delay": hours, "publish": {"value": every, "unit": "hours", "reason": "as the test asks"}}
         config = load(deployments.write(tmp_path, told))
-        assert config.windows[2].behind == dt.timedelta(hours=int(hours.split()[0]))
+        assert config.windows[2].delay_span == dt.timedelta(hours=int(hours.split()[0]))
     assert config.label_delay == dt.timedelta(hours=30)
 
 

@@ -28,7 +28,7 @@ class Defect:
 
 DEFECTS = {
     "a window includes the label's own day": Defect(
-        "ml/features/windows.py", "+ {1 + window.behind", "+ {window.behind", "tests/features/test_windows.py"
+        "ml/features/windows.py", "+ {1 + window.delay_span", "+ {window.delay_span", "tests/features/test_windows.py"
     ),
     "a window counts what was not known when it was published": Defect(
         "ml/features/windows.py",

@@ -25,7 +25,7 @@ from deploy.local.environment import PROJECT, USER
 from deploy.local.pace import minutes_left, stages
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
-from ml.config import Config, ConfigError, Simulation, load
+from ml.config import Config, ConfigError, SimulationFeed, load
 from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
@@ -213,7 +213,7 @@ def _outcome(decision: Decision) -> str:
 
 def _planted(config: Config, day: dt.date) -> str:
     """What the simulated world had changed by a day."""
-    told = config.feed.drift if isinstance(config.feed, Simulation) else []
+    told = config.feed.drift if isinstance(config.feed, SimulationFeed) else []
     return "\n".join(f"{entry['name']} on {entry['day']}" for entry in told if str(entry["day"]) <= str(day)) or "-"
 
 

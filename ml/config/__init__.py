@@ -1,22 +1,22 @@
 """A deployment: one YAML file, checked on load."""
 
-from ml.config.data import Replay, Simulation, Window
-from ml.config.deployment import PROJECT, Card, Config, ConfigError, Risk, load
+from ml.config.data import ReplayFeed, SimulationFeed, Window
+from ml.config.deployment import PROJECT, CardSettings, Config, ConfigError, Risk, load
 from ml.config.gate import SliceBy
 from ml.config.thresholds import Section, Threshold
-from ml.config.training import Choices, Model, Tuning
+from ml.config.training import Choices, ModelSettings, Tuning
 
 __all__ = [
     "PROJECT",
-    "Card",
+    "CardSettings",
     "Choices",
     "Config",
     "ConfigError",
-    "Model",
-    "Replay",
+    "ModelSettings",
+    "ReplayFeed",
     "Risk",
     "Section",
-    "Simulation",
+    "SimulationFeed",
     "SliceBy",
     "Threshold",
     "Tuning",

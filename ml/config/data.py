@@ -1,4 +1,4 @@
-"""Sections on what comes in: events, labels, the windows over them, and a feed that plays them."""
+"""Sections on the data: events, labels, the windows over them, and the feed that writes a demo's files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ml.config.thresholds import Cadence, Days, Delay, Identifier, Instant, Ratio, Section, Share, Threshold
 
-# Texts that mean "missing": in every column, or by column (our names).
+# Texts that mean "missing": in every column, or by column (names of the deployment).
 Missing = Annotated[list[str] | dict[Identifier, list[str]], Field(exclude_if=lambda missing: not missing)]
 
 DAILY = Threshold(value=24, unit="hours", reason="a snapshot a day, of midnight UTC")
@@ -25,9 +25,9 @@ def _hours(text: str) -> str:
 
 
 class Delivered(Section):
-    """What comes in files: `columns` maps our names to the feed's.
+    """Data that come in files: `columns` maps the deployment's names to the feed's.
 
-    An empty field is missing, and so are the values that `missing` says, as text and as what they read as.
+    An empty field is missing, and so are the texts in `missing` and the values that they read as.
     """
 
     columns: dict[Identifier, str] = {}
@@ -35,8 +35,8 @@ class Delivered(Section):
 
     @model_validator(mode="after")
     def _missing_where(self) -> Delivered:
-        named = set(self.missing) if isinstance(self.missing, dict) else set()
-        if wrong := sorted(named - {*self.columns, "label"}):
+        columns = set(self.missing) if isinstance(self.missing, dict) else set()
+        if wrong := sorted(columns - {*self.columns, "label"}):
             raise ValueError(f"'missing' names {wrong}, expected columns of {sorted(self.columns)}")
         return self
 
@@ -46,7 +46,7 @@ class Delivered(Section):
 
 
 class Events(Delivered):
-    """The stream that is scored. `empty_days` says that there are days without events: a file without rows is then no fault."""
+    """The events that the model scores. With `empty_days`, days without events are normal: a file without rows is no fault."""
 
     files: str
     columns: dict[Identifier, str]
@@ -60,45 +60,45 @@ class Events(Delivered):
     empty_days: bool = False
 
 
-class Feed(Section):
-    """Label files of one kind. `source` is that of all rows of a file that has no such column."""
+class LabelFeed(Section):
+    """One kind of label files. `source` applies to all rows of a file without a column for it."""
 
     files: str
     source: str | None = None
 
 
-class Rate(Section):
-    """The share of positives that a training window may have; outside of it the labels are taken for broken."""
+class PositiveRate(Section):
+    """Bounds of the share of positives in a training window; outside of them the labels are assumed to be broken."""
 
     low: Share
     high: Share
 
     @model_validator(mode="after")
-    def _is_one(self) -> Rate:
+    def _is_one(self) -> PositiveRate:
         if not self.low.value < self.high.value:
             raise ValueError(f"low is {self.low.value:g}, expected less than high, which is {self.high.value:g}")
         return self
 
 
 class Labels(Delivered):
-    """Where answers come from: files of their own, or a column of the events that is known `delay` later.
+    """Where labels (answers) come from: files of their own, or a column of the events that is known `delay` later.
 
-    `sources` ranks who answers: of several answers about an event that of the first source here counts, and of one source
-    the newest. `files` is one pattern, or one for each feed; a file that several match belongs to the first of them.
+    `sources` ranks the sources: of several answers about an event the one of the first source counts, and of one source the
+    newest. `files` is one pattern, or one per label feed; a file that matches several belongs to the first of them.
 
     Attributes:
-        complete: every event is answered sooner or later, so that one without an answer is not a negative and is left out.
-        late: so many of the answers may come later than `delay` before that is a warning.
-        rate: shares of positives that a training may have.
+        complete: every event gets an answer sooner or later; an event without one is left out instead of counted as a negative.
+        late: share of the answers that may come later than `delay` without a warning.
+        rate: bounds of the share of positives in a training window.
     """
 
-    files: str | Annotated[list[Feed], Field(min_length=1)] | None = None
+    files: str | Annotated[list[LabelFeed], Field(min_length=1)] | None = None
     column: str | None = None
     suite: str | None = None
     delay: Delay
     complete: bool = False
     late: Share = Threshold(value=0.1, unit="share", reason="of ten positives one counts as negative, which a model bears")
-    rate: Rate | None = None
+    rate: PositiveRate | None = None
     sources: list[str] = []
 
     @model_validator(mode="after")
@@ -111,28 +111,28 @@ class Labels(Delivered):
                 raise ValueError(f"'columns' lacks {sorted(missing)}")
             if self.suite is None:
                 raise ValueError("'suite' is needed when labels come in files")
-        told = {feed.source for feed in self.feeds if feed.source is not None}
-        if told and "source" not in self.columns:
+        named = {feed.source for feed in self.feeds if feed.source is not None}
+        if named and "source" not in self.columns:
             raise ValueError("'columns' lacks 'source': the column by which rows say who answers, where their files have it")
-        if self.sources and told - set(self.sources):
-            raise ValueError(f"'files' names sources {sorted(told - set(self.sources))}, expected of 'sources' {self.sources}")
+        if self.sources and named - set(self.sources):
+            raise ValueError(f"'files' names sources {sorted(named - set(self.sources))}, expected of 'sources' {self.sources}")
         return self
 
     @property
-    def feeds(self) -> list[Feed]:
-        """The kinds of label files, in the order in which a file is matched with them."""
-        return [Feed(files=self.files)] if isinstance(self.files, str) else self.files or []
+    def feeds(self) -> list[LabelFeed]:
+        """The kinds of label files, in the order of matching."""
+        return [LabelFeed(files=self.files)] if isinstance(self.files, str) else self.files or []
 
 
 MILLIONTHS = 6
 
 
 class Window(Section):
-    """Trailing windows of one entity over one column: one line of the deployment file, one feature view.
+    """Trailing windows of one entity over one column: one entry of the deployment file, one feature view.
 
-    `publish` says how far apart its snapshots are. A day's is left out where the section is told, as if it were not there.
-    Windows end `delay` before a snapshot: a number of days, or a text such as `30 hours`. Values are rounded to so many
-    `digits` behind the point and added up exactly, so that a sum does not depend on its order.
+    `publish` is the interval between snapshots; the default, a day, is omitted when the section is serialized. Windows end
+    `delay` before a snapshot: a number of days, or a text such as `30 hours`. Values are rounded to `digits` decimal places
+    and added up exactly, so that a sum does not depend on the order of its values.
     """
 
     entity: Identifier
@@ -144,28 +144,28 @@ class Window(Section):
     digits: Annotated[int, Field(ge=0, le=12, exclude_if=lambda digits: digits == MILLIONTHS)] = MILLIONTHS
 
     @property
-    def every(self) -> dt.timedelta:
+    def interval(self) -> dt.timedelta:
         """Time from one snapshot to the next."""
         return self.publish.span
 
     @property
-    def behind(self) -> dt.timedelta:
+    def delay_span(self) -> dt.timedelta:
         """Time from the end of the windows to the snapshot."""
         return dt.timedelta(hours=int(self.delay.split()[0])) if isinstance(self.delay, str) else dt.timedelta(days=self.delay)
 
     @property
-    def behind_told(self) -> str:
-        """The same in words."""
+    def delay_text(self) -> str:
+        """The delay as text, such as `3 days`."""
         return self.delay if isinstance(self.delay, str) else f"{self.delay} days"
 
     @model_validator(mode="after")
     def _ends_at_a_snapshot(self) -> Window:
-        if self.behind % self.every:
-            hours, every = self.behind // HOUR, self.every // HOUR
+        if self.delay_span % self.interval:
+            hours, interval = self.delay_span // HOUR, self.interval // HOUR
             finer = [str(apart) for apart in (1, 2, 3, 4, 6, 8, 12) if hours % apart == 0]
             raise ValueError(
-                f"'delay' is {hours} hours and snapshots are {every} hours apart, so windows would end between two of them: "
-                f"give {hours // every * every} or {(hours // every + 1) * every} hours, or 'publish' every "
+                f"'delay' is {hours} hours and snapshots are {interval} hours apart, so windows would end between two of them: "
+                f"give {hours // interval * interval} or {(hours // interval + 1) * interval} hours, or 'publish' every "
                 f"{' or '.join(finer)} hours"
             )
         return self
@@ -192,8 +192,8 @@ class RequestFeatures(Section):
     ratios: list[Identifier] = []
 
 
-class Simulation(Section):
-    """A payment stream made here; see `ml.simulate.stream`."""
+class SimulationFeed(Section):
+    """A simulated payment stream; see `ml.simulate.stream`."""
 
     kind: Literal["simulate"]
     first_day: dt.date
@@ -205,8 +205,8 @@ class Simulation(Section):
     drift: list[dict[str, Any]] = []
 
 
-class Replay(Section):
-    """A file of past events, dropped into the landing folder a day at a time."""
+class ReplayFeed(Section):
+    """A file of past events, written to the landing folder one day at a time."""
 
     kind: Literal["replay"]
     first_as_of: Instant

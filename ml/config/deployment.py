@@ -1,4 +1,4 @@
-"""One YAML file describes a deployment; it is checked on load and every error names its key."""
+"""A deployment: one YAML file, validated on load; every error names its key."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ml.config import refusal, suites
-from ml.config.data import Events, Labels, Replay, RequestFeatures, Simulation, Window
+from ml.config import errors, suites
+from ml.config.data import Events, Labels, ReplayFeed, RequestFeatures, SimulationFeed, Window
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
 from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
-from ml.config.training import Training
+from ml.config.training import TrainingSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -30,11 +30,11 @@ EVENT_COLUMNS = ("event_id", "event_time")
 
 
 class ConfigError(ValueError):
-    """The deployment file cannot be used; the message lists each key with what is wrong and what was expected."""
+    """The deployment file is invalid; the message lists each key with the problem and the expected value."""
 
 
 class Risk(Section):
-    """Something that can go wrong with the model in use, and what is done about it."""
+    """A risk of using the model, and its mitigation."""
 
     risk: str = Field(min_length=8)
     probability: Literal["low", "medium", "high"]
@@ -42,8 +42,8 @@ class Risk(Section):
     mitigation: str = Field(min_length=8)
 
 
-class Card(Section):
-    """What only people know of a model; its card says of each part that is left out that it is missing."""
+class CardSettings(Section):
+    """Texts of the model card that people write; the card marks each one that is left out as missing."""
 
     purpose: str | None = None
     limits: list[str] = []
@@ -53,11 +53,11 @@ class Card(Section):
 
 
 class Schedule(Section):
-    """Cron expressions in UTC; null where nothing runs by the clock.
+    """Cron expressions in UTC; null for no schedule.
 
     Attributes:
-        monitor: days are also looked at after each ingest; this finds the day of which nothing came.
-        deadline: a run that has not ended so long after it was queued is reported.
+        monitor: monitoring also runs after each ingest; the schedule finds days without any delivery.
+        deadline: a run that has not ended within this time after it was queued is reported.
     """
 
     ingest: str | None
@@ -71,9 +71,9 @@ class Schedule(Section):
 class Config(Section):
     """A deployment. Read it with `load`.
 
-    `categories` and numbers are what a model may learn from; `attributes` are text that it never sees, for slices and fairness.
-    What is ingested at an `as_of` up to `archive_until` is the archive: its rows count as known when the live feed would have
-    brought them. What is ingested later is known from its own `as_of` on.
+    A model may learn from `categories` and numbers; it never sees `attributes`, which are texts for slices and fairness. Rows
+    ingested at an `as_of` up to `archive_until` are the archive: they count as known at the time when the live feed would
+    have delivered them. Later rows are known from their own `as_of` on.
     """
 
     name: Identifier
@@ -88,20 +88,20 @@ class Config(Section):
     costs: Costs | None = None
     windows: list[Window]
     request: RequestFeatures = RequestFeatures()
-    training: Training
+    training: TrainingSettings
     gate: Gate
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
-    card: Card = Card()
-    feed: Annotated[Simulation | Replay, Field(discriminator="kind")] | None = None
+    card: CardSettings = CardSettings()
+    feed: Annotated[SimulationFeed | ReplayFeed, Field(discriminator="kind")] | None = None
     lake_folder: Path | None = None
     ledger_uri: str | None = None
     mlflow_uri: str | None = None
 
     @model_validator(mode="after")
-    def _refers_to_what_exists(self) -> Config:
+    def _references_exist(self) -> Config:
         columns = set(self.events.columns)
         wrong = []
         wrong += [f"events.columns: {name} is missing" for name in EVENT_COLUMNS if name not in columns]
@@ -129,9 +129,9 @@ class Config(Section):
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
             if window.column not in {*self.measures, "label"}:
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
-            if window.column == "label" and window.behind < self.label_delay and not self.labels.complete:
+            if window.column == "label" and window.delay_span < self.label_delay and not self.labels.complete:
                 wrong.append(
-                    f"windows.{i}.delay: {window.behind_told}, below labels.delay: events without an answer yet would count as "
+                    f"windows.{i}.delay: {window.delay_text}, below labels.delay: events without an answer yet would count as "
                     "negatives; give at least labels.delay, or labels.complete: true if every event is answered"
                 )
         if (tuning := self.training.tuning) is not None:
@@ -142,7 +142,11 @@ class Config(Section):
                     f"training.train ({self.training.train.value:g} days) to fit the oldest fold on"
                 )
         channels = [notification.channel for notification in self.notifications]
-        wrong += [f"notifications: {c!r} is told twice; list its events in one" for c in set(channels) if channels.count(c) > 1]
+        wrong += [
+            f"notifications: {c!r} is listed twice; list its events in one entry"
+            for c in set(channels)
+            if channels.count(c) > 1
+        ]
         means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
         for name in self.request.ratios:
             if name not in means or means[name].column == "label":
@@ -170,7 +174,7 @@ class Config(Section):
             elif (by.column in numbers) != bool(by.edges):
                 kind = "a number and needs edges" if by.column in numbers else "text and takes no edges"
                 wrong.append(f"gate.slices.by: {by.column!r} is {kind}")
-        names = [by.named for by in gate.slices.by]
+        names = [by.title for by in gate.slices.by]
         wrong += [f"gate.slices.by: two cuts are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
         if gate.fairness is not None:
             wrong += [f"gate.fairness: {a!r} is not one of {sorted(texts)}" for a in gate.fairness.attributes if a not in texts]
@@ -178,19 +182,19 @@ class Config(Section):
 
     @property
     def age(self) -> str:
-        """Column of a training set: days from the first event of an event's cluster to the event."""
+        """Name of a training set's column: days from the first event of an event's cluster to the event."""
         return f"{self.gate.cluster}_age"
 
     @property
     def measures(self) -> list[str]:
-        """Numeric columns of an event: all that is neither its id, its time, an entity's key, a category nor an attribute."""
+        """Numeric columns of an event: all except its id, its time, keys of entities, categories and attributes."""
         other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes}
         return [name for name in self.events.columns if name not in other]
 
     @property
     def has_empty_days(self) -> bool:
-        """Whether a file without events is no fault; a replay writes one for each day without events."""
-        return self.events.empty_days or isinstance(self.feed, Replay)
+        """Whether a file without events is no fault; a replay feed writes one for each day without events."""
+        return self.events.empty_days or isinstance(self.feed, ReplayFeed)
 
     @property
     def landing(self) -> Path:
@@ -204,12 +208,12 @@ class Config(Section):
 
     @property
     def features(self) -> Path:
-        """Folder of the published features, one folder a view."""
+        """Folder of the published features, with one folder per view."""
         return self.home / "features"
 
     @property
     def label_delay(self) -> dt.timedelta:
-        """Age at which an event counts as matured: what nobody has reported by then is taken for a negative."""
+        """Age at which an event is matured: without a label by then it counts as a negative."""
         return self.labels.delay.span
 
     @property
@@ -223,13 +227,13 @@ class Config(Section):
         return self.mlflow_uri or f"sqlite:///{self.home}/mlflow.db"
 
     @property
-    def described(self) -> str:
-        """The deployment as JSON without where things are stored and who is told; `model_validate` with a `home` reads it."""
+    def portable_json(self) -> str:
+        """The deployment as JSON without storage locations and notifications; `model_validate` with a `home` reads it."""
         return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri", "notifications"}, indent=1)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that changes what a step computes; where things are stored does not."""
+        """SHA-256 of all settings that change what a step computes; storage locations do not."""
         elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
         elsewhere |= {"monitoring", "retraining", "notifications"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
@@ -241,8 +245,8 @@ def load(path: str | Path) -> Config:
     Paths in it are relative to the project; `${NAME}` is replaced by the environment variable of that name.
 
     Raises:
-        ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range; or a suite that it names
-            asks what cannot be answered.
+        ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range; or one of
+            its suites is invalid.
     """
     path = Path(path)
     file = path if path.is_absolute() or path.exists() else PROJECT / path
@@ -254,7 +258,7 @@ def load(path: str | Path) -> Config:
         except suites.SuiteError as error:
             wrong.append(str(error))
     if wrong:
-        raise ConfigError("\n".join([f"{path}: its suites cannot be run", *(f"  {told}" for told in wrong)]))
+        raise ConfigError("\n".join([f"{path}: its suites cannot be run", *(f"  {problem}" for problem in wrong)]))
     return config
 
 
@@ -277,7 +281,7 @@ def _load(path: Path, _modified: int) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        lines = refusal.told(Config, error)
+        lines = errors.messages(Config, error)
         raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
     folders = {"home": config.home, "lake_folder": config.lake_folder}
     return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})

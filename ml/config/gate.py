@@ -1,4 +1,4 @@
-"""Sections on the decision: what is declared before champion and challenger meet."""
+"""Sections on the gate: the rules of the comparison of champion and challenger, declared in advance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ml.config.thresholds import (
 
 
 class Costs(Section):
-    """What decisions cost: a positive that is not alerted its `amount` and `missed` on top, an alert what people cost."""
+    """Costs of decisions: a missed positive costs its `amount` plus `missed`; an alert costs the work of people."""
 
     amount: Identifier
     missed: Money
@@ -36,7 +36,7 @@ class Costs(Section):
 
 
 class Guardrails(Section):
-    """How much worse than the champion the challenger may be, and what serving it may take."""
+    """How much worse than the champion the challenger may be, and limits of its latency and size."""
 
     roc_auc: Area
     card_precision: Share
@@ -47,10 +47,10 @@ class Guardrails(Section):
 
 
 class SliceBy(Section):
-    """What the holdout is cut by: a category or attribute, or bands of a number between `edges`.
+    """A column that the holdout is sliced by: a category or attribute, or a number in bands between `edges`.
 
     Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
-    Where a band is empty nothing is promoted, unless the cut is not `required`.
+    If a band is empty nothing is promoted, unless `required` is false.
     """
 
     column: Identifier
@@ -59,19 +59,19 @@ class SliceBy(Section):
     required: bool = True
 
     @property
-    def named(self) -> str:
-        """Name of the cut."""
+    def title(self) -> str:
+        """Name of the slicing in reports."""
         return self.name or self.column
 
     @model_validator(mode="after")
-    def _rising(self) -> SliceBy:
+    def _edges_ascend(self) -> SliceBy:
         if self.edges != sorted(set(self.edges)):
             raise ValueError(f"edges {self.edges} must rise")
         return self
 
 
 class Slices(Section):
-    """Parts of the holdout in which evidence of harm vetoes, each with at least so many clusters that hold a positive."""
+    """Slices of the holdout in which evidence of harm vetoes a promotion; each needs `clusters` clusters with a positive."""
 
     harm: AveragePrecision
     clusters: Clusters
@@ -79,34 +79,34 @@ class Slices(Section):
 
 
 class Fairness(Section):
-    """Protected attributes: reported always, a guardrail where a gap is given."""
+    """Protected attributes: always reported; a guardrail if `gap` is given."""
 
     attributes: list[Identifier]
     gap: Share | None = None
 
 
 class Golden(Section):
-    """A share of all events that no model is ever fitted on; frozen, it is judged every time."""
+    """A frozen share of all events that no model is ever fitted on; every challenger is evaluated on it."""
 
     share: Share
     drop: AveragePrecision
 
     @model_validator(mode="after")
-    def _some(self) -> Golden:
+    def _share_in_bounds(self) -> Golden:
         if not 0 < self.share.value <= 0.2:
             raise ValueError(f"share is {self.share.value:g}, expected more than 0 and at most 0.2: the rest is learned from")
         return self
 
 
 class Ancestor(Section):
-    """The champion of some promotions ago: many small losses, each below notice, add up."""
+    """Comparison with the champion of some promotions ago, because small losses add up unnoticed."""
 
     promotions: Promotions
     drop: AveragePrecision
 
 
 class Aged(Section):
-    """Alpha against a champion that has not been replaced for so many days: the world has moved on, it likely lags behind."""
+    """Another alpha for a champion in use for more than `after` days, which is likely outdated."""
 
     after: Days
     alpha: Probability
@@ -115,8 +115,8 @@ class Aged(Section):
 class Gate(Section):
     """The champion/challenger decision; there is no key that turns it off.
 
-    `alpha` holds for every trigger; `relaxed` may name another one for a confirmed loss of performance or drift, and `aged` one
-    for an old champion. So many days of the holdout as `fresh` says must be new to every decision.
+    `alpha` applies to every trigger; `relaxed` may give another one for a confirmed loss of performance or drift, and `aged`
+    one for an old champion. At least `fresh` days of the holdout must not have been used in any earlier decision.
     """
 
     cluster: Identifier
@@ -135,7 +135,7 @@ class Gate(Section):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _strict(self) -> Gate:
+    def _bounds_hold(self) -> Gate:
         unknown = set(self.relaxed) - {"performance", "drift"}
         if unknown:
             raise ValueError(f"relaxed names {sorted(unknown)}, only a confirmed 'performance' or 'drift' may relax alpha")
@@ -153,8 +153,8 @@ class Gate(Section):
         return self
 
     def alpha_of(self, trigger: str, champion_age: dt.timedelta) -> float:
-        """Probability of promoting an equal challenger: by what started the run, and by how long the champion has been one."""
-        told = [self.relaxed.get(trigger, self.alpha).value]
+        """The alpha of a decision (probability of promoting an equal challenger), by trigger and age of the champion."""
+        alphas = [self.relaxed.get(trigger, self.alpha).value]
         if self.aged and champion_age >= dt.timedelta(days=self.aged.after.value):
-            told.append(self.aged.alpha.value)
-        return max(told)
+            alphas.append(self.aged.alpha.value)
+        return max(alphas)

@@ -1,4 +1,4 @@
-"""Sections on what is watched, when that asks for a training, and who is told."""
+"""Sections on monitoring, the requests for trainings that it makes, and notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ml.config.thresholds import Days, Nights, PerMonth, PerYear, Ratio, Section, Share, Threshold
 
-Event = Literal[
+MessageKind = Literal[
     "stopped batch",
     "data incident",
     "drift",
@@ -22,13 +22,13 @@ Event = Literal[
 
 
 class Faults(Section):
-    """When a day's feed counts as broken: an incident that is reported, and never a reason to train.
+    """When a day's feed counts as broken: an incident is reported, and never starts a training.
 
     Attributes:
-        volume: a day with less than this part of its weekday's usual rows, or more than its reciprocal.
-        missing: a column in which so many more values are missing than in the champion's reference.
-        unseen: a category's column in which so many values were never seen.
-        set_aside: a day of which so many rows were quarantined or rejected.
+        volume: lowest ratio of a day's rows to its weekday's usual rows; the highest is its reciprocal.
+        missing: largest increase of a column's share of missing values over the champion's reference.
+        unseen: largest share of a category column's values that were never seen before.
+        set_aside: largest share of a day's rows that were quarantined or rejected.
     """
 
     volume: Ratio = Threshold(value=0.65, unit="ratio", reason="weekdays differ by a quarter, days of one weekday by a tenth")
@@ -40,13 +40,13 @@ class Faults(Section):
 
 
 class Monitoring(Section):
-    """What is watched on every day of a champion.
+    """How every day of a champion is monitored.
 
     Attributes:
-        drift_alarms, performance_alarms: false alarms that each family of signals may raise in a year.
-        cooldown: so long after a confirmed alarm the same signal confirms no other one.
-        severity: share of the model's importance that must drift, weighed by how far, before that asks for a training.
-        refused: nights in a row on which a training was refused, until people are told.
+        drift_alarms, performance_alarms: false alarms per year that each family of signals may raise.
+        cooldown: time after a confirmed alarm in which the same signal confirms no other one.
+        severity: share of the model's importance, weighted by the size of drift, from which drift requests a training.
+        refused: consecutive nights with a refused training after which a message is sent.
     """
 
     drift_alarms: PerYear = Threshold(value=1, unit="per year", reason="a false alarm costs a training and trust")
@@ -58,12 +58,12 @@ class Monitoring(Section):
 
 
 class Retraining(Section):
-    """What holds a request for a training back; a person's request passes both.
+    """Limits on requests for trainings; a request by a person is exempt.
 
     Attributes:
-        cooldown: so long after a training that drift or a loss of performance had started, neither starts another one.
-        budget: trainings that drift or a loss of performance may start within thirty days.
-        new_data: new data start a training only so long after the last one.
+        cooldown: time after a training started by drift or a loss of performance in which neither starts another one.
+        budget: trainings that drift or a loss of performance may start within 30 days.
+        new_data: shortest time from the last training to one that new data start.
     """
 
     cooldown: Days = Threshold(
@@ -76,10 +76,10 @@ class Retraining(Section):
 
 
 class Notification(Section):
-    """A channel that people read, and which events it is told of; all when none is named.
+    """A channel for messages, and the kinds of messages that it gets; all if `events` is not given.
 
     Attributes:
-        to: `log` is the log of the task that sends.
+        to: `log` is the log of the sending task.
         connection: the Airflow connection with address and login; every channel but `log` needs one.
         recipients: mail addresses.
     """
@@ -87,7 +87,7 @@ class Notification(Section):
     to: Literal["log", "slack", "email", "webhook"]
     connection: str | None = None
     recipients: list[str] = []
-    events: Annotated[list[Event], Field(min_length=1)] | None = None
+    events: Annotated[list[MessageKind], Field(min_length=1)] | None = None
 
     @property
     def channel(self) -> str:
@@ -96,8 +96,8 @@ class Notification(Section):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The events that the channel is told of."""
-        return tuple(self.events) if self.events else get_args(Event)
+        """The kinds of messages that the channel gets."""
+        return tuple(self.events) if self.events else get_args(MessageKind)
 
     @model_validator(mode="after")
     def _complete(self) -> Notification:

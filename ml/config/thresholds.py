@@ -1,7 +1,7 @@
-"""What a deployment file is made of: sections that are frozen and refuse keys that nobody reads, and thresholds.
+"""The building blocks of a deployment file: sections, which are frozen and reject unknown keys, and thresholds.
 
-A threshold is never a bare number: it has a unit, which must be the one that the code reads it in, and a reason, which is
-what the person on call reads before moving it.
+A threshold is a number with a unit, which must be the one that the code expects, and a reason, which the person on call reads
+before changing it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from ml.config.refusal import UNWRITTEN
+from ml.config.errors import UNWRITTEN
 
 
 def _identifier(name: str) -> str:
@@ -36,19 +36,19 @@ def _written(text: str) -> str:
 
 
 Written = Annotated[str, Field(min_length=8), AfterValidator(_written)]
-"""What only a person can say; a text that begins with TODO is none yet."""
+"""A text that a person must write; one that begins with TODO is an error."""
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Instant = Annotated[dt.datetime, AfterValidator(_utc)]
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and a key that nobody reads is an error."""
+    """Base of every section: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Threshold(Section):
-    """A number that decides something, with its unit and the reason why it is what it is."""
+    """A number with its unit and the reason for its value."""
 
     value: float
     unit: str
@@ -56,7 +56,7 @@ class Threshold(Section):
 
     @property
     def span(self) -> dt.timedelta:
-        """The time that a number of days, hours or minutes is."""
+        """The value as a duration; for units of time."""
         return dt.timedelta(**{self.unit: self.value})
 
 

@@ -1,4 +1,4 @@
-"""Sections on how a challenger is made: the windows it learns from, its settings, and the search for better ones."""
+"""Sections on training: the time windows, the settings of the model, and their tuning."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Candidate = Literal["boosted trees", "few shallow trees", "logistic regression"]
 OWN, SHALLOW, LOGISTIC = get_args(Candidate)
 
 
-class Model(Section):
-    """CatBoost's settings and the weights of its rows; all that a search may vary.
+class ModelSettings(Section):
+    """CatBoost's settings and the weights of rows; tuning may vary them.
 
-    Threads and seed are pinned because another number of threads is another model. Trees are symmetric, CatBoost exports no
-    others to ONNX.
+    Threads and seed are fixed because another number of threads gives another model. Trees are symmetric, because CatBoost
+    exports no others to ONNX.
 
     Attributes:
-        subsample, rsm: shares of the rows and of the inputs that a tree and a split may look at.
-        random_strength: noise on the scores of splits, against overfitting; 0 is none.
-        positive_weight: what a positive counts against a negative.
-        half_life: days after which a training row counts half; null for never.
+        subsample, rsm: share of the rows per tree, and share of the inputs per split.
+        random_strength: noise on the scores of splits, against overfitting; 0 for none.
+        positive_weight: weight of a positive relative to a negative.
+        half_life: days after which a training row has half its weight; null for no decay.
     """
 
     iterations: Annotated[int, Field(ge=1, le=20000)]
@@ -52,12 +52,12 @@ class Model(Section):
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
 
 
-# A search over the seed finds luck, and one over the threads finds a machine.
+# The best seed is chance, and the best number of threads depends on the machine.
 PINNED = {"random_seed", "thread_count"}
 
 
 class Range(Section):
-    """Values of a searched setting, whole where the setting is, both ends included; `log` searches its magnitude."""
+    """A range of a tuned setting, both ends included, of integers for integer settings; `log` samples on a log scale."""
 
     low: float
     high: float
@@ -73,7 +73,7 @@ class Range(Section):
 
 
 class Choices(Section):
-    """Values of a searched setting, one by one; null may be among them where the setting may be null."""
+    """A list of values of a tuned setting; null is allowed if the setting may be null."""
 
     choices: Annotated[list[bool | int | float | str | None], Field(min_length=2)]
 
@@ -86,9 +86,9 @@ Searched = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("ch
 
 
 class Tuning(Section):
-    """The search for settings of `model`, worker beside worker, on folds within the training and validation windows.
+    """Tuning of the settings of `model` by parallel workers, on folds within the training and validation windows.
 
-    `space` names the settings that are searched; all others stay as they are. A fold is fitted on all positives and on a
+    `space` gives the settings that are tuned; all others stay fixed. A fold is fitted on all positives and on a
     `negatives` share of the negatives, and evaluated on all rows of its `evaluation` days.
     """
 
@@ -100,41 +100,45 @@ class Tuning(Section):
     negatives: Sample
     space: Annotated[dict[str, Searched], Field(min_length=1)]
 
-    def wrong_for(self, model: Model) -> list[str]:
-        """What is wrong with the space, by setting: its values and the deployment's own must be ones that `model` may have."""
-        found = []
-        own = model.model_dump()
+    def wrong_for(self, model: ModelSettings) -> list[str]:
+        """Problems of the space by setting: its values must be valid for `model`, and it must include the model's own value."""
+        problems = []
+        defaults = model.model_dump()
         for name, searched in self.space.items():
-            if name in PINNED or name not in own:
-                free = sorted(set(own) - PINNED)
-                found.append(f"tuning.space: {name!r} cannot be searched; settings of the model that can: {free}")
+            if name in PINNED or name not in defaults:
+                free = sorted(set(defaults) - PINNED)
+                problems.append(f"tuning.space: {name!r} cannot be searched; settings of the model that can: {free}")
                 continue
             values = searched.choices if isinstance(searched, Choices) else [searched.low, searched.high]
             for value in values:
                 try:
-                    read = getattr(type(model).model_validate(own | {name: value}), name)
+                    parsed = getattr(type(model).model_validate(defaults | {name: value}), name)
                 except ValidationError as error:
-                    found.append(f"tuning.space.{name}: {value!r}: {error.errors()[0]['msg']}")
+                    problems.append(f"tuning.space.{name}: {value!r}: {error.errors()[0]['msg']}")
                     continue
-                if isinstance(searched, Range) and type(read) not in (int, float):
-                    found.append(f"tuning.space.{name}: {value!r} is no number of this setting; give 'choices'")
-            within = own[name] in values if isinstance(searched, Choices) else _between(values[0], own[name], values[1])
-            if not within:
-                found.append(f"tuning.space.{name}: the model's own {own[name]!r} is not in it; the search starts from there")
-        return found
+                if isinstance(searched, Range) and type(parsed) not in (int, float):
+                    problems.append(f"tuning.space.{name}: {value!r} is no number of this setting; give 'choices'")
+            covers_default = (
+                defaults[name] in values if isinstance(searched, Choices) else _between(values[0], defaults[name], values[1])
+            )
+            if not covers_default:
+                problems.append(
+                    f"tuning.space.{name}: the model's own {defaults[name]!r} is not in it; the search starts from there"
+                )
+        return problems
 
 
 def _between(low: Any, value: Any, high: Any) -> bool:
     return isinstance(value, int | float) and low <= value <= high
 
 
-class Training(Section):
-    """How a training set is cut, which checks it must pass, and what any one entity may weigh in the fit.
+class TrainingSettings(Section):
+    """The time windows of a training set, the checks it must pass, and the largest weight of one entity in the fit.
 
     Attributes:
-        positives: so many the holdout must have.
-        caps: by entity, the largest share of the positives' weight, and of the negatives', that one of them may carry.
-        candidates: what is fitted; the best on the validation window goes before the gate.
+        positives: least number of positives in the holdout.
+        caps: by entity type, the largest share of the total weight of positives, and of negatives, that one entity may have.
+        candidates: the models that are fitted; the best one on the validation window becomes the challenger.
     """
 
     train: Days
@@ -148,19 +152,19 @@ class Training(Section):
     )
     caps: dict[Identifier, Cap] = {}
     suite: str = "expectations/training_set.yaml"
-    model: Model
+    model: ModelSettings
     candidates: Annotated[list[Candidate], Field(min_length=1)] = [OWN, SHALLOW, LOGISTIC]
     tuning: Tuning | None = None
 
     @field_validator("candidates")
     @classmethod
-    def _each_once(cls, told: list[Candidate]) -> list[Candidate]:
-        if twice := sorted({name for name in told if told.count(name) > 1}):
+    def _each_once(cls, candidates: list[Candidate]) -> list[Candidate]:
+        if twice := sorted({name for name in candidates if candidates.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is given more than once; give each candidate once")
-        return told
+        return candidates
 
     @model_validator(mode="after")
-    def _searches_what_exists(self) -> Training:
+    def _searches_what_exists(self) -> TrainingSettings:
         if self.tuning is not None and (wrong := self.tuning.wrong_for(self.model)):
             raise ValueError("; ".join(wrong))
         return self

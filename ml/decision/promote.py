@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from ml.config import Config
-from ml.config.monitoring import Event
+from ml.config.monitoring import MessageKind
 from ml.decision import judge
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
@@ -84,7 +84,7 @@ def _message(
     process: str,
     run_id: str,
 ) -> Message:
-    event: Event = "promotion" if judged.outcome == "PROMOTE" else "verdict"
+    event: MessageKind = "promotion" if judged.outcome == "PROMOTE" else "verdict"
     became = "is champion now" if event == "promotion" else f"stays out, {judged.outcome}"
     primary = verdict["primary"]
     return Message(

@@ -165,7 +165,7 @@ def _plain(evidence: Evidence) -> dict[str, Any]:
     told = {name: getattr(evidence, name) for name in evidence.__dataclass_fields__}
     nested = ("training_set", "fitted", "decision", "attributions")
     told |= {name: asdict(told[name]) for name in nested if told[name] is not None}
-    told |= {"deployment": json.loads(evidence.deployment.described), "moves": [asdict(move) for move in evidence.moves]}
+    told |= {"deployment": json.loads(evidence.deployment.portable_json), "moves": [asdict(move) for move in evidence.moves]}
     return told
 
 

@@ -44,6 +44,8 @@ def describe(config: Config, window: Window, aggregate: str, days: int) -> str:
     what = {"count": f"number of {events}{each}"}
     what |= {name: f"{name} of {column} over {events}{some}" for name in ("sum", "mean")}
     span = "the day" if days == 1 else f"the {days} days"
-    tick = "midnight UTC" if window.every == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
-    end = f"that ended {window.behind_told} before {tick}" if window.delay else f"before {tick}"
+    tick = (
+        "midnight UTC" if window.interval == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
+    )
+    end = f"that ended {window.delay_text} before {tick}" if window.delay else f"before {tick}"
     return f"{what[aggregate]} in {span} {end}"

@@ -69,7 +69,7 @@ def due_of(window: Window, told: dict[str, str]) -> Due:
     return Due(
         first=dt.datetime.fromisoformat(told["first"]).replace(tzinfo=dt.UTC),
         last=dt.datetime.fromisoformat(told["last"]).replace(tzinfo=dt.UTC),
-        every=window.every,
+        every=window.interval,
         created=dt.datetime.fromisoformat(told["created"]),
         initial=told["initial"] == "True",
     )

@@ -61,15 +61,15 @@ def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source)
         [(oldest,)] = connection.execute("SELECT min(event_time) FROM events").fetchall()
         if oldest is None or oldest >= last:
             return None
-        first = ticks.newest(window, oldest) + window.every
-        due = Due(first, last, window.every, created=last + config.events.lag.span, initial=True)
+        first = ticks.newest(window, oldest) + window.interval
+        due = Due(first, last, window.interval, created=last + config.events.lag.span, initial=True)
         return due, whole(config, window, connection, due.snapshots), state.load(config, window, due, source)
 
 
 def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Made | None:
     """The ticks after the newest publication, from its state and from what became known since."""
     last = ticks.newest(window, as_of - config.events.lag.span)
-    due = Due(newest.last + window.every, last, window.every, created=as_of, initial=False)
+    due = Due(newest.last + window.interval, last, window.interval, created=as_of, initial=False)
     if due.last < due.first or due.created <= newest.created:
         return None
     before = state.load(config, window, newest, source)

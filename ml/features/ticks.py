@@ -16,19 +16,19 @@ MICROSECOND = dt.timedelta(microseconds=1)
 
 def newest(window: Window, instant: dt.datetime) -> dt.datetime:
     """The newest tick that is not after an instant."""
-    return EPOCH + number(window, instant) * window.every
+    return EPOCH + number(window, instant) * window.interval
 
 
 def number(window: Window, instant: dt.datetime) -> int:
     """The number of that tick."""
-    return (instant - EPOCH) // window.every
+    return (instant - EPOCH) // window.interval
 
 
 def number_sql(window: Window, instant: str) -> str:
     """The same as SQL."""
-    return f"floor(epoch_us({instant}) / {window.every // MICROSECOND})::BIGINT"
+    return f"floor(epoch_us({instant}) / {window.interval // MICROSECOND})::BIGINT"
 
 
 def in_days(window: Window, days: int) -> int:
     """Number of ticks in so many days."""
-    return days * (DAY // window.every)
+    return days * (DAY // window.interval)

@@ -48,7 +48,7 @@ def schema_of(config: Config, window: Window) -> pa.Schema:
 
 def reach(window: Window, newest: dt.datetime) -> dt.datetime:
     """Start of the first day of which an event is in a window at the tick after `newest`, or has just left the longest one."""
-    oldest = newest - window.behind - dt.timedelta(days=max(window.days))
+    oldest = newest - window.delay_span - dt.timedelta(days=max(window.days))
     return dt.datetime.combine(oldest.date(), dt.time(), dt.UTC)
 
 
@@ -96,7 +96,7 @@ def _known(
     """
     complete = config.labels.complete
     key = f"events.{quoted(stored(config.entities[window.entity]))}"
-    first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + window.behind // window.every}"
+    first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + window.delay_span // window.interval}"
     happened = f" AND events.event_time >= {instant(since)}" if since else ""
     known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
     fresh = f" AND events.known_at > {instant(after)}" if after else ""

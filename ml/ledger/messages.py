@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml.config.monitoring import Event
+from ml.config.monitoring import MessageKind
 from ml.ledger.database import Database
 from ml.ledger.records import aware, one_of, read
 from ml.ledger.table import table
@@ -35,7 +35,7 @@ class Message:
 
     model: str
     key: str
-    event: Event
+    event: MessageKind
     text: str
     figure: str
     as_of: dt.datetime
@@ -44,7 +44,7 @@ class Message:
     version: str = ""
 
     def __post_init__(self) -> None:
-        one_of("event", self.event, Event)
+        one_of("event", self.event, MessageKind)
         aware(self.as_of)
 
 
@@ -70,7 +70,7 @@ class Subscription:
 
     model: str
     channel: str
-    event: Event
+    event: MessageKind
 
 
 messages = table("messages", Message, ("id",), ("model", "key"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from ml.config.monitoring import Event
+from ml.config.monitoring import MessageKind
 
 Trigger = Literal["on_demand", "schedule", "new_data", "performance", "drift"]
 Outcome = Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
@@ -20,7 +20,7 @@ VOCABULARIES: dict[str, Any] = {
     "answer_words": AnswerWord,
     "signal_kind_words": SignalKind,
     "signal_state_words": SignalState,
-    "event_words": Event,
+    "event_words": MessageKind,
 }
 
 

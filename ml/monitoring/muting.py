@@ -51,12 +51,12 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
 
 def reach(config: Config) -> dt.timedelta:
     """How long a fault can stay in any window."""
-    return max((math.ceil(window.behind / DAY) + max(window.days) + 1 for window in config.windows), default=0) * DAY
+    return max((math.ceil(window.delay_span / DAY) + max(window.days) + 1 for window in config.windows), default=0) * DAY
 
 
 def _is_in(window: Window, days: int, faulty: dt.date, day: dt.date) -> bool:
-    first = max(window.behind // DAY, 0 if window.every < DAY else 1)
-    return first <= (day - faulty).days <= math.ceil(window.behind / DAY) + days + 1
+    first = max(window.delay_span // DAY, 0 if window.interval < DAY else 1)
+    return first <= (day - faulty).days <= math.ceil(window.delay_span / DAY) + days + 1
 
 
 def _spoils(config: Config, incident: Incident, window: Window, aggregate: str) -> bool:

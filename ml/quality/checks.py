@@ -93,10 +93,10 @@ def check_file(config: Config, as_of: dt.datetime, columns: pa.Table, kind: str)
         columns: the file's rows, as `ml.quality.parse.parse` returns them.
     """
     suite = suite_of(config, kind)
-    entries = tuple(entry for entry in suite.file if not entry.of_days) if suite else ()
+    entries = tuple(entry for entry in suite.file if not entry.is_daily) if suite else ()
     if not entries or columns.num_rows == 0:
         return [], []
-    needed = set().union(*(entry.needed for entry in entries))
+    needed = set().union(*(entry.used_columns for entry in entries))
     used = columns.select([name for name in columns.column_names if name in needed])
     frame = used.to_pandas() if needed else pd.DataFrame(index=range(columns.num_rows))
     failures = suites.run(entries, frame, _times(config, as_of))

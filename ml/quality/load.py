@@ -63,7 +63,7 @@ def _load(config: Config, as_of: dt.datetime, staged: str) -> Load:
             if absent:
                 names = [report["file"] for report in record.reports if report["batch_id"] in absent]
                 raise FilesMissing(
-                    f"the lake moved on since these files were checked, and they are absent from {config.landing}: {names}; "
+                    f"the lake moved on since these files were checked, and they are gone from {config.landing}: {names}; "
                     "put them back, or run validate_batch again to go on without them"
                 )
             staged = stage(config, as_of, lake, files)

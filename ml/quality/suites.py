@@ -99,7 +99,7 @@ def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, 
     rest = [number for number in range(len(entries)) if number not in results_by_entry]
     if rest:
         chosen = tuple(entries[number] for number in rest)
-        needed = set().union(*(entry.needed for entry in chosen))
+        needed = set().union(*(entry.used_columns for entry in chosen))
         frame = table.select([name for name in table.column_names if name in needed]).to_pandas()
         results = _evaluate_rows(chosen, frame, parameters)
         results_by_entry |= zip(rest, results, strict=True)

@@ -53,7 +53,7 @@ def file_days(config: Config, columns: pa.Table) -> FileDays:
 
 def check_days(config: Config, as_of: dt.datetime, lake: Lake, files: list[FileDays]) -> list[tuple[list[str], list[str]]]:
     """Problems that stop each file, and warnings; files are given in the order in which they are loaded."""
-    entries = [entry for entry in events_suite(config).file if entry.of_days]
+    entries = [entry for entry in events_suite(config).file if entry.is_daily]
     if not entries:
         return [([], []) for _ in files]
     volume = _Volume(config, as_of, lake, files)

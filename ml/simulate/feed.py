@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
-from ml.config import Config, Replay, Simulation
+from ml.config import Config, ReplayFeed, SimulationFeed
 from ml.simulate.drift import drift_from_config
 from ml.simulate.landing import last_written_day, replay_days, write_days
 from ml.simulate.stream import PaymentStream
@@ -30,11 +30,11 @@ def write_until(
         return []
     config.landing.mkdir(parents=True, exist_ok=True)
     after = written + dt.timedelta(days=1) if written else None
-    if isinstance(config.feed, Simulation):
+    if isinstance(config.feed, SimulationFeed):
         feed = config.feed
         stream = PaymentStream(feed.customers, feed.terminals, feed.seed, feed.first_day, drift_from_config(feed.drift))
         return write_days(stream, config.landing, after or feed.first_day, last, feed.format, progress)
-    assert isinstance(config.feed, Replay)  # noqa: S101
+    assert isinstance(config.feed, ReplayFeed)  # noqa: S101
     if data is None:
         raise ValueError(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
     return replay_days(data, config.events.columns["event_time"], config.landing, after, last, progress=progress)

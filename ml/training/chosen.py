@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml.config import Config, Model
+from ml.config import Config, ModelSettings
 
 CHOSEN = "chosen.json"
 
@@ -77,7 +77,7 @@ def describe(config: Config, settings: str) -> Chosen:
     return Chosen(**told | {"folds": [FoldValue(**fold) for fold in told["folds"]]})
 
 
-def with_model(config: Config, model: Model) -> Config:
+def with_model(config: Config, model: ModelSettings) -> Config:
     """The deployment with other settings of its model."""
     return config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
 
@@ -88,4 +88,4 @@ def tuned(config: Config, settings: str) -> Config:
     Raises:
         NoStudy: none was decided at this address.
     """
-    return with_model(config, Model.model_validate(describe(config, settings).model))
+    return with_model(config, ModelSettings.model_validate(describe(config, settings).model))

@@ -25,7 +25,7 @@ def attributes_of(config: Config, rows: pd.DataFrame) -> dict[str, NDArray]:
 def _cut(by: SliceBy, rows: pd.DataFrame) -> list[Slice]:
     if not by.edges:
         groups = groups_of(rows[by.column].tolist())
-        return [Slice(by.named, str(group), groups == group) for group in np.unique(groups)]
+        return [Slice(by.title, str(group), groups == group) for group in np.unique(groups)]
     values = rows[by.column].to_numpy(np.float64)
     band = np.digitize(values, by.edges)
     names = [
@@ -34,5 +34,5 @@ def _cut(by: SliceBy, rows: pd.DataFrame) -> list[Slice]:
         f"{by.edges[-1]:g} and more",
     ]
     missing = np.isnan(values)
-    parts = [Slice(by.named, name, (band == number) & ~missing, by.required) for number, name in enumerate(names)]
-    return [*parts, Slice(by.named, "(missing)", missing)] if missing.any() else parts
+    parts = [Slice(by.title, name, (band == number) & ~missing, by.required) for number, name in enumerate(names)]
+    return [*parts, Slice(by.title, "(missing)", missing)] if missing.any() else parts

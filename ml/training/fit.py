@@ -209,7 +209,7 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
         selected_by=selected.metric,
     )
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
-    (partial / DEPLOYMENT).write_text(config.described)
+    (partial / DEPLOYMENT).write_text(config.portable_json)
     if settings:
         shutil.copy(chosen.folder_of(config, settings) / chosen.CHOSEN, partial / TUNING)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.config import Choices, Model, Tuning
+from ml.config import Choices, ModelSettings, Tuning
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -101,7 +101,7 @@ def opened(folder: Path, study: str, seed: tuple[int, ...] = ()) -> Study:
     )
 
 
-def distributions(tuning: Tuning, model: Model) -> dict[str, BaseDistribution]:
+def distributions(tuning: Tuning, model: ModelSettings) -> dict[str, BaseDistribution]:
     """Optuna's distribution of each searched setting; whole numbers where the model reads one."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -116,12 +116,12 @@ def distributions(tuning: Tuning, model: Model) -> dict[str, BaseDistribution]:
     return found
 
 
-def with_settings(model: Model, settings: dict[str, Any]) -> Model:
+def with_settings(model: ModelSettings, settings: dict[str, Any]) -> ModelSettings:
     """The model's settings with some of them replaced, checked as in a deployment file."""
     return type(model).model_validate(model.model_dump() | settings)
 
 
-def within(tuning: Tuning, model: Model, settings: dict[str, Any]) -> dict[str, Any]:
+def within(tuning: Tuning, model: ModelSettings, settings: dict[str, Any]) -> dict[str, Any]:
     """The nearest point of the space to some settings; the deployment's own where a setting has no such value any more."""
     found: dict[str, Any] = {}
     for name, searched in tuning.space.items():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.config import Config, Model, Tuning
+from ml.config import Config, ModelSettings, Tuning
 from ml.evaluation.metrics import average_precision
 from ml.training import chosen, dataset, folds, trials
 from ml.training.chosen import CHOSEN, Chosen, FoldValue
@@ -220,7 +220,7 @@ def _run(config: Config, shared: Study, trial: Trial, cut: list[Fold], deadline:
     shared.tell(trial, float(np.mean(values)))
 
 
-def _value(config: Config, model: Model, fold: Fold) -> float:
+def _value(config: Config, model: ModelSettings, fold: Fold) -> float:
     """Average precision of settings on a fold's evaluation days.
 
     Raises:
@@ -292,7 +292,12 @@ def _value_of(trial: FrozenTrial) -> float:
 
 
 def _note(
-    own: Model, model: Model, winner: FrozenTrial | None, file: FrozenTrial | None, counts: dict[str, int], seconds: float
+    own: ModelSettings,
+    model: ModelSettings,
+    winner: FrozenTrial | None,
+    file: FrozenTrial | None,
+    counts: dict[str, int],
+    seconds: float,
 ) -> str:
     took = f"{sum(counts.values())} trials ({counts['pruned']} given up, {counts['failed']} failed) in {seconds:.0f} s"
     if winner is None or file is None:

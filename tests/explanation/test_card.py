@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ml.config import Card, Config, Risk
+from ml.config import CardSettings, Config, Risk
 from ml.explanation import attributions, render, sections
 from ml.explanation.attributions import AttributionDrift, Attributions, FeatureAttribution, Mover, SliceAttribution
 from ml.explanation.card import Evidence
@@ -228,12 +228,14 @@ def test_a_section_that_the_verdict_lacks_is_said_to_be_missing(
 
 def _described(config: Config) -> Config:
     risk = Risk(risk="it is used for something else", probability="low", impact="high", mitigation="its purpose is on the card")
-    card = Card(purpose="ranks payments", owner="risk", contact="risk@bank.example", limits=["none known"], risks=[risk])
+    card = CardSettings(
+        purpose="ranks payments", owner="risk", contact="risk@bank.example", limits=["none known"], risks=[risk]
+    )
     return config.model_copy(update={"card": card})
 
 
 def test_what_nobody_wrote_or_judged_is_said_to_be_missing(config: Config) -> None:
-    bare = config.model_copy(update={"card": Card()})
+    bare = config.model_copy(update={"card": CardSettings()})
     document = sections.document(
         evidence(bare, decision=None, moves=(), tuning=None, attributions=None, exploration=None, tags={}), {}
     )
@@ -276,7 +278,7 @@ def test_hostile_words_are_shown_and_run_nothing(config: Config, pictures: dict[
     told["slices"][0] |= {"slice": HOSTILE, "group": HOSTILE, "status": HOSTILE, "told": HOSTILE}
     told["guardrails"][0] |= {"name": HOSTILE, "told": HOSTILE}
     told["primary"]["name"] = HOSTILE
-    card = Card(purpose=HOSTILE, owner=HOSTILE, contact=HOSTILE, limits=[HOSTILE], risks=[Risk(**_RISK)])
+    card = CardSettings(purpose=HOSTILE, owner=HOSTILE, contact=HOSTILE, limits=[HOSTILE], risks=[Risk(**_RISK)])
     moves = tuple(dataclasses.replace(m, actor=HOSTILE, reason=HOSTILE) for m in evidence(config).moves)
     features = (FeatureAttribution(HOSTILE, 1.0, 1.0, 0.0),)
     found = dataclasses.replace(FOUND, features=features)

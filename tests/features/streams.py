@@ -142,7 +142,7 @@ def brute_force(config: Config, window: Window, row: dict[str, Any], events: Row
     heard = {label["event_id"] for label in labels if label["known_at"] <= created}
     answered: dict[str, Any] = {}
     for days in window.days:
-        end = until - window.behind
+        end = until - window.delay_span
         inside = [
             e for e in events if e[key] == row[key] and end - days * DAY <= e["event_time"] < end and e["known_at"] <= created
         ]
@@ -163,9 +163,9 @@ def assert_rows_are_where_events_are(config: Config, window: Window, events: Row
     found = {(row[key], row["event_timestamp"]): row[counted] for row in published(config, window)}
     expected = set()
     for e in [e for e in events if e[key] is not None]:
-        begin = e["event_time"] + window.behind
+        begin = e["event_time"] + window.delay_span
         held = {tick for tick in created if begin < tick <= begin + longest * DAY and e["known_at"] <= created[tick]}
         expected |= {(e[key], tick) for tick in held}
-    after = {(entity, tick + window.every) for entity, tick in expected if tick + window.every in created}
+    after = {(entity, tick + window.interval) for entity, tick in expected if tick + window.interval in created}
     assert {place for place, count in found.items() if count > 0} == expected
     assert set(found) == expected | after

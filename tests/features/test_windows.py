@@ -41,11 +41,11 @@ def assert_every_tick_is_published_once(config: Config, window: Window, as_of: d
     """From the tick after the oldest event to the newest one whose lag is over, none twice and none left out."""
     ticks = [tick for part in history(config, window) for tick, _ in part.snapshots]
     assert ticks == sorted(ticks)
-    assert set(np.diff(ticks)) <= {window.every}
+    assert set(np.diff(ticks)) <= {window.interval}
     for tick in ticks:
-        assert (tick - START) % window.every == dt.timedelta()
+        assert (tick - START) % window.interval == dt.timedelta()
     if ticks:
-        assert ticks[-1] <= as_of - HOUR < ticks[-1] + window.every
+        assert ticks[-1] <= as_of - HOUR < ticks[-1] + window.interval
 
 
 @settings(max_examples=10, deadline=None)

@@ -35,6 +35,6 @@ def test_a_faulty_day_is_in_a_window_wherever_a_snapshot_that_a_day_may_use_reac
     fault = dt.datetime.combine(FAULTY, dt.time())
     day = fault + later * DAY
     used = [*[day - DAY + i * HOUR for i in range(48)], day + DAY - dt.timedelta(microseconds=1)]
-    ends = [snapshot - window.behind for snapshot in used]
+    ends = [snapshot - window.delay_span for snapshot in used]
     reached = any(end > fault and end - length * DAY < fault + DAY for end in ends)
     assert _is_in(window, length, FAULTY, day.date()) == reached

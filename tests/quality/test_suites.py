@@ -105,7 +105,7 @@ def test_an_expectation_fails_on_the_whole_and_names_its_rows(name: str) -> None
     kwargs, rows = FAILS[name]
     (failure,) = suites.run(_asked(name, kwargs), TABLE.to_pandas(), {})
     assert failure.critical
-    assert EXPECTATIONS[name].rows == (rows is not None)
+    assert EXPECTATIONS[name].per_row == (rows is not None)
     if rows is not None:
         (named,) = suites.run_rows(_asked(name, kwargs), TABLE, {})
         assert named.rows.tolist() == rows
@@ -114,7 +114,7 @@ def test_an_expectation_fails_on_the_whole_and_names_its_rows(name: str) -> None
             assert [str(v) for v in named.values] == [str(v) for v in values.iloc[:, 0]]
 
 
-@pytest.mark.parametrize("name", [name for name, known in EXPECTATIONS.items() if known.rows])
+@pytest.mark.parametrize("name", [name for name, known in EXPECTATIONS.items() if known.per_row])
 def test_a_condition_chooses_the_rows_that_are_asked(name: str) -> None:
     """Of the failing rows only those of the condition are named; a condition that holds nowhere names none."""
     kwargs, rows = FAILS[name]
@@ -136,8 +136,8 @@ def test_arguments_are_those_of_the_installed_library() -> None:
         takes = get_expectation_impl(name).__fields__
         assert set(known.arguments) - set(takes) - {CONDITION, PARSER} == set(), name
         required = {argument for argument, field in takes.items() if field.required}
-        assert required - {"column", "regex"} <= set(known.needs), name
-        assert known.rows == (MOSTLY in takes), name
+        assert required - {"column", "regex"} <= set(known.required), name
+        assert known.per_row == (MOSTLY in takes), name
         assert CONDITION in get_expectation_impl(name).domain_keys, name
 
 

@@ -9,7 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.config.data import Simulation
+from ml.config.data import SimulationFeed
 from ml.features.publish import publish_features
 from ml.lake import schema
 from ml.lake.tables import Lake
@@ -39,7 +39,7 @@ def _town(folder: Path) -> Config:
     """A village with frauds enough for a model."""
     folder.mkdir()
     config = villages.village(folder)
-    assert isinstance(config.feed, Simulation)
+    assert isinstance(config.feed, SimulationFeed)
     more = {"feed": config.feed.model_copy(update={"customers": 200, "terminals": 100, "first_day": FIRST_DAY})}
     return config.model_copy(update=more | {"training": config.training.model_copy(update={"caps": {}})})
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from ml.config import Config, Model, load
+from ml.config import Config, ModelSettings, load
 from ml.training.inputs import MISSING, Inputs
 from ml.training.learned import Learned
 from ml.training.linear import regress
@@ -207,4 +207,4 @@ def test_a_terminal_of_false_frauds_is_bounded_too(tmp_path, learns) -> None:
 
 def test_a_half_life_below_a_week_is_refused() -> None:
     with pytest.raises(ValueError, match="half_life"):
-        Model(iterations=1, learning_rate=0.1, depth=1, half_life=1)
+        ModelSettings(iterations=1, learning_rate=0.1, depth=1, half_life=1)

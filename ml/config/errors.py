@@ -1,4 +1,4 @@
-"""What is wrong with a deployment file, in words: one line a key, and one line for all keys that lack."""
+"""Error messages about a deployment file: one line per key, and one line for all missing keys."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 UNWRITTEN = "unwritten"
-"""Type of the error on a text that a person has yet to write."""
+"""Type of the Pydantic error for a text that is still TODO."""
 
 
-def told(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Lines on each thing that is wrong; what lacks and what is unwritten stand together.
+def messages(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """One line per error; missing keys share a line, and so do texts that are still TODO.
 
     Args:
-        model: what the file was read as.
+        model: the model that the file was validated with.
     """
     errors = error.errors()
-    together = {
+    grouped = {
         "required keys are missing": [_path(e["loc"]) for e in errors if e["type"] == "missing"],
         "a person has yet to write, in place of TODO": [_path(e["loc"]) for e in errors if e["type"] == UNWRITTEN],
     }
-    lines = [f"{what}: {', '.join(keys)}" for what, keys in together.items() if keys]
+    lines = [f"{problem}: {', '.join(keys)}" for problem, keys in grouped.items() if keys]
     for e in errors:
         if e["type"] == "extra_forbidden":
             lines.append(f"{_path(e['loc'])}: {_unknown(model, e['loc'])}")
@@ -39,8 +39,8 @@ def _path(loc: tuple[int | str, ...]) -> str:
 def _unknown(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     sections = [model]
     for part in loc[:-1]:
-        within = [section for known in sections if part in known.model_fields for section in _sections(known, str(part))]
-        sections = within or sections
+        nested = [section for parent in sections if part in parent.model_fields for section in _sections(parent, str(part))]
+        sections = nested or sections
     keys = sorted({key for section in sections for key in section.model_fields})
     close = difflib.get_close_matches(str(loc[-1]), keys, 1)
     return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; possible here: {', '.join(keys)}"
