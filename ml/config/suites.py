@@ -222,9 +222,7 @@ def _wrong(entry: Any, part: str, scope: Scope) -> list[str]:
 def _wrong_arguments(name: str, expectation: Expectation, kwargs: dict[str, Any], part: str, scope: Scope) -> list[str]:
     columns = dict(scope.columns)
     wrong = [
-        f"kwargs.{k} is not known; {suggestion(k, expectation.arguments)}"
-        for k in kwargs
-        if k not in expectation.arguments
+        f"kwargs.{k} is not known; {suggestion(k, expectation.arguments)}" for k in kwargs if k not in expectation.arguments
     ]
     wrong += [f"kwargs.{k} is missing" for k in expectation.required if k not in kwargs]
     if wrong:
