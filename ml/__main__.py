@@ -1,6 +1,8 @@
-"""Every step as a command, and the words that a person on call needs.
+"""Every step as a command, and the commands that a person on call needs.
 
-`python -m ml STEP --as-of … --config …` runs one step of the pipeline and prints its record.
+`python -m ml STEP --as-of … --config …` runs one step of the pipeline and prints its record, or writes it to the file of
+`--record`; everything else goes to stderr. Exit codes: 0 done; 1 an accident, or files that were stopped: try again; 2 unknown
+arguments; 3 refused: an answer about data, model or configuration, and the same again tomorrow.
 """
 
 from __future__ import annotations
@@ -12,21 +14,23 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from ml import commands, steps
-from ml.config import PROJECT, Config, ConfigError, load
+from ml.config import PROJECT, Config, load
+from ml.errors import EXIT_REFUSED, NotThere, Refused
 
 Run = Callable[[Any, argparse.Namespace], int | None]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 when it did what was asked, 1 when it refused with a message, 2 for words that it does not know."""
-    asked = _parser().parse_args(arguments)
+    """Run a command and return its exit code; see the module."""
+    parsed = _parser().parse_args(arguments)
     try:
-        code = int(asked.run(_deployment(asked), asked) or 0)
+        code = int(parsed.run(_deployment(parsed), parsed) or 0)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing is left to be flushed at exit.
@@ -36,24 +40,24 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; the same command again goes on where it was", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001
-        print(f"error: {_told(error)}", file=sys.stderr)
-        return 1
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return EXIT_REFUSED if isinstance(error, Refused) else 1
     return code
 
 
-def _deployment(asked: argparse.Namespace) -> Config | None:
-    if not asked.needs_config:
+def _deployment(parsed: argparse.Namespace) -> Config | None:
+    if not parsed.needs_config:
         return None
-    config = load(asked.config)
-    return config if asked.home is None else config.model_copy(update={"home": asked.home.resolve()})
+    config = load(parsed.config)
+    return config if parsed.home is None else config.model_copy(update={"home": parsed.home.resolve()})
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     """The sentence of an error; one that nobody wrote for people also says where it came from."""
     text = str(error.args[0]) if isinstance(error, KeyError) and len(error.args) == 1 else str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    written = isinstance(error, ConfigError | ValueError | LookupError | RuntimeError | OSError)
+    written = isinstance(error, Refused | ValueError | LookupError | RuntimeError | OSError)
     foreign = not type(error).__module__.startswith(("ml.", "builtins"))
     if written and not foreign and text:
         return text
@@ -80,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=form)
     words = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
 
-    def add(name: str, told: str, run: Run, needs_as_of: bool, needs_config: bool = True) -> argparse.ArgumentParser:
+    def add(name: str, description: str, run: Run, needs_as_of: bool, needs_config: bool = True) -> argparse.ArgumentParser:
         group, _, last = name.rpartition(" ")
         if group not in words:
             members = ", ".join(c.removeprefix(group).strip() for c in commands.COMMANDS if c.startswith(f"{group} "))
@@ -88,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
             words[group] = within.add_subparsers(title="commands", required=True, metavar="COMMAND")
         word: argparse.ArgumentParser = words[group].add_parser(
             last,
-            help=told.split("\n\n")[0].replace("\n", " ").replace("%", "%%"),
-            description=told.replace("%", "%%"),
+            help=description.split("\n\n")[0].replace("\n", " ").replace("%", "%%"),
+            description=description.replace("%", "%%"),
             formatter_class=form,
         )
         if needs_config:
@@ -108,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
             word.add_argument(*flags, **options)
     for step in steps.STEPS:
         description = steps.describe(step)
-        word = add(step, description.told, _step(step, description), needs_as_of=True)
+        word = add(step, description.text, _step(step, description), needs_as_of=True)
+        word.add_argument("--record", type=Path, help="file for the record, or for the refusal (default: stdout)")
         for reference in description.references:
             flag = "--" + reference.name.replace("_", "-")
             if reference.is_flag:
@@ -119,17 +124,46 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _step(step: str, description: steps.Description) -> Run:
-    def run(config: Config, asked: argparse.Namespace) -> None:
-        given = {r.name: getattr(asked, r.name) for r in description.references if hasattr(asked, r.name)}
+    def run(config: Config, parsed: argparse.Namespace) -> None:
+        given = {r.name: getattr(parsed, r.name) for r in description.references if hasattr(parsed, r.name)}
         try:
-            print(json.dumps(steps.run(step, config, asked.as_of, given), indent=1))
+            with _stdout_to_stderr():
+                record = steps.run(step, config, parsed.as_of, given)
         except FileNotFoundError as error:
-            told = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
-            raise LookupError(
-                f"{step} {told}: {error.filename or error} is not there; ids are those that steps print"
+            references = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+            raise NotThere(
+                f"{step} {references}: {error.filename or error} is not there; ids are those that steps print"
             ) from error
+        except Refused as refusal:
+            if parsed.record:
+                _write(parsed.record, {"error": type(refusal).__name__, "refused": str(refusal)})
+            raise
+        if parsed.record:
+            _write(parsed.record, record)
+        else:
+            print(json.dumps(record, indent=1))
 
     return run
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(record))
+    unfinished.replace(path)
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What libraries print meanwhile goes to stderr, also what native code writes."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from ml.config import PROJECT, Config
+from ml.errors import BadInput, NotThere
 
 STEPS = {
     "validate_batch": "ml.quality.validate",
@@ -53,7 +54,7 @@ class Reference:
 class Description:
     """A step's docstring and references, read from its source so that asking costs no import."""
 
-    told: str
+    text: str
     references: tuple[Reference, ...]
 
 
@@ -64,7 +65,7 @@ def describe(step: str) -> Description:
         KeyError: there is no such step.
     """
     if step not in STEPS:
-        raise KeyError(f"no step {step!r}; there are {', '.join(STEPS)}")
+        raise NotThere(f"no step {step!r}; there are {', '.join(STEPS)}")
     source = (PROJECT / STEPS[step].replace(".", "/")).with_suffix(".py").read_text()
     function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == step)
     arguments = function.args.args[2:]
@@ -86,19 +87,19 @@ def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, 
         ValueError: the instant has no time zone, a reference is missing, or one is given that the step does not take.
     """
     if as_of.tzinfo is None:
-        raise ValueError(f"as_of {as_of.isoformat()} has no time zone; write it in UTC, such as 2025-05-02T02:00:00Z")
+        raise BadInput(f"as_of {as_of.isoformat()} has no time zone; write it in UTC, such as 2025-05-02T02:00:00Z")
     takes = {reference.name: reference for reference in describe(step).references}
     given = dict(references or {})
     unknown, lacking = set(given) - set(takes), {name for name, r in takes.items() if r.required} - set(given)
     if unknown or lacking:
-        raise ValueError(f"step {step} takes {sorted(takes)}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
+        raise BadInput(f"step {step} takes {sorted(takes)}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
     given |= {name: _flag(name, value) for name, value in given.items() if takes[name].is_flag}
     function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
-    told: dict[str, Any] = dataclasses.asdict(function(config, as_of, **given))
-    return told
+    record: dict[str, Any] = dataclasses.asdict(function(config, as_of, **given))
+    return record
 
 
 def _flag(name: str, value: object) -> bool:
     if str(value) not in ("True", "False"):
-        raise ValueError(f"{name} is {value!r}, expected True or False")
+        raise BadInput(f"{name} is {value!r}, expected True or False")
     return str(value) == "True"

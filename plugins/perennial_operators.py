@@ -149,8 +149,8 @@ class MlflowRunLink(BaseOperatorLink):
 class StepOperator(BaseOperator):
     """Runs one step of `ml` at the run's instant and returns its record, each field an XCom of its own.
 
-    An error that `ml` names is an answer about data, model or configuration, and the same again tomorrow: the task fails
-    without a retry. Anything else (a full disk, a lost database, a killed process) is retried.
+    `ml.errors.Refused` is an answer about data, model or configuration, and the same again tomorrow: the task fails without a
+    retry. Anything else (a full disk, a lost database, a killed process) is retried.
 
     :param step: name of the step, see `python -m ml --help`.
     :param references: what the step takes besides configuration and instant.
@@ -184,15 +184,14 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from ml import steps
+        from ml.errors import Refused
 
         instant = as_of(context)
         try:
             record = steps.run(self.step, deployment(), instant, {**self.references, **self.each})
-        except Exception as error:
-            if type(error).__module__.split(".")[0] == "ml":
-                write_note(context, f"{self.step}: {error}")
-                raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-            raise
+        except Refused as error:
+            write_note(context, f"{self.step}: {error}")
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         reason = record.get(self.reason_field or "note", "")
         if self.skip_unless and not record[self.skip_unless]:
             if self.reason_field:

@@ -41,7 +41,7 @@ def test_a_step_shows_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_deployment_file_that_is_not_there_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "--config", "config/absent.yaml"]) == 1
+    assert main(["status", "--config", "config/absent.yaml"]) == 3
     assert "no such file" in capsys.readouterr().err
 
 
@@ -81,7 +81,70 @@ def test_only_files_of_the_landing_folder_can_be_discarded(tmp_path, name: str, 
     land_text(small(tmp_path), "payments_x.csv", "")
     (tmp_path / "home" / "outside.csv").write_text("keep me")
     path = small_file(tmp_path)
-    assert main(["discard", "--config", str(path), "--file", name]) == 1
+    assert main(["discard", "--config", str(path), "--file", name]) == 3
     assert "is not a file directly in" in capsys.readouterr().err
     assert main(["discard", "--config", str(path), "--file", "payments_x.csv"]) == 0
     assert (tmp_path / "home" / "discarded" / "payments_x.csv").exists()
+
+
+def test_a_step_writes_its_record_to_a_file_and_nothing_else_to_stdout(tmp_path) -> None:
+    import json
+
+    from tests.deployments import FIRST_AS_OF, small_file
+
+    words = [
+        "--config",
+        str(small_file(tmp_path)),
+        "--as-of",
+        FIRST_AS_OF.isoformat(),
+        "--record",
+        str(tmp_path / "record.json"),
+    ]
+    step = [sys.executable, "-m", "ml", "admit", "--trigger", "schedule", "--run-id", "r1", *words]
+    ended = subprocess.run(step, cwd=PROJECT, capture_output=True, text=True, check=True)
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert (ended.stdout, record["admitted"]) == ("", False)
+    assert "the lake holds no events" in record["reason"]
+    assert [path.name for path in tmp_path.glob(".record*")] == []
+
+
+def test_a_refusal_has_an_exit_code_and_a_record_of_its_own_and_an_accident_has_not(tmp_path, monkeypatch) -> None:
+    import json
+
+    from ml import steps
+    from ml.errors import EXIT_REFUSED
+    from tests.deployments import FIRST_AS_OF, small_file
+
+    record = tmp_path / "record.json"
+    words = ["--config", str(small_file(tmp_path)), "--as-of", FIRST_AS_OF.isoformat(), "--record", str(record)]
+    assert main(["build_training_set", *words]) == EXIT_REFUSED
+    assert json.loads(record.read_text())["error"] == "NotEnoughHistory"
+    record.unlink()
+
+    def lost(*_: object) -> None:
+        raise ConnectionError("the database is lost")
+
+    monkeypatch.setattr(steps, "run", lost)
+    assert main(["build_training_set", *words]) == 1
+    assert not record.exists()
+
+
+def test_what_libraries_and_native_code_print_is_not_in_the_record(tmp_path, capfd, monkeypatch) -> None:
+    import json
+    import os
+
+    from ml import steps
+    from tests.deployments import FIRST_AS_OF, small_file
+
+    def noisy(*_: object) -> dict[str, str]:
+        print("a library prints")
+        os.write(1, b"native code prints\n")
+        return {"model": "m"}
+
+    monkeypatch.setattr(steps, "run", noisy)
+    words = ["--config", str(small_file(tmp_path)), "--as-of", FIRST_AS_OF.isoformat()]
+    assert main(["build_training_set", *words]) == 0
+    printed = capfd.readouterr()
+    assert json.loads(printed.out) == {"model": "m"}
+    assert "a library prints" in printed.err
+    assert "native code prints" in printed.err

@@ -9,6 +9,7 @@ from pathlib import Path
 from ml.commands.command import Command
 from ml.commands.terminal import say
 from ml.config import PROJECT
+from ml.errors import BadInput
 
 
 def init(config: None, asked: argparse.Namespace) -> None:
@@ -37,7 +38,7 @@ def init(config: None, asked: argparse.Namespace) -> None:
     files = {asked.to: text, **suites}
     there = [str(path) for path in files if path.exists()]
     if there:
-        raise ValueError(f"{', '.join(there)}: there already; move it away, or give another --to")
+        raise BadInput(f"{', '.join(there)}: there already; move it away, or give another --to")
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

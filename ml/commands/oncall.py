@@ -9,6 +9,7 @@ from typing import Any
 from ml.commands.command import Command
 from ml.commands.terminal import line, say, screen, table
 from ml.config import Config
+from ml.errors import BadInput
 
 
 def status(config: Config, asked: argparse.Namespace) -> None:
@@ -161,11 +162,11 @@ def discard(config: Config, asked: argparse.Namespace) -> None:
     """Take a file that cannot be mended out of the landing folder; it is kept in `discarded`."""
     source = config.landing / asked.file
     if source.parent != config.landing or not source.is_file() or source.is_symlink():
-        raise ValueError(f"{asked.file!r} is not a file directly in {config.landing}")
+        raise BadInput(f"{asked.file!r} is not a file directly in {config.landing}")
     target = config.home / "discarded" / asked.file
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        raise ValueError(f"{target} exists already; move it away first")
+        raise BadInput(f"{target} exists already; move it away first")
     source.rename(target)
     say(f"moved to {target}")
 

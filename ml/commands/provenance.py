@@ -10,6 +10,7 @@ from typing import Any
 from ml.commands.command import Command
 from ml.commands.terminal import say, table, tree
 from ml.config import Config
+from ml.errors import BadInput
 
 
 def reproduce(config: Config, asked: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def lineage(config: Config, asked: argparse.Namespace) -> None:
 
     told = trace(config, asked.version)
     if asked.send and not events.configured():
-        raise ValueError("no OpenLineage transport is configured; set OPENLINEAGE_URL, or OPENLINEAGE_CONFIG to its file")
+        raise BadInput("no OpenLineage transport is configured; set OPENLINEAGE_URL, or OPENLINEAGE_CONFIG to its file")
     if asked.send:
         say(f"{events.send(config, told)} events sent")
     elif asked.json:

@@ -22,6 +22,7 @@ from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
 from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import TrainingSettings
+from ml.errors import Refused
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ DAY = dt.timedelta(days=1)
 EVENT_COLUMNS = ("event_id", "event_time")
 
 
-class ConfigError(ValueError):
+class ConfigError(Refused, ValueError):
     """The deployment file is invalid; the message lists each key with the problem and the expected value."""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import yaml
 
 from ml.config.expectations import CONDITION, EXPECTATIONS, MOSTLY, Expectation, Kind, suggestion, wrong_values
+from ml.errors import Refused
 
 if TYPE_CHECKING:
     from ml.config.deployment import Config
@@ -44,7 +45,7 @@ COMPARISONS = (
 )
 
 
-class SuiteError(ValueError):
+class SuiteError(Refused, ValueError):
     """A suite is invalid; the message names each invalid entry, the problem and the valid choices."""
 
 

@@ -19,6 +19,7 @@ from ml.decision import arbiter
 from ml.decision.admit import join_alarms
 from ml.decision.budget import fresh_days, spent
 from ml.decision.footprint import footprint
+from ml.errors import BadInput
 from ml.evaluation import gate, pictures
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows, Rules
 from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE
@@ -233,7 +234,7 @@ def _trigger_of(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: st
     if served:
         return served
     if trigger in arbiter.ALARMS:
-        raise ValueError(
+        raise BadInput(
             f"run {run_id} serves no request by {trigger}, so it cannot be judged as one: see `python -m ml requests`, "
             "and let `admit` answer them"
         )

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.errors import Refused
 from ml.evaluation.clusters import Clusters
 from ml.evaluation.metrics import Floats, Integers, checked
 
@@ -30,7 +31,7 @@ With 20 cards that have a fraud the estimated standard error is 12 % too small, 
 would be detected (with 30: 9 % and .31, with 100: 6 % and .17). A comparison with fewer clusters would waste the holdout."""
 
 
-class GateError(ValueError):
+class GateError(Refused, ValueError):
     """The comparison is invalid; the champion stays, and the message says why."""
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
@@ -35,7 +36,7 @@ SMALLEST_SLICE = 30
 TOLERANCE = 1e-6
 
 
-class AttributionError(RuntimeError):
+class AttributionError(Refused, RuntimeError):
     """Attributions do not add up to the scores that they explain."""
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from ml.errors import BadInput
+
 BUSY_SECONDS = 30
 WRITERS = 0x5045524E  # the advisory lock that all ledgers of one PostgreSQL database share; any constant would do
 
@@ -26,11 +28,11 @@ class Database:
         parsed = sa.make_url(url)
         backend = parsed.get_backend_name()
         if backend not in ("sqlite", "postgresql"):
-            raise ValueError(f"ledger on {backend!r}: expected a sqlite:/// or a postgresql:// URL")
+            raise BadInput(f"ledger on {backend!r}: expected a sqlite:/// or a postgresql:// URL")
         self._sqlite = backend == "sqlite"
         if self._sqlite:
             if parsed.database in (None, "", ":memory:"):
-                raise ValueError(f"{url!r} is forgotten at once: give a file, for example sqlite:///var/ledger.db")
+                raise BadInput(f"{url!r} is forgotten at once: give a file, for example sqlite:///var/ledger.db")
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(parsed, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
             sa.event.listen(self._engine, "connect", _leave_transactions_to_us)

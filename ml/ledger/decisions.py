@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml.errors import BadInput
 from ml.ledger.database import Database
 from ml.ledger.records import aware, is_json, one_of, read
 from ml.ledger.table import table
@@ -57,7 +58,7 @@ class Decision:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"decision on {self.model} {self.challenger_version}: {field.name} is {value}; give None")
+                raise BadInput(f"decision on {self.model} {self.challenger_version}: {field.name} is {value}; give None")
 
 
 decisions = table("decisions", Decision, ("id",), ("model", "challenger_version", "champion_version"))

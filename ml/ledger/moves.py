@@ -11,13 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml.errors import BadInput, Refused
 from ml.ledger.database import Database
 from ml.ledger.records import aware, is_json, one_of, read
 from ml.ledger.table import table
 from ml.ledger.words import Action
 
 
-class ChampionMoved(RuntimeError):
+class ChampionMoved(Refused, RuntimeError):
     """The champion is not the one that was expected, so nothing was moved.
 
     Attributes:
@@ -31,7 +32,7 @@ class ChampionMoved(RuntimeError):
         self.champion = champion
 
 
-class NothingToRollBackTo(LookupError):
+class NothingToRollBackTo(Refused, LookupError):
     """No version was champion before the current one."""
 
 
@@ -62,7 +63,7 @@ class Move:
         aware(self.as_of)
         is_json("verdict", self.verdict)
         if self.expected_from == self.to_version:
-            raise ValueError(f"{self.model} version {self.to_version} cannot replace itself")
+            raise BadInput(f"{self.model} version {self.to_version} cannot replace itself")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class Moves:
                     champion,
                 )
             if move.action == "rollback" and move.to_version != (target := rollback_target(history)):
-                raise ValueError(f"{move.model}: a rollback goes to version {target}, not to {move.to_version}")
+                raise BadInput(f"{move.model}: a rollback goes to version {target}, not to {move.to_version}")
             values = asdict(move)
             values["from_version"] = values.pop("expected_from")
             connection.execute(sa.insert(promotions).values(**values, sequence=len(history) + 1))

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_args
 
 import sqlalchemy as sa
 
+from ml.errors import BadInput
+
 Record = TypeVar("Record")
 
 
@@ -21,13 +23,13 @@ def read(record: type[Record], row: sa.RowMapping, **more: Any) -> Record:
 def one_of(name: str, value: str, literal: Any) -> None:
     """Refuse a word that is not one of the literal's."""
     if value not in get_args(literal):
-        raise ValueError(f"{name} is {value!r}, expected one of {list(get_args(literal))}")
+        raise BadInput(f"{name} is {value!r}, expected one of {list(get_args(literal))}")
 
 
 def aware(as_of: dt.datetime) -> None:
     """Refuse an instant without a time zone."""
     if as_of.tzinfo is None:
-        raise ValueError(f"as_of {as_of.isoformat()} has no time zone: give an aware instant, for example in UTC")
+        raise BadInput(f"as_of {as_of.isoformat()} has no time zone: give an aware instant, for example in UTC")
 
 
 def is_json(name: str, value: Mapping[str, Any]) -> None:
@@ -35,4 +37,4 @@ def is_json(name: str, value: Mapping[str, Any]) -> None:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not JSON: {error}; give plain numbers, strings, lists and None for NaN") from error
+        raise BadInput(f"{name} is not JSON: {error}; give plain numbers, strings, lists and None for NaN") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml.errors import BadInput
 from ml.ledger.database import Database
 from ml.ledger.records import aware, is_json, one_of, read
 from ml.ledger.requests import Request, submit
@@ -119,7 +120,7 @@ class Signals:
         """
         aware(as_of)
         if not seen:
-            raise ValueError(f"{model} version {version}: no readings of {day}; a day without any cannot be told from no day")
+            raise BadInput(f"{model} version {version}: no readings of {day}; a day without any cannot be told from no day")
         common = {"model": model, "as_of": as_of}
         with self._database.writing() as connection:
             newest = _newest(connection, model, version)
@@ -129,7 +130,7 @@ class Signals:
                 )
                 if connection.execute(theirs).first() is not None:
                     return False
-                raise ValueError(f"{model} version {version}: {newest} is recorded, so {day} comes too late")
+                raise BadInput(f"{model} version {version}: {newest} is recorded, so {day} comes too late")
             of_day = common | {"version": version, "day": day}
             connection.execute(sa.insert(readings), [asdict(reading) | of_day for reading in seen])
             for alarm in alarms:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ml.errors import Refused
 from ml.ledger.database import Database
 from ml.ledger.table import metadata
 
@@ -21,7 +22,7 @@ BEFORE = "promotions"
 """A table of every ledger from before there were migrations."""
 
 
-class LedgerIsNewer(RuntimeError):
+class LedgerIsNewer(Refused, RuntimeError):
     """The ledger was upgraded by a newer version of this code."""
 
 

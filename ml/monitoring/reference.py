@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.ledger.ledger import Ledger
@@ -47,7 +48,7 @@ FORMAT = 5
 """Of the folder's files; one of another format is made anew."""
 
 
-class ReferenceMissing(LookupError):
+class ReferenceMissing(Refused, LookupError):
     """A champion has no reference yet."""
 
 

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ml.errors import Refused
+
 CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".br": "brotli"}
 PARQUET = (".parquet", ".pq")
 FORMATS = tuple(plain + packed for plain in (*PARQUET, ".csv") for packed in ("", *CODECS))
@@ -26,7 +28,7 @@ SUSPECT_QUOTE = re.compile(rb'[^,\r\n]"[^",\r\n]')
 QUOTED = re.compile(rb'(?:(?<=[,\r\n])|\A)"(?:[^"]|"")*+"(?P<rest>[^,\r\n]*)')
 
 
-class Unreadable(ValueError):
+class Unreadable(Refused, ValueError):
     """A file that cannot be read as a table; the message says why."""
 
 

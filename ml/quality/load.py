@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, replace
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import landing, staging
@@ -14,7 +15,7 @@ from ml.quality.validate import file_reports, stage
 from ml.quality.waiting import readmit_answers, readmit_last_lines
 
 
-class FilesMissing(RuntimeError):
+class FilesMissing(Refused, RuntimeError):
     """Rows have to be checked again, but their files are no longer in the landing folder."""
 
 

@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ml.errors import Refused
 from ml.evaluation.metrics import roc_auc
 from ml.quality.formats import NO_FORMAT, PARQUET, format_of
 
@@ -31,7 +32,7 @@ RESERVED = {"event_id", "event_time", "label", "reported_at", "source"}
 LABEL_NAMES = r"label|target|fraud|churn|default|late|is_|outcome|class|cancel|click|return|bad|response"
 
 
-class NotAStream(ValueError):
+class NotAStream(Refused, ValueError):
     """A file cannot be a stream of events; the message says what it lacks."""
 
 

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.lake import schema
 from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
@@ -41,11 +42,11 @@ SETTLED = f"(SELECT source, \"row\" FROM {schema.READMISSIONS} WHERE outcome IN 
 OPEN = f'{schema.QUARANTINE} q ANTI JOIN {SETTLED} s ON q.batch_id = s.source AND q."row" = s."row"'
 
 
-class NotInQuarantine(ValueError):
+class NotInQuarantine(Refused, ValueError):
     """The requested batch or row is not in quarantine, or the row is not open."""
 
 
-class NotReadmittable(ValueError):
+class NotReadmittable(Refused, ValueError):
     """The mended rows cannot be matched with rows of the quarantine."""
 
 

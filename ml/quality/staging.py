@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.quality import suites
@@ -37,7 +38,7 @@ ADDRESS = re.compile("[0-9a-f]{64}")
 Tables = dict[str, list[pa.Table]]
 
 
-class StagedRowsMissing(RuntimeError):
+class StagedRowsMissing(Refused, RuntimeError):
     """A load was cut off between two tables, and its staged rows are missing."""
 
 

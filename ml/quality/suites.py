@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from ml.config import PROJECT
 from ml.config.expectations import COLUMNS, CONDITION, PARSER
 from ml.config.suites import Entry
+from ml.errors import Refused
 
 ROW = "__row"
 SAMPLE = 10_000
 
 
-class CheckBroken(RuntimeError):
+class CheckBroken(Refused, RuntimeError):
     """An expectation could not be evaluated: the suite is faulty, which says nothing about the data."""
 
 

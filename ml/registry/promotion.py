@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ml.errors import Refused
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move, Promotion, rollback_target
 from ml.registry.versions import BrokenModel, Registry, model_hash
@@ -20,7 +21,7 @@ CHALLENGER = "challenger"
 RETIRED = "retired"
 
 
-class PromotionRefused(RuntimeError):
+class PromotionRefused(Refused, RuntimeError):
     """The verdict does not allow this promotion, so nothing was moved."""
 
 

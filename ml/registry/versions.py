@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.errors import NotThere, Refused
 from ml.registry.turn import turn
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ MEND = "restore the file from a copy, or train again"
 log = logging.getLogger(__name__)
 
 
-class BrokenModel(RuntimeError):
+class BrokenModel(Refused, RuntimeError):
     """The files of a version are not the ones that were registered."""
 
 
@@ -159,7 +160,7 @@ class Registry:
         known = self.all_tags()
         if version not in known:
             there = f"there are {', '.join(sorted(known, key=int))}" if known else "none is registered yet"
-            raise LookupError(f"{self.model} has no version {version!r}; {there}")
+            raise NotThere(f"{self.model} has no version {version!r}; {there}")
         return known[version]
 
     def all_tags(self) -> dict[str, dict[str, str]]:

@@ -19,6 +19,7 @@ import yaml
 
 from ml.config import PROJECT, Config
 from ml.config.names import in_feast
+from ml.errors import Refused
 from ml.features import request
 from ml.features.history import newest_publication
 from ml.registry.turn import turn
@@ -33,7 +34,7 @@ NOBODY = " nobody"
 _IBIS = Lock()
 
 
-class RowsLost(RuntimeError):
+class RowsLost(Refused, RuntimeError):
     """The point-in-time join returned other rows than it was given."""
 
 

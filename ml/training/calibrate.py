@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ml.errors import Refused
 from ml.evaluation.metrics import checked
 
 
-class RanksNothing(ValueError):
+class RanksNothing(Refused, ValueError):
     """The margin says nothing of the label, or the opposite of it; no calibration makes such a model of use."""
 
 

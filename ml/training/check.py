@@ -11,6 +11,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.config.suites import training_suite
+from ml.errors import Refused
 from ml.evaluation.metrics import roc_auc
 from ml.quality import suites
 from ml.store.feast import feature_names
@@ -24,7 +25,7 @@ FOLD = 5.0
 SPREADS = 4.0
 
 
-class TrainingSetRefused(ValueError):
+class TrainingSetRefused(Refused, ValueError):
     """A critical expectation on the training set does not hold; nothing is fitted on it."""
 
 

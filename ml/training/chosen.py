@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config, ModelSettings
+from ml.errors import Refused
 
 CHOSEN = "chosen.json"
 
 
-class NoStudy(LookupError):
+class NoStudy(Refused, LookupError):
     """There is no study, or no decided one, at an address."""
 
 

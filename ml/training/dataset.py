@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.features.history import history
 from ml.lake import schema
 from ml.lake.answers import label_order
@@ -31,7 +32,7 @@ TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 SPLIT, LABEL_KNOWN_AT = "_split", "_label_known_at"
 
 
-class NotEnoughHistory(ValueError):
+class NotEnoughHistory(Refused, ValueError):
     """The lake does not reach back far enough, which waiting mends."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.registry.turn import turn
 from ml.training import dataset
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
@@ -25,7 +26,7 @@ EXPECTED = "_expected"
 SAMPLE_ROWS = 200
 
 
-class ParityError(RuntimeError):
+class ParityError(Refused, RuntimeError):
     """The exported graph does not answer as the model does."""
 
 

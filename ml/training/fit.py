@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
@@ -24,7 +25,7 @@ RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "dep
 OTHERS = "others"
 
 
-class NoOrigin(LookupError):
+class NoOrigin(Refused, LookupError):
     """A model does not say what it was made from."""
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config, Tuning
+from ml.errors import Refused
 from ml.training import dataset
 from ml.training.split import Split, midnight
 
 
-class NoFold(ValueError):
+class NoFold(Refused, ValueError):
     """A fold has no rows, or only rows of one label, in one of its windows."""
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.special import expit
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.training.export import SAMPLE, ParityError
 from ml.training.fit import registry
 from ml.training.inputs import Inputs
@@ -31,7 +32,7 @@ TOLERANCE = 1e-5
 LEFT_OUT = "never seen at training"
 
 
-class NoRuntime(RuntimeError):
+class NoRuntime(Refused, RuntimeError):
     """The runtime of a format is not installed, so a file cannot be checked."""
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.lake import schema
 from ml.lake.answers import label_order
 from ml.lake.sql import columns
@@ -28,7 +29,7 @@ from ml.training.reserve import is_reserved
 from ml.training.split import split
 
 
-class GoldenSetBroken(RuntimeError):
+class GoldenSetBroken(Refused, RuntimeError):
     """A frozen file is not what its name says."""
 
 

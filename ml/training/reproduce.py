@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.features import history
 from ml.training import dataset
 from ml.training.code import CHANGED, code_version
@@ -25,7 +26,7 @@ from ml.training.learn import select
 from ml.training.model import INPUTS, ONNX, Model, save
 
 
-class CodeMovedOn(RuntimeError):
+class CodeMovedOn(Refused, RuntimeError):
     """The version was made by other code or other packages than these; the message says which commit to check out."""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml.config import Config, ModelSettings, Tuning
+from ml.errors import Refused
 from ml.evaluation.metrics import average_precision
 from ml.training import chosen, dataset, folds, trials
 from ml.training.chosen import CHOSEN, Chosen, FoldValue
@@ -37,15 +38,15 @@ FILE = "deployment file"
 FIRST_FAILURES = 3
 
 
-class TuningOff(ValueError):
+class TuningOff(Refused, ValueError):
     """The deployment has no section `training.tuning`."""
 
 
-class OtherStudy(ValueError):
+class OtherStudy(Refused, ValueError):
     """A study was planned for another deployment file or by other code."""
 
 
-class SearchFailed(RuntimeError):
+class SearchFailed(Refused, RuntimeError):
     """One trial after the other could not be fitted."""
 
 

@@ -14,12 +14,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ml.config import Config
+from ml.errors import Refused
 from ml.training.entities import entity_codes
 
 Floats = NDArray[np.float64]
 
 
-class CapUnreachable(ValueError):
+class CapUnreachable(Refused, ValueError):
     """Too few entities carry a class: whatever the weights, one of them carries more than its cap."""
 
 

@@ -110,7 +110,7 @@ def test_delay_and_zone_follow_from_the_answers(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     to = propose(tmp_path, ".csv", labelled=False)
     before = to.read_text()
-    assert main(["init", "--data", str(tmp_path / "data of calls.csv"), "--to", str(to)]) == 1
+    assert main(["init", "--data", str(tmp_path / "data of calls.csv"), "--to", str(to)]) == 3
     assert "there already" in capsys.readouterr().err
     assert to.read_text() == before
 
@@ -127,12 +127,12 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 )
 def test_a_file_that_is_no_stream_of_events_is_an_answer(tmp_path: Path, columns: dict, told: str, capsys) -> None:
     pd.DataFrame(columns).to_csv(tmp_path / "data.csv", index=False)
-    assert main(["init", "--data", str(tmp_path / "data.csv")]) == 1
+    assert main(["init", "--data", str(tmp_path / "data.csv")]) == 3
     assert told in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_or_of_another_kind_is_an_answer(tmp_path: Path, capsys) -> None:
     (tmp_path / "data.xlsx").write_text(json.dumps({}))
     for name, told in (("absent.csv", "no such file"), ("data.xlsx", "the name ends in none of .parquet, .pq, .csv")):
-        assert main(["init", "--data", str(tmp_path / name)]) == 1
+        assert main(["init", "--data", str(tmp_path / name)]) == 3
         assert told in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_whoever_has_read_enough_ends_it_quietly() -> None:
     ],
 )
 def test_bad_input_is_answered_in_a_sentence(words: list[str], told: str, tmp_path, capsys) -> None:
-    assert main([*words, "--config", str(small_file(tmp_path))]) == 1
+    assert main([*words, "--config", str(small_file(tmp_path))]) == 3
     error = capsys.readouterr().err
     assert "error: " in error
     assert told in error

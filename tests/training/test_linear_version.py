@@ -112,7 +112,7 @@ def test_the_command_line_hands_it_out(deployment: Path, tmp_path: Path, kind: s
 
 def test_the_command_line_refuses_what_it_cannot_be(deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["model", "--version", VERSION, "--format", "cbm", "--to", str(tmp_path / "m.cbm"), "--config", str(deployment)]
-    assert main(words) == 1
+    assert main(words) == 3
     assert "linear.json cannot be written as cbm" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -96,7 +96,7 @@ def test_another_model_is_found_out(
         return select(config.model_copy(update={"training": settings}), rows)
 
     monkeypatch.setattr(reproduce, "select", with_another_seed)
-    assert main(["reproduce", "--version", "1", "--config", str(four_versions)]) == 1
+    assert main(["reproduce", "--version", "1", "--config", str(four_versions)]) == 3
     told = capsys.readouterr().out
     assert "NOT EQUAL" in told
     checks = {check.name: check.equal for check in reproduce.reproduce(load(four_versions), "1").checks}
