@@ -27,7 +27,7 @@ from scipy.special import expit, logit, ndtr
 from benchmarks.days import Floats
 from ml.config import PROJECT, Config, load
 from ml.monitoring import performance
-from ml.monitoring.cusum import Standing
+from ml.monitoring.cusum import ChartState
 from ml.monitoring.performance import Figure
 from ml.monitoring.reference import centres, charts_of
 from ml.monitoring.traffic import SCORE
@@ -64,10 +64,10 @@ def year(number: int, config: Config, world: str, lost: bool, days: int = YEAR) 
     of_day = rates(rng, REFERENCE_DAYS + days, world)
     usual = float(of_day[:REFERENCE_DAYS].mean())
     before = [rows_of(rng, rate, usual, APART) for rate in of_day[:REFERENCE_DAYS]]
-    against = performance.usually([labels for _, labels in before])
+    against = performance.reference_rates([labels for _, labels in before])
     measured = {FIRST + dt.timedelta(day): performance.measured(config, 0.5, against, *told) for day, told in enumerate(before)}
     charts, centre = charts_of(config, measured), centres(measured)
-    standings: dict[str, Standing] = {}
+    standings: dict[str, ChartState] = {}
     alarms, first = 0, math.inf
     for late, rate in enumerate(of_day[REFERENCE_DAYS:]):
         told = performance.measured(config, 0.5, against, *rows_of(rng, rate, usual, LOST if lost else APART))

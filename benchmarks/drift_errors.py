@@ -39,11 +39,11 @@ from scipy.stats import kstwobign
 
 from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, Floats, Stream, World, effects, stream
 from ml.config.monitoring import Monitoring
-from ml.monitoring.cusum import Performance, Standing
+from ml.monitoring.cusum import ChartState, ControlCharts
 from ml.monitoring.detector import Detector
 from ml.monitoring.observed import Days
 from ml.monitoring.profile import Profile
-from ml.monitoring.state import State
+from ml.monitoring.state import SignalStateMachine
 
 YEAR = 365
 PLANTED = {"015": (0.15, 3), "04": (0.4, 1)}
@@ -96,7 +96,7 @@ def watched(days: Stream, moved: Mapping[tuple[str, int], list[Profile]]) -> Yea
     """The year as our detector sees it."""
     asked = Monitoring().drift_alarms.value
     detector = Detector.fit(days.reference, dict.fromkeys(NUMBERS, 1.0), false_alarms_per_year=asked)
-    states: dict[str, State] = {}
+    states: dict[str, SignalStateMachine] = {}
     alarms = 0
     delays: dict[str, list[float]] = {key: [] for key in PLANTED}
     for late in range(YEAR):
@@ -108,7 +108,9 @@ def watched(days: Stream, moved: Mapping[tuple[str, int], list[Profile]]) -> Yea
     return Year(alarms, delays)
 
 
-def delay(detector: Detector, days: Stream, start: int, week: Sequence[Profile], states: dict[str, State]) -> float:
+def delay(
+    detector: Detector, days: Stream, start: int, week: Sequence[Profile], states: dict[str, SignalStateMachine]
+) -> float:
     """Days until one of the moved features is confirmed, when the drift begins after the days that the states have seen."""
     dates = [days.date(REFERENCE_DAYS + start + late) for late in range(len(week))]
     live = Days({**days.days.features, **dict(zip(dates, week, strict=True))}, days.days.outputs, days.days.series)
@@ -156,9 +158,9 @@ def charts(number: int, correlation: float = 0.0) -> tuple[int, float]:
     rng = np.random.default_rng([20250802, number])
     values = 0.5 + 0.04 * effects(rng, SCORED_DAYS + YEAR, len(MEASURES), World(autocorrelation=correlation))
     reference = dict(zip(MEASURES, values[:SCORED_DAYS].T.tolist(), strict=True))
-    family = Performance.fit(reference, MEASURES[2:], false_alarms_per_year=Monitoring().performance_alarms.value)
+    family = ControlCharts.fit(reference, MEASURES[2:], false_alarms_per_year=Monitoring().performance_alarms.value)
     start, dates = int(rng.integers(90)), [dt.date(2025, 1, 6) + dt.timedelta(late) for late in range(YEAR)]
-    standings: dict[str, Standing] = {}
+    standings: dict[str, ChartState] = {}
     alarms, found = 0, np.inf
     for late, (day, measured) in enumerate(zip(dates, values[SCORED_DAYS:], strict=True)):
         if late == start:

@@ -1,4 +1,12 @@
-"""Each signal on its reference days: what is usual, how far days and means of days lie from it."""
+"""Baseline of each signal from its reference days: usual value by weekday, spread of days, scale of means over days.
+
+Example: the scale of a signal grows on days with few rows, because their sampling noise is larger.
+    >>> signal = Signal("amount", Kind.LOCATION, Role.FEATURE)
+    >>> usual = (0.0,) * 7
+    >>> baseline = SignalBaseline(signal, usual, 0.02, 0.012, window=3, rows=1000, row_variance=1 / 12, threshold=4.0)
+    >>> baseline.scale_on([1000, 1000, 1000]), round(baseline.scale_on([100, 100, 100]), 4)
+    (0.012, 0.0367)
+"""
 
 from __future__ import annotations
 
@@ -10,31 +18,33 @@ import numpy as np
 
 from ml.monitoring.calibration import WEEK, means_of, scale_of
 from ml.monitoring.columns import ROW_VARIANCE, Column
+from ml.monitoring.measurements import Kind, Role, Signal
 from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.profile import Counts
-from ml.monitoring.readings import Kind, Role, Signal
 from ml.monitoring.shift import Floats
 
 FEWEST_DAYS = 14
-"""Reference days without which a signal is not watched: of each weekday two, or the spread of days cannot be told."""
+"""Fewest reference days of a signal: two of each weekday, to estimate the spread of days."""
 SMOOTHED = 3
-"""Days over which a signal is averaged; the shape over a week."""
+"""Days over which a signal is averaged; a shape is averaged over a week."""
 FLOORS = {Kind.LOCATION: 0.002, Kind.SHAPE: 0.01, Kind.MISSING: 0.01, Kind.UNSEEN: 0.01, Kind.VOLUME: 0.02}
-"""Least scale of a signal, so that a column that never moves does not alarm over a trifle: .7 % of a standard deviation, a
-stability index of .0001, an angle of .01 (from none, .2 % of the rows missing), 2 % of a volume."""
+"""Smallest scale of a signal, so that a column that never changes does not alarm on an irrelevant change: .7 % of a standard
+deviation, a stability index of .0001, an angle of .01 (.2 % of the rows missing instead of none), 2 % of a volume."""
 DESIGN_EFFECT = 10
-"""Rows of one card or shop are alike; sampling noise is taken to be at most that of rows in bundles of ten."""
+"""Rows of one card or shop are dependent: sampling noise is assumed to be at most that of rows in clusters of ten."""
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """One signal on reference days.
+class SignalBaseline:
+    """What is usual of one signal, and its alarm threshold.
 
     Attributes:
-        usual: value by weekday, Monday first; 0 for a shape, which is a distance already.
-        spread: standard deviation of a day; scale: of the mean over `window` days.
-        rows: that a reference day's value rests on (harmonic mean); None for a series.
-        row_variance: what one row contributes to a value's variance, at most.
+        usual: value by weekday, Monday first; 0 for a shape, whose value is a distance.
+        spread: standard deviation of a day's value.
+        scale: standard deviation of the mean over `window` days.
+        rows: of a reference day (harmonic mean); None for a series.
+        row_variance: largest contribution of one row to the variance of a value.
+        threshold: in units of the scale.
     """
 
     signal: Signal
@@ -47,10 +57,10 @@ class Baseline:
     threshold: float
 
     def scale_on(self, rows: Iterable[float]) -> float:
-        """Scale for live days of so many rows: wider where they have fewer than the reference days had.
+        """Scale for live days with the given numbers of rows: larger if they have fewer rows than the reference days.
 
-        A day's variance is D + S / rows. S is unknown, but at most what the reference's whole variance allows, and at most
-        that of rows in bundles of `DESIGN_EFFECT`; the widening takes the smaller of the two.
+        The variance of a day is D + S / rows. S is unknown; its upper limits are the whole variance of the reference, and the
+        variance of rows in clusters of `DESIGN_EFFECT`. The smaller limit is used.
         """
         if self.rows is None:
             return self.scale
@@ -61,13 +71,13 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """One signal on the reference days.
+    """Values of one signal on the reference days.
 
     Attributes:
-        usual: by weekday.
-        residuals: by calendar day from the first to the last, NaN without data; distances for a shape.
-        means: of windows, likewise.
-        rows: of the days that have data.
+        usual: mean by weekday.
+        residuals: array of shape (n_days,), by calendar day, value minus usual value; NaN without data. Distances for a shape.
+        means: array of shape (n_windows,), mean residual of each window.
+        rows: of the days with data.
     """
 
     signal: Signal
@@ -82,10 +92,10 @@ class History:
     def days(self) -> int:
         return int(np.count_nonzero(~np.isnan(self.residuals)))
 
-    def baseline(self, rho: float, over: float) -> Baseline:
+    def baseline(self, rho: float, over: float) -> SignalBaseline:
         floor = FLOORS[self.signal.kind]
         daily, means = self.residuals[:, None], self.means[:, None]
-        return Baseline(
+        return SignalBaseline(
             self.signal,
             self.usual,
             spread=float(scale_of(daily, daily, 1, rho)[0]),
@@ -98,17 +108,17 @@ class History:
 
 
 def histories(reference: Days, columns: Mapping[str, Column]) -> Iterator[History]:
-    """All signals that have enough days with values."""
+    """The histories of all signals that have enough days with values."""
     for role, name, counts in reference.columns():
         for kind in columns[name].kinds:
             signal = Signal(name, kind, role)
-            made = (
+            history = (
                 _shape(signal, columns[name], counts)
                 if kind is Kind.SHAPE
                 else _series(signal, reference, columns[name], counts)
             )
-            if made.days >= FEWEST_DAYS:
-                yield made
+            if history.days >= FEWEST_DAYS:
+                yield history
     yield _series(Signal(ROWS, Kind.VOLUME, Role.FEED), reference, None, reference.features)
     for name, days in reference.series.items():
         yield _series(Signal(name, Kind.VOLUME, Role.OUTPUT), reference, None, days)
@@ -116,8 +126,8 @@ def histories(reference: Days, columns: Mapping[str, Column]) -> Iterator[Histor
 
 def _series(signal: Signal, reference: Days, column: Column | None, days: Iterable[dt.date]) -> History:
     calendar = _calendar(days)
-    told = [reference.daily(signal, column, day) for day in calendar]
-    values, rows = (np.array(part) for part in zip(*told, strict=True))
+    by_day = [reference.daily(signal, column, day) for day in calendar]
+    values, rows = (np.array(part) for part in zip(*by_day, strict=True))
     weekdays = np.array([day.weekday() for day in calendar])
     present = ~np.isnan(values)
     means = [values[present & (weekdays == weekday)] for weekday in range(WEEK)]
@@ -137,8 +147,8 @@ def _series(signal: Signal, reference: Days, column: Column | None, days: Iterab
 
 def _shape(signal: Signal, column: Column, counts: Mapping[dt.date, Counts]) -> History:
     calendar = _calendar(counts)
-    told = [column.stability({day: counts[day]}) if day in counts else (float("nan"), 0.0) for day in calendar]
-    index, rows = (np.array(part) for part in zip(*told, strict=True))
+    by_day = [column.stability({day: counts[day]}) if day in counts else (float("nan"), 0.0) for day in calendar]
+    index, rows = (np.array(part) for part in zip(*by_day, strict=True))
     weeks = [
         column.stability({day: counts[day] for day in calendar[end - WEEK : end]})[0]
         if all(day in counts for day in calendar[end - WEEK : end])

@@ -1,8 +1,18 @@
-"""Thresholds that keep the false alarms of a whole family of daily signals at a stated number a year.
+"""Thresholds with which a family of daily signals has a stated number of false alarms a year.
 
-What a signal does when nothing has changed is simulated from the beginning: days of an AR(1) process, the weekday's mean and
-the spread estimated from as many reference days as there are, the mean over the last days, and the states with their
-cooldown. A spread that few days have told is often too small, and the threshold knows it.
+A signal without any change is simulated completely: days of an AR(1) process, weekday means and spread estimated from the given
+number of reference days, the mean over the last days, and the state machine with its cooldown. So the threshold accounts for
+the error of a spread that was estimated from few days.
+
+Example: evidence is limited by the last day; more reference days allow a lower threshold.
+    >>> evidence([3.0, 3.0, 3.0], [5.0, 1.0, -1.0]).tolist()
+    [3.0, 2.0, 0.0]
+    >>> round(spread_of_mean(3, 0.0), 3), round(spread_of_mean(3, 0.5), 3)
+    (0.577, 0.782)
+    >>> means_of(np.array([[1.0], [2.0], [6.0]]), 2).ravel().tolist()
+    [1.5, 4.0]
+    >>> confirmations(np.array([[0.5], [1.2], [1.3], [1.2]]), cooldown=14)
+    1
 """
 
 from __future__ import annotations
@@ -19,21 +29,21 @@ from ml.monitoring.state import NEEDED, REARM, WINDOWS
 WEEK = 7
 YEAR = 365
 SIGNALS = 20_000
-"""Simulated signals, each a year long: a rate of .005 alarms a year is told with an error of a tenth."""
+"""Simulated signals, each a year long: the relative error of a rate of .005 alarms a year is a tenth."""
 STEP = 0.05
 LARGEST = 0.9
-"""Autocorrelation that is never exceeded: above it days are no replicates."""
+"""Upper limit of the autocorrelation: above it days are no replicates."""
 
 
 @dataclass(frozen=True)
 class Null:
-    """What a signal is like when nothing has changed.
+    """Null hypothesis: properties of a signal without any change.
 
     Attributes:
         window: days over which it is averaged.
-        reference_days: from which its weekday means and its spread were estimated.
+        reference_days: number of days from which weekday means and spread were estimated.
         autocorrelation: from one day to the next.
-        signed: whether the day itself must go the same way, see `evidence`; False for a distance.
+        signed: whether the last day must deviate in the same direction, see `evidence`; False for a distance.
     """
 
     window: int
@@ -43,15 +53,15 @@ class Null:
 
 
 def spread_of_mean(window: int, autocorrelation: float) -> float:
-    """Standard deviation of the mean of so many days of an AR(1) process of variance 1."""
+    """Standard deviation of the mean over `window` days of an AR(1) process of variance 1."""
     lags = np.arange(1, window)
     return float(np.sqrt((window + 2 * np.sum((window - lags) * autocorrelation**lags)) / window**2))
 
 
 def evidence(mean: ArrayLike, last: ArrayLike) -> Floats:
-    """Size of a mean over days as far as its last day bears it out: at most twice the last day's, 0 if it went the other way.
+    """Size of a mean over days, limited to twice the value of the last day, and 0 if the last day has the other sign.
 
-    Without it one wild day would be counted in three windows and confirm itself.
+    Without the limit a single outlier would be in three windows and confirm itself.
     """
     over, today = np.asarray(mean), np.asarray(last)
     return np.maximum(np.minimum(np.abs(over), 2 * today * np.sign(over)), 0)
@@ -59,17 +69,21 @@ def evidence(mean: ArrayLike, last: ArrayLike) -> Floats:
 
 @cache
 def threshold(null: Null, alarms: float, *, cooldown: int, seed: int) -> float:
-    """The threshold at which one such signal is confirmed so many times a year, in units of its scale.
+    """The threshold, in units of the scale, at which a signal under the null is confirmed `alarms` times a year.
 
     Args:
-        alarms: confirmations a year and signal, below 1.
+        alarms: confirmations per year and signal, above 0 and below 1.
         cooldown: days from one confirmation to the earliest next one.
+        seed: of the simulation; the same arguments give the same threshold.
+
+    Raises:
+        ValueError: `alarms` is out of range.
     """
     if not 0 < alarms < 1:
         raise ValueError(f"asked for {alarms} alarms a year and signal, expected a number between 0 and 1")
     sizes = _null_sizes(null, seed)
     highest = _second_of_windows(sizes).max(axis=0)
-    # A signal above the threshold is confirmed at least once, so that the threshold cannot lie lower.
+    # A signal above the threshold is confirmed at least once, so this quantile is a lower limit of the threshold.
     low, high = float(np.quantile(highest, 1 - alarms)), float(highest.max())
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
@@ -79,7 +93,7 @@ def threshold(null: Null, alarms: float, *, cooldown: int, seed: int) -> float:
 
 
 def confirmations(ratios: Floats, cooldown: int) -> int:
-    """How often signals are confirmed in all, as `ml.monitoring.state.advance` does it, for many signals at once.
+    """Total number of confirmations of many signals; vectorized equivalent of `ml.monitoring.state.advance`.
 
     Args:
         ratios: array of shape (n_days, n_signals), size over threshold.
@@ -103,23 +117,23 @@ def confirmations(ratios: Floats, cooldown: int) -> int:
 def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
     """Autocorrelation from one day to the next, pooled over series, corrected for the weekday means that were removed.
 
-    The estimate is compared with that of simulated series of the same lengths. It is kept within 0 and `LARGEST` and rounded up
-    to a multiple of `STEP`, more than its own error, so that like references share their thresholds.
+    The estimate is compared with that of simulated series of the same lengths. It is limited to 0 to `LARGEST` and rounded up
+    to a multiple of `STEP`, which is larger than its error, so that similar references share their thresholds.
 
     Args:
         residuals: by series, array of shape (n_days,) of successive calendar days, without the weekday's mean, NaN where there
             was no day.
     """
-    found = pooled_correlation(residuals)
+    estimate = pooled_correlation(residuals)
     tried = np.array([0.0, 0.2, 0.4, 0.6, 0.8, LARGEST])
     lengths = tuple(sorted({len(series) for series in residuals}))
     weights = [sum(len(series) == length for series in residuals) * length for length in lengths]
-    told = [np.average([_expected(float(rho), length, seed) for length in lengths], weights=weights) for rho in tried]
-    return round(float(np.ceil(np.interp(found, told, tried) / STEP - 1e-9) * STEP), 2)
+    expected = [np.average([_expected(float(rho), length, seed) for length in lengths], weights=weights) for rho in tried]
+    return round(float(np.ceil(np.interp(estimate, expected, tried) / STEP - 1e-9) * STEP), 2)
 
 
 def pooled_correlation(residuals: list[Floats]) -> float:
-    """Lag-1 autocorrelation over series whose variances are made equal."""
+    """Lag-1 autocorrelation, pooled over series that are scaled to equal variance."""
     together, alone = 0.0, 0.0
     for series in residuals:
         here = series / np.sqrt(np.nanmean(series**2)) if np.nanmax(np.abs(series)) > 0 else series
@@ -150,12 +164,12 @@ def _null_sizes(null: Null, seed: int) -> Floats:
 def scale_of(daily: Floats, means: Floats, window: int, rho: float) -> Floats:
     """Scale of the mean over `window` days, estimated from reference days; shape (n_signals,).
 
-    It is the larger of two estimates: the day-to-day spread with the pooled autocorrelation, which is steady, and the spread of
-    the windows themselves, which sees a series that wanders more than the others.
+    It is the larger of two estimates: the spread of days with the pooled autocorrelation, which has a small variance, and the
+    spread of the windows, which is larger for a series with more autocorrelation than the others.
 
     Args:
-        daily: array of shape (n_days, n_signals), reference days without their weekday's mean, or their distances from it; NaN
-            where there was no day.
+        daily: array of shape (n_days, n_signals), reference days minus the mean of their weekday, or their distances from it;
+            NaN where there was no day.
         means: array of shape (n_windows, n_signals), the same of windows; NaN where a day of the window is missing.
     """
     days = np.count_nonzero(~np.isnan(daily), axis=0)
@@ -172,22 +186,22 @@ def means_of(days: Floats, window: int) -> Floats:
     return total / window
 
 
-def _root_mean_square(told: Floats) -> Floats:
-    present = ~np.isnan(told)
-    return np.sqrt(np.sum(np.where(present, told, 0) ** 2, axis=0) / np.maximum(present.sum(axis=0), 1))
+def _root_mean_square(values: Floats) -> Floats:
+    present = ~np.isnan(values)
+    return np.sqrt(np.sum(np.where(present, values, 0) ** 2, axis=0) / np.maximum(present.sum(axis=0), 1))
 
 
 def _process(rng: np.random.Generator, rho: float, days: int, signals: int) -> Floats:
     """AR(1) of variance 1, shape (n_days, n_signals)."""
-    told = rng.standard_normal((days, signals), dtype=np.float32)
-    told[1:] *= np.sqrt(1 - rho**2)
+    values = rng.standard_normal((days, signals), dtype=np.float32)
+    values[1:] *= np.sqrt(1 - rho**2)
     for day in range(1, days):
-        told[day] += rho * told[day - 1]
-    return told
+        values[day] += rho * values[day - 1]
+    return values
 
 
 def _weekday_means(days: Floats, reference: int) -> Floats:
-    """Of each day its weekday's mean over the reference days, shape (n_days, n_signals)."""
+    """For each day the mean of its weekday over the reference days, shape (n_days, n_signals)."""
     means = np.stack([days[weekday:reference:WEEK].mean(axis=0) for weekday in range(WEEK)])
     return means[np.arange(len(days)) % WEEK]
 

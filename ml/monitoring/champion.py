@@ -1,4 +1,4 @@
-"""The champion as monitoring needs it: its files from the registry, what it was fitted on, and where it draws the line."""
+"""The champion as monitoring needs it: its model, its training set, and its alert threshold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Champion:
     """A registered version.
 
     Attributes:
-        model_hash: over all its files; a version that was registered anew under the same number has another one.
-        frozen: the training set that it was fitted on.
+        model_hash: hash of all its files; it differs if another model was registered under the same number.
+        fitted: record of the fit, with the alert threshold.
+        frozen: record of the training set.
     """
 
     version: str
@@ -33,7 +34,7 @@ class Champion:
 
 
 def champion_of(config: Config, version: str) -> Champion:
-    """Fetch a version from the registry, its files compared with their digests.
+    """Fetch a version from the registry and verify its files by their digests.
 
     Raises:
         BrokenModel: the files are not the ones that were registered.

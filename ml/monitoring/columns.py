@@ -1,4 +1,15 @@
-"""One column's reference days, and what a day or a week is compared with."""
+"""Counts of one column on the reference days, and the statistics that compare a day or a week with them.
+
+Example: a column with two bins. On the reference day 50 of 100 rows are in the upper bin, on the live day 80 of 100.
+    >>> monday = dt.date(2025, 6, 2)
+    >>> column = Column.of({monday: Counts(np.array([50, 50]), missing=0)})
+    >>> live = Counts(np.array([20, 80]), missing=5)
+    >>> value, rows = column.daily(Kind.LOCATION, live)  # shift of the mean rank
+    >>> round(value, 2), rows
+    (0.15, 100)
+    >>> round(column.stability({monday: live})[0], 2)  # population stability index
+    0.41
+"""
 
 from __future__ import annotations
 
@@ -11,23 +22,23 @@ from typing import Any
 import numpy as np
 
 from ml.monitoring.lookup import Integers
+from ml.monitoring.measurements import Kind
 from ml.monitoring.profile import Counts
-from ml.monitoring.readings import Kind
 from ml.monitoring.shift import Floats, angle, groups, mid_ranks, stability_index
 
 WEEK = 7
 ROW_VARIANCE = {Kind.LOCATION: 1 / 12, Kind.MISSING: 1 / 4, Kind.UNSEEN: 1 / 4}
-"""Variance of a value that one row contributes, at most."""
+"""Largest variance of a daily value that one row can contribute."""
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """Rows of the reference days of one column.
+    """Counts of one column on the reference days.
 
     Attributes:
         present: by bin, shape (n_bins,).
         by_weekday: by weekday and group of bins, shape (7, n_groups); Monday is 0.
-        text: whether the bins are categories, which have no order.
+        text: whether the bins are categories, without an order.
     """
 
     present: Integers
@@ -47,27 +58,27 @@ class Column:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """What is watched of the column."""
+        """Kinds of signals of the column."""
         return (Kind.SHAPE, Kind.MISSING, Kind.UNSEEN) if self.text else (Kind.LOCATION, Kind.SHAPE, Kind.MISSING)
 
     def daily(self, kind: Kind, counts: Counts) -> tuple[float, float]:
-        """Value of a day and the rows that it rests on; NaN without rows.
+        """Value of one kind on a day, and the number of rows behind it; NaN and 0 without rows.
 
-        A share comes as its angle, so that the spread of days does not depend on it.
+        A share is returned as its angle (`ml.monitoring.shift.angle`), so that its variance does not depend on the share.
         """
-        seen = counts.seen
+        binned = counts.binned
         if kind is Kind.LOCATION:
-            return (float(self._ranks @ counts.present) / seen, seen) if seen else (float("nan"), 0)
+            return (float(self._ranks @ counts.present) / binned, binned) if binned else (float("nan"), 0)
         unseen = counts.unseen or 0
-        part, rows = (counts.missing, seen + unseen + counts.missing) if kind is Kind.MISSING else (unseen, seen + unseen)
+        part, rows = (counts.missing, counts.rows) if kind is Kind.MISSING else (unseen, binned + unseen)
         return (angle(part / rows), rows) if rows else (float("nan"), 0)
 
     def stability(self, days: Mapping[dt.date, Counts]) -> tuple[float, float]:
-        """Stability index of some days against the same weekdays of the reference, and their rows; NaN without rows.
+        """Population stability index of days against the same weekdays of the reference, and their rows; NaN, 0 without rows.
 
-        Weekdays count by the live rows, so that a week that lacks its Sunday is not taken for a change.
+        Weekdays are weighted by the live rows, so that a week without a Sunday is no change.
         """
-        rows = [counts.seen for counts in days.values()]
+        rows = [counts.binned for counts in days.values()]
         if not sum(rows) or not self._rows:
             return float("nan"), 0.0
         live = _gathered(np.sum([counts.present for counts in days.values()], axis=0), self._group)
@@ -75,13 +86,13 @@ class Column:
         return stability_index(live, shares * self._rows), float(sum(rows))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {"present": self.present.tolist(), "by_weekday": self.by_weekday.tolist(), "text": self.text}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Column:
-        """From what `to_dict` gave."""
-        return cls(np.array(told["present"], dtype=np.int64), np.array(told["by_weekday"], dtype=np.int64), told["text"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Column:
+        """Restore from the record that `to_dict` returned."""
+        return cls(np.array(record["present"], dtype=np.int64), np.array(record["by_weekday"], dtype=np.int64), record["text"])
 
     @cached_property
     def _rows(self) -> int:
@@ -97,9 +108,9 @@ class Column:
 
     @cached_property
     def _shares(self) -> Floats:
-        """Shares of the groups by weekday, shape (7, n_groups); a weekday that the reference lacks is like all of it."""
-        told = np.where(self.by_weekday.sum(axis=1, keepdims=True) > 0, self.by_weekday, self.by_weekday.sum(axis=0))
-        return told / told.sum(axis=1, keepdims=True)
+        """Shares of the groups by weekday, shape (7, n_groups); a weekday without reference days gets the overall shares."""
+        counts = np.where(self.by_weekday.sum(axis=1, keepdims=True) > 0, self.by_weekday, self.by_weekday.sum(axis=0))
+        return counts / counts.sum(axis=1, keepdims=True)
 
 
 def _gathered(present: Integers, group: Integers) -> Integers:

@@ -1,18 +1,28 @@
-"""Does the model do its work as well as on its reference days? One-sided CUSUM charts of daily performance.
+"""Has the model's performance fallen since its reference days? One-sided, self-starting CUSUM charts of daily metrics.
 
-A chart adds up how far each day falls short of the days before, in standard deviations, less an allowance of half of one;
-what is below zero is forgotten. A sum over the threshold is an alarm, and the chart begins anew. It finds a lasting change of
-two standard deviations in a few days, and a single bad day is forgotten. Days come when their labels have matured.
+A chart sums the shortfall of each day against the mean so far, in standard deviations, minus an allowance of half a standard
+deviation; a negative sum is set to 0. A sum over the threshold is an alarm, and the chart restarts at 0. A lasting change of
+two standard deviations is detected in a few days, and a single bad day decays. A day enters when its labels have matured.
 
-Two or three weeks of reference days do not tell a mean well enough: if it is too high by a quarter of a standard deviation,
-alarm follows alarm. The chart therefore starts itself: it learns on from every day that did not end in an excursion. Those of
-an excursion are learnt when the sum is back at zero, and never when it ends in an alarm, so that a slow fall does not teach
-the chart.
+Two or three weeks of reference days do not determine the mean well enough: an error of a quarter of a standard deviation
+causes many false alarms. Therefore the chart is self-starting: every day without an excursion updates mean and variance. The
+days of an excursion (sum above 0) update them when the sum is back at 0, and never if it ends in an alarm, so that a slow
+decline does not become the new normal.
 
-A bad day is often followed by another one without anything having changed; days that are correlated by .2 would raise four
-times as many false alarms. So what a day carries over from its eve is taken out of it first, by the autocorrelation of the
-reference days of all charts. Sources: Page 1954; Hawkins 1987, Self-Starting Cusum Charts; Wallace 1959 for Student's t as a
-normal number; Alwan and Roberts 1988 for charts of what the eve does not tell.
+Consecutive days are correlated; with an autocorrelation of .2 there would be four times as many false alarms. So the
+part of a value that the day before predicts is subtracted first, by the autocorrelation of the reference days of all charts.
+
+Sources: Page 1954, Continuous Inspection Schemes; Hawkins 1987, Self-Starting Cusum Charts; Wallace 1959 for the transformation
+of Student's t to a normal variable; Alwan & Roberts 1988 for charts of the residuals of autocorrelated data.
+
+Example: the reference has mean 0.6; three days at 0.5 raise an alarm, and the sum restarts at 0.
+    >>> chart = Chart(ChartState(days=20, mean=0.6, squares=0.02), higher_is_better=True, threshold=5.0)
+    >>> state, sums = chart.reference, []
+    >>> for number, value in enumerate([0.61, 0.5, 0.5, 0.5], start=1):
+    ...     state = chart.advance(state, dt.date(2025, 6, number), value)
+    ...     sums.append((round(state.total, 1), state.alarm))
+    >>> sums
+    [(0.0, False), (2.3, False), (4.5, False), (0.0, True)]
 """
 
 from __future__ import annotations
@@ -29,26 +39,26 @@ from numpy.typing import NDArray
 from ml.monitoring.calibration import pooled_correlation
 
 ALLOWANCE = 0.5
-"""In standard deviations: half of the change that is to be found soonest."""
+"""In standard deviations: half of the change that the chart detects fastest."""
 FEWEST_DAYS = 14
 MOST_CARRIED = 0.6
-"""Autocorrelation that is never exceeded: above it the charts would hardly see a lasting change."""
+"""Upper limit of the autocorrelation: above it the charts would hardly detect a lasting change."""
 CHARTS = 4_000
-"""Simulated charts, each a year long: a rate of .2 alarms a year is told with an error of a thirtieth."""
+"""Simulated charts, each a year long: the relative error of a rate of .2 alarms a year is a thirtieth."""
 YEAR = 365
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a chart stands after a day.
+class ChartState:
+    """State of a chart after a day.
 
     Attributes:
-        days, mean, squares: learnt so far, of days less what they carry over; squares is the sum of squared deviations.
-        day: the last day that was seen; None at the beginning.
-        eve: its measure; None where it has none.
-        total: the sum, in standard deviations; 0 again after an alarm.
-        pending: values of the present excursion, not learnt yet.
-        alarm: whether the last day brought the sum over the threshold.
+        days, mean, squares: number, mean and sum of squared deviations of the residuals (value minus predicted part) so far.
+        day: the last day that was processed; None at the beginning.
+        eve: value of that day; None where it has none.
+        total: the CUSUM, in standard deviations; 0 after an alarm.
+        pending: residuals of the current excursion, not in the mean yet.
+        alarm: whether the last day raised the sum over the threshold.
     """
 
     days: int
@@ -61,65 +71,72 @@ class Standing:
     alarm: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return asdict(self) | {"day": None if self.day is None else self.day.isoformat(), "pending": list(self.pending)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Standing:
-        """From what `to_dict` gave."""
-        day = None if told["day"] is None else dt.date.fromisoformat(told["day"])
-        return cls(**{**told, "day": day, "pending": tuple(told["pending"])})
+    def from_dict(cls, record: Mapping[str, Any]) -> ChartState:
+        """Restore from the record that `to_dict` returned."""
+        day = None if record["day"] is None else dt.date.fromisoformat(record["day"])
+        return cls(**{**record, "day": day, "pending": tuple(record["pending"])})
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One measure: its reference days, which way is better, the sum that is an alarm, and what a day carries over."""
+    """CUSUM chart of one metric.
 
-    reference: Standing
+    Attributes:
+        reference: state after the reference days.
+        higher_is_better: direction of the metric.
+        threshold: sum, in standard deviations, above which there is an alarm.
+        autocorrelation: from one day to the next.
+    """
+
+    reference: ChartState
     higher_is_better: bool
     threshold: float
     autocorrelation: float = 0.0
 
-    def advance(self, standing: Standing, day: dt.date, value: float | None) -> Standing:
-        """The chart after one more day.
+    def advance(self, state: ChartState, day: dt.date, value: float | None) -> ChartState:
+        """The state after one more day.
 
         Args:
-            standing: after the days before; `reference` at the beginning.
+            state: after the days before; `reference` at the beginning.
             day: later than the last one.
-            value: the measure of that day; None where it cannot be told, which leaves the sum as it is.
+            value: the metric of that day; None where it is undefined, which leaves the sum unchanged.
 
         Raises:
             ValueError: the day is not later than the last one, or the value is not finite.
         """
-        if standing.day is not None and day <= standing.day:
-            raise ValueError(f"{day} was to follow {standing.day}: replay the days in their order, each once")
+        if state.day is not None and day <= state.day:
+            raise ValueError(f"{day} was to follow {state.day}: replay the days in their order, each once")
         if value is None:
-            return replace(standing, day=day, eve=None, alarm=False)
+            return replace(state, day=day, eve=None, alarm=False)
         if not np.isfinite(value):
             raise ValueError(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
-        own = value - self._carried(standing)
-        short = standing.mean - own if self.higher_is_better else own - standing.mean
-        total = max(0.0, standing.total + float(_normal(short, standing.days, standing.squares)) - ALLOWANCE)
+        own = value - self._carried(state)
+        short = state.mean - own if self.higher_is_better else own - state.mean
+        total = max(0.0, state.total + float(_normal(short, state.days, state.squares)) - ALLOWANCE)
         if total > self.threshold:
-            return replace(standing, day=day, eve=value, total=0.0, pending=(), alarm=True)
-        pending = (*standing.pending, own)
+            return replace(state, day=day, eve=value, total=0.0, pending=(), alarm=True)
+        pending = (*state.pending, own)
         if total > 0:
-            return replace(standing, day=day, eve=value, total=total, pending=pending, alarm=False)
+            return replace(state, day=day, eve=value, total=total, pending=pending, alarm=False)
         added = np.array(pending)
-        days = standing.days + len(added)
-        mean = (standing.days * standing.mean + added.sum()) / days
-        squares = standing.squares + standing.days * (standing.mean - mean) ** 2 + np.sum((added - mean) ** 2)
-        return Standing(days, float(mean), float(squares), day, value)
+        days = state.days + len(added)
+        mean = (state.days * state.mean + added.sum()) / days
+        squares = state.squares + state.days * (state.mean - mean) ** 2 + np.sum((added - mean) ** 2)
+        return ChartState(days, float(mean), float(squares), day, value)
 
-    def _carried(self, standing: Standing) -> float:
-        """What a day carries over from its eve, or from a usual one where that is unknown."""
-        usual = standing.mean / (1 - self.autocorrelation)
-        return self.autocorrelation * (usual if standing.eve is None else standing.eve)
+    def _carried(self, state: ChartState) -> float:
+        """The part of a value that the day before predicts; a day without a value counts as a usual one."""
+        usual = state.mean / (1 - self.autocorrelation)
+        return self.autocorrelation * (usual if state.eve is None else state.eve)
 
 
 @dataclass(frozen=True)
-class Performance:
-    """The charts of a champion, by measure."""
+class ControlCharts:
+    """The CUSUM charts of a champion, by metric."""
 
     charts: Mapping[str, Chart]
 
@@ -131,14 +148,15 @@ class Performance:
         *,
         false_alarms_per_year: float,
         seed: int = 0,
-    ) -> Performance:
-        """Charts whose false alarms come to so many a year in all, however few the reference days.
+    ) -> ControlCharts:
+        """Charts with the given total number of false alarms a year, for any number of reference days from 14 on.
 
-        Each chart has an even part of them. Days are taken to be normal, and independent but for what one carries over.
+        All charts have the same rate. Residuals are assumed to be normal and independent.
 
         Args:
-            reference: by measure, its values on the reference days, at least 14.
-            lower_is_better: the measures that are worse when they rise, such as cost.
+            reference: values of each metric on the reference days, in their order, at least 14.
+            lower_is_better: metrics that are worse when they rise, such as cost.
+            false_alarms_per_year: of all charts together.
             seed: of the simulation; the same days and seed give the same thresholds.
 
         Raises:
@@ -147,7 +165,7 @@ class Performance:
         lower = set(lower_is_better)
         if lower - set(reference):
             raise ValueError(f"lower_is_better names {sorted(lower - set(reference))}; the measures are {sorted(reference)}")
-        days = {name: np.asarray(told, dtype=np.float64) for name, told in reference.items()}
+        days = {name: np.asarray(values, dtype=np.float64) for name, values in reference.items()}
         for name, values in days.items():
             if len(values) < FEWEST_DAYS or not np.isfinite(values).all() or not np.ptp(values) > 0:
                 raise ValueError(
@@ -158,27 +176,26 @@ class Performance:
         charts = {}
         for name, values in days.items():
             own = values - carried * np.concatenate([[values.mean()], values[:-1]])
-            learnt = Standing(len(own), float(own.mean()), float(np.sum((own - own.mean()) ** 2)))
+            learnt = ChartState(len(own), float(own.mean()), float(np.sum((own - own.mean()) ** 2)))
             over = threshold(len(own), false_alarms_per_year / len(days), seed=seed)
             charts[name] = Chart(learnt, name not in lower, over, carried)
         return cls(charts)
 
     def advance(
-        self, standings: Mapping[str, Standing], day: dt.date, values: Mapping[str, float | None]
-    ) -> dict[str, Standing]:
-        """Each chart after one more day, by measure.
+        self, states: Mapping[str, ChartState], day: dt.date, values: Mapping[str, float | None]
+    ) -> dict[str, ChartState]:
+        """The state of each chart after one more day, by metric.
 
         Args:
-            standings: after the days before; empty at the beginning.
-            values: of the day; a measure that is not among them is unknown that day.
+            states: after the days before; empty at the beginning.
+            values: of the day; a missing metric counts as undefined.
         """
         return {
-            name: chart.advance(standings.get(name, chart.reference), day, values.get(name))
-            for name, chart in self.charts.items()
+            name: chart.advance(states.get(name, chart.reference), day, values.get(name)) for name, chart in self.charts.items()
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {
             name: {
                 "reference": chart.reference.to_dict(),
@@ -190,31 +207,31 @@ class Performance:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Performance:
-        """From what `to_dict` gave."""
+    def from_dict(cls, record: Mapping[str, Any]) -> ControlCharts:
+        """Restore from the record that `to_dict` returned."""
         return cls(
-            {name: Chart(**{**chart, "reference": Standing.from_dict(chart["reference"])}) for name, chart in told.items()}
+            {name: Chart(**{**chart, "reference": ChartState.from_dict(chart["reference"])}) for name, chart in record.items()}
         )
 
 
 def autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:
     """Autocorrelation from one day to the next, pooled over series, from 0 to `MOST_CARRIED`; 0 for no series.
 
-    Few days make it too small by (1 + 3 ρ) / n, which is added (Kendall 1954).
+    The bias of -(1 + 3 ρ) / n with n days is corrected (Kendall 1954, Note on bias in the estimation of autocorrelation).
 
     Args:
-        series: by measure, days in their order, not all the same, shape (n_days,).
+        series: one array of shape (n_days,) per metric, in the order of the days, not constant.
     """
     if not series:
         return 0.0
-    found = pooled_correlation([values - values.mean() for values in series])
+    estimate = pooled_correlation([values - values.mean() for values in series])
     days = float(np.mean([len(values) for values in series]))
-    return float(np.clip(found + (1 + 3 * found) / days, 0.0, MOST_CARRIED))
+    return float(np.clip(estimate + (1 + 3 * estimate) / days, 0.0, MOST_CARRIED))
 
 
 @cache
 def threshold(reference_days: int, alarms: float, *, seed: int) -> float:
-    """The sum that a chart exceeds so many times a year when nothing changes."""
+    """The sum that a chart without any change exceeds `alarms` times a year, by simulation."""
     rng = np.random.default_rng([seed, reference_days])
     reference = rng.standard_normal((reference_days, CHARTS))
     days = rng.standard_normal((YEAR, CHARTS))
@@ -226,7 +243,7 @@ def threshold(reference_days: int, alarms: float, *, seed: int) -> float:
 
 
 def _alarms(reference: NDArray[np.float64], live: NDArray[np.float64], over: float) -> int:
-    """Alarms of many charts in all, arrays of shape (n_days, n_charts); as `Chart.advance` does it for one."""
+    """Total alarms of many charts, arrays of shape (n_days, n_charts); vectorized equivalent of `Chart.advance`."""
     days = np.full(reference.shape[1], float(len(reference)))
     mean = reference.mean(axis=0)
     squares = np.sum((reference - mean) ** 2, axis=0)
@@ -248,7 +265,7 @@ def _alarms(reference: NDArray[np.float64], live: NDArray[np.float64], over: flo
 
 
 def _normal(short: Any, days: Any, squares: Any) -> Any:
-    """A new day's deviation from the mean of so many days as a standard normal number, by way of Student's t."""
+    """Deviation of a new day from the mean of `days` days, as a standard normal variable (Student's t, Wallace 1959)."""
     free = days - 1
     t = short / np.sqrt(squares / free * (1 + 1 / days))
     return np.sign(t) * (8 * free + 1) / (8 * free + 3) * np.sqrt(free * np.log1p(t**2 / free))

@@ -1,4 +1,4 @@
-"""What is kept of a monitored day, so that the next one can go on from it."""
+"""The record of a monitored day that later days need."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ WEEK = 7
 
 @dataclass(frozen=True, eq=False)
 class Day:
-    """A day of a champion.
+    """Profiles and faults of one day of a champion.
 
     Attributes:
-        features, outputs: profiles of the model's inputs and of its score; alerts: their rate, see `reference.alert_rate`.
-        faulty: whether rows were lost or doubled; it is then compared with nothing.
-        muted: columns in which a fault shows, of this day or of an earlier one.
-        doubts: see `ml.monitoring.faults.Found`.
+        features, outputs: profiles of the model's inputs and of its score.
+        alerts: logarithm of the alert rate, see `reference.alert_rate`.
+        faulty: whether rows were lost or duplicated; such a day is not assessed.
+        muted: columns that a fault of this day or of an earlier one affects.
+        doubts: see `ml.monitoring.faults.Faults`.
     """
 
     features: Profile
@@ -38,11 +39,11 @@ class Day:
 
     @property
     def sound(self) -> bool:
-        """Whether the champion scored what really happened: nothing of a fault was in its inputs."""
+        """Whether no fault affected the inputs of the champion."""
         return not self.faulty and SCORE not in self.muted
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {
             "features": self.features.to_dict(),
             "outputs": self.outputs.to_dict(),
@@ -53,18 +54,18 @@ class Day:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Day:
-        """From what `to_dict` gave, or gave when the model's score was named as a column can be."""
-        features, outputs = (Profile.from_dict(told[role]) for role in ("features", "outputs"))
-        muted, doubts = (frozenset(told.get(name, ())) for name in ("muted", "doubts"))
+    def from_dict(cls, record: Mapping[str, Any]) -> Day:
+        """Restore from the record that `to_dict` returned; in older records the score has the name `score`."""
+        features, outputs = (Profile.from_dict(record[role]) for role in ("features", "outputs"))
+        muted, doubts = (frozenset(record.get(name, ())) for name in ("muted", "doubts"))
         if SCORE not in outputs.counts:
             outputs = Profile(outputs.rows, {SCORE: outputs.counts["score"]})
             muted = frozenset({"score": SCORE, "alerts": ALERTS}.get(name, name) for name in muted)
-        return cls(features, outputs, told["alerts"], told["faulty"], muted, doubts)
+        return cls(features, outputs, record["alerts"], record["faulty"], muted, doubts)
 
 
 def comparable(days: Mapping[dt.date, Day]) -> Days:
-    """What of the days can be compared with the reference: faulty days are left out, and muted columns are emptied."""
+    """The days for the comparison with the reference: without faulty days, and with empty counts for muted columns."""
     sound = {day: kept for day, kept in days.items() if not kept.faulty}
     return Days(
         {day: _without(kept.features, kept.muted) for day, kept in sound.items()},
@@ -74,7 +75,7 @@ def comparable(days: Mapping[dt.date, Day]) -> Days:
 
 
 def too_few(days: Mapping[dt.date, Day], last: dt.date) -> set[str]:
-    """Columns whose shape cannot be judged, because they were muted on too many days of the week up to `last`."""
+    """Columns whose shape cannot be measured, because they were muted on too many days of the week up to `last`."""
     week = [days[day] for back in range(WEEK) if (day := last - back * DAY) in days and not days[day].faulty]
     muted = [name for kept in week for name in kept.muted]
     return {name for name in muted if len(week) - muted.count(name) < FEWEST_OF_WEEK}

@@ -1,4 +1,4 @@
-"""Whether the champion does its work worse than on its reference days, on the day whose answers have just matured."""
+"""Loss of performance: advance the charts by the day whose labels have just matured, and raise an alarm if one is confirmed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 from ml.ledger.signals import Alarm, Reading
 from ml.monitoring import words
-from ml.monitoring.cusum import Chart, Performance, Standing
+from ml.monitoring.cusum import Chart, ChartState, ControlCharts
 from ml.monitoring.performance import UNITS, Figure
 from ml.monitoring.words import PERFORMANCE, figure
 
 WARN = 0.5
-"""Share of its threshold from which a sum is worth a look."""
+"""Share of the threshold from which a chart is in the state WARN."""
 
 
 @dataclass(frozen=True)
 class Decay:
-    """What the matured day says.
+    """Result of the matured day.
 
     Attributes:
         readings: of all charts.
@@ -31,7 +31,7 @@ class Decay:
 
 
 def decay_of(
-    charts: Performance,
+    charts: ControlCharts,
     usual: Mapping[str, float],
     rate: float,
     version: str,
@@ -44,29 +44,33 @@ def decay_of(
     """Advance the charts by a matured day.
 
     Args:
-        usual: by metric, its mean on the reference days; rate: their base rate.
+        charts: of the champion.
+        usual: mean of each metric on the reference days.
+        rate: base rate of the reference days.
+        version: of the champion.
+        matured: the day.
         values: of the metrics on that day.
-        sound: whether the champion scored what really happened; if not, the charts stay where they are.
-        before: the readings of the day before, by signal; none for the first day.
-        cooled: whether an alarm may be raised, long enough after the last one.
+        sound: whether the inputs of that day were without faults; if not, the charts stay unchanged.
+        before: readings of the day before, by signal; empty for the first day.
+        cooled: whether the cooldown after the last alarm is over.
     """
-    standings = {name: _standing(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
-    charted = {name: found.charted if sound and (found := values[name]) else None for name in charts.charts}
-    after = charts.advance(standings, matured, charted)
+    states = {name: _state_of(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
+    charted = {name: measured.charted if sound and (measured := values[name]) else None for name in charts.charts}
+    after = charts.advance(states, matured, charted)
     readings = []
     for name, chart in charts.charts.items():
-        # After an alarm the sum is 0 again; what it came to is told by a chart that never alarms.
+        # After an alarm the sum is 0. A chart with an infinite threshold gives the sum before the restart, for the record.
         endless = replace(chart, threshold=math.inf)
-        total = endless.advance(standings[name], matured, charted[name]).total
+        total = endless.advance(states[name], matured, charted[name]).total
         fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
-        found = values[name]
-        told = {
+        measured = values[name]
+        details = {
             "day": matured.isoformat(),
-            "measured": found.at_usual_rate if found else None,
+            "measured": measured.at_usual_rate if measured else None,
             "usual": usual[name],
             "usual_rate": rate,
-            "of_day": found.value if found else None,
-            "rate": found.rate if found else None,
+            "of_day": measured.value if measured else None,
+            "rate": measured.rate if measured else None,
         }
         readings.append(
             Reading(
@@ -75,7 +79,7 @@ def decay_of(
                 value=total,
                 threshold=chart.threshold,
                 state="CONFIRMED" if fell else "WARN" if warns else "OK",
-                details=told | {"standing": after[name].to_dict()},
+                details=details | {"standing": after[name].to_dict()},
             )
         )
     fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
@@ -96,13 +100,13 @@ def decay_of(
 
 
 def in_words(reading: Reading) -> str:
-    """A chart with its figures."""
+    """The reading of a chart as text."""
     name = reading.signal.removeprefix(PERFORMANCE)
     unit = f" ({UNITS[name]})" if name in UNITS else ""
-    told = f"{name} {figure(reading.details.get('measured'))}{unit}, usually {figure(reading.details.get('usual'))}"
-    told += words.at_rate(reading.details)
-    return f"{told}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
+    text = f"{name} {figure(reading.details.get('measured'))}{unit}, usually {figure(reading.details.get('usual'))}"
+    text += words.at_rate(reading.details)
+    return f"{text}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
 
 
-def _standing(before: Reading | None, chart: Chart) -> Standing:
-    return chart.reference if before is None else Standing.from_dict(before.details["standing"])
+def _state_of(before: Reading | None, chart: Chart) -> ChartState:
+    return chart.reference if before is None else ChartState.from_dict(before.details["standing"])

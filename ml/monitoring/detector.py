@@ -1,8 +1,22 @@
-"""Has a day drifted from the champion's reference days? One detector for its features, its score and its alerts.
+"""Drift detector: has a day drifted from the champion's reference days, in its features, its score or its alerts?
 
-The replicate is the day, not the row: at a hundred thousand rows a day every difference is significant, and none need matter.
-Each signal is therefore measured in units of its own day-to-day spread, without the weekday's mean, over three days (a week
-for the shape), and its threshold keeps the false alarms of the whole family at a stated number a year.
+The replicate is the day, not the row: with a hundred thousand rows a day every difference is significant, even an irrelevant
+one. So each signal is measured against its own spread between days: deviation from the weekday's mean, averaged over three days
+(a week for the shape), divided by its scale. The thresholds limit the false alarms of all signals together to a stated number a
+year (`ml.monitoring.calibration`).
+
+Example: the number of rows, usually 1000, on a usual day and on a day with half of it.
+    >>> from math import log
+    >>> from ml.monitoring.profile import Profile
+    >>> usual = (log(1000),) * 7
+    >>> baseline = SignalBaseline(Signal(ROWS, Kind.VOLUME, Role.FEED), usual, 0.02, 0.02, 3, None, 0.0, threshold=4.0)
+    >>> detector = Detector({}, (baseline,), importance={}, autocorrelation=0.0, cooldown=14)
+    >>> monday = dt.date(2025, 6, 2)
+    >>> for rows in (1000, 500):
+    ...     live = Days({monday - dt.timedelta(back): Profile(rows, {}) for back in range(7)})
+    ...     print(round(detector.assess(monday, live).measurements[0].z, 1))
+    0.0
+    -34.7
 """
 
 from __future__ import annotations
@@ -13,33 +27,34 @@ from dataclasses import asdict, dataclass
 from math import copysign, isfinite, isnan, sin, sqrt
 from typing import Any
 
-from ml.monitoring.baseline import FEWEST_DAYS, Baseline, histories
+from ml.monitoring.baseline import FEWEST_DAYS, SignalBaseline, histories
 from ml.monitoring.calibration import WEEK, Null, autocorrelation, evidence, threshold
 from ml.monitoring.columns import Column
+from ml.monitoring.measurements import Assessment, Kind, Measurement, Role, Signal
 from ml.monitoring.observed import ROWS, Days
-from ml.monitoring.readings import Assessment, Kind, Reading, Role, Signal
 
 FEWEST_OF_WEEK = 5
-"""Days of a week without which its shape is not judged."""
+"""Fewest days of a week with data for its shape to be measured."""
 WANDERING = (Kind.LOCATION, Kind.VOLUME)
-"""Kinds that tell the autocorrelation of days; shares of missing and unseen values often are noise, and would dilute it."""
+"""Kinds from which the autocorrelation is estimated; shares of missing and unseen values are noise and would lower it."""
 PARTS = {"features": 0.4, "shape": 0.2, "outputs": 0.2, "feed": 0.2}
-"""How the false alarms of the family are shared among its parts; within a part, evenly among the signals."""
+"""Share of the false alarms of each part of the family; within a part, all signals have the same share."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """The reference days of a champion, and the thresholds that they give.
+    """Baselines and thresholds of all signals of a champion.
 
     Attributes:
-        columns: by name, reference of each column of the features and the outputs.
+        columns: reference of each column of the features and the outputs, by name.
+        baselines: of all signals.
         importance: of each feature to the model, sum 1.
         autocorrelation: of reference days, pooled over locations and volumes.
         cooldown: days from one confirmation of a signal to the earliest next one.
     """
 
     columns: Mapping[str, Column]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[SignalBaseline, ...]
     importance: Mapping[str, float]
     autocorrelation: float
     cooldown: int
@@ -54,26 +69,26 @@ class Detector:
         false_alarms_per_year: float = 1.0,
         seed: int = 0,
     ) -> Detector:
-        """Learn the reference days and set the thresholds.
+        """Estimate the baselines from reference days and set the thresholds.
 
         Args:
-            reference: days; features, outputs and series may have different ones.
-            importance: by feature, not negative, in any unit; a feature that is not named has none.
+            reference: features, outputs and series; each may have different days.
+            importance: by feature, not negative, in any unit; a missing feature has importance 0.
             cooldown: in days, at least the labels' delay and the window that a retraining would add.
-            false_alarms_per_year: of the whole family, when nothing changes.
+            false_alarms_per_year: of all signals together, without any change.
             seed: of the simulation that sets the thresholds; the same days and seed give the same thresholds.
 
         Raises:
-            ValueError: there are fewer than 14 reference days, names are used twice, or an importance is negative.
+            ValueError: there are fewer than 14 reference days, a name is used twice, or an importance is negative.
         """
         _check(reference, importance)
         columns = {name: Column.of(days) for _, name, days in reference.columns()}
-        told = list(histories(reference, columns))
-        rho = autocorrelation([h.residuals for h in told if h.signal.kind in WANDERING], seed=seed)
-        parts = [_part(history.signal) for history in told]
+        of_signals = list(histories(reference, columns))
+        rho = autocorrelation([h.residuals for h in of_signals if h.signal.kind in WANDERING], seed=seed)
+        parts = [_part(history.signal) for history in of_signals]
         shares = {part: share for part, share in PARTS.items() if part in parts}
         baselines = []
-        for history, part in zip(told, parts, strict=True):
+        for history, part in zip(of_signals, parts, strict=True):
             alarms = false_alarms_per_year * shares[part] / sum(shares.values()) / parts.count(part)
             null = Null(history.window, history.days // WEEK * WEEK, rho, history.signal.kind is not Kind.SHAPE)
             baselines.append(history.baseline(rho, threshold(null, alarms, cooldown=cooldown, seed=seed)))
@@ -82,11 +97,11 @@ class Detector:
         return cls(columns, tuple(baselines), weights, rho, cooldown)
 
     def assess(self, day: dt.date, live: Days) -> Assessment:
-        """All signals of a day.
+        """Measure all signals of a day.
 
         Args:
-            day: that is judged.
-            live: profiles and series of the last seven days up to it; others are left aside, missing ones are no evidence.
+            day: that is assessed.
+            live: profiles and series of the seven days up to it; other days are ignored, missing days are no evidence.
 
         Raises:
             ValueError: a profile lacks a column of the reference.
@@ -97,11 +112,11 @@ class Detector:
                 if date in profiles and not watched <= (counted := profiles[date].counts.keys()):
                     lacking = sorted(watched - counted)
                     raise ValueError(f"the {name} of {date} lack {lacking}; count them with the binning of the reference")
-        readings = tuple(self._reading(baseline, day, live) for baseline in self.baselines)
-        return Assessment(day, readings, self.importance, self.cooldown)
+        measurements = tuple(self._measure(baseline, day, live) for baseline in self.baselines)
+        return Assessment(day, measurements, self.importance, self.cooldown)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {
             "columns": {name: column.to_dict() for name, column in self.columns.items()},
             "baselines": [asdict(baseline) for baseline in self.baselines],
@@ -111,17 +126,17 @@ class Detector:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Detector:
-        """From what `to_dict` gave."""
+    def from_dict(cls, record: Mapping[str, Any]) -> Detector:
+        """Restore from the record that `to_dict` returned."""
         baselines = []
-        for baseline in told["baselines"]:
+        for baseline in record["baselines"]:
             names = baseline["signal"]
             signal = Signal(names["name"], Kind(names["kind"]), Role(names["role"]))
-            baselines.append(Baseline(**{**baseline, "signal": signal, "usual": tuple(baseline["usual"])}))
-        columns = {name: Column.from_dict(column) for name, column in told["columns"].items()}
-        return cls(columns, tuple(baselines), told["importance"], told["autocorrelation"], told["cooldown"])
+            baselines.append(SignalBaseline(**{**baseline, "signal": signal, "usual": tuple(baseline["usual"])}))
+        columns = {name: Column.from_dict(column) for name, column in record["columns"].items()}
+        return cls(columns, tuple(baselines), record["importance"], record["autocorrelation"], record["cooldown"])
 
-    def _reading(self, baseline: Baseline, day: dt.date, live: Days) -> Reading:
+    def _measure(self, baseline: SignalBaseline, day: dt.date, live: Days) -> Measurement:
         signal = baseline.signal
         days = [day - dt.timedelta(back) for back in range(baseline.window)]
         usual = baseline.usual[day.weekday()]
@@ -131,17 +146,17 @@ class Detector:
             enough = day in here and len(here) >= FEWEST_OF_WEEK
             index, rows = self.columns[signal.name].stability(here) if enough else (float("nan"), 0.0)
             if isnan(index):
-                return Reading(signal, None, usual, None, baseline.threshold)
+                return Measurement(signal, None, usual, None, baseline.threshold)
             scale = baseline.scale_on([rows / len(here)] * len(here))
-            return Reading(signal, index, usual, sqrt(index) / scale, baseline.threshold)
+            return Measurement(signal, index, usual, sqrt(index) / scale, baseline.threshold)
         values = [live.daily(signal, self.columns.get(signal.name), d) for d in days]
         off = [value - baseline.usual[d.weekday()] for d, (value, _) in zip(days, values, strict=True)]
         if isnan(off[0]):
-            return Reading(signal, None, _natural(signal, usual), None, baseline.threshold)
+            return Measurement(signal, None, _natural(signal, usual), None, baseline.threshold)
         mean = sum(value for value in off if not isnan(value)) / baseline.window
         scale = baseline.scale_on([rows for _, rows in values])
         z = copysign(float(evidence(mean, off[0])), mean) / scale
-        return Reading(signal, _natural(signal, values[0][0]), _natural(signal, usual), z, baseline.threshold)
+        return Measurement(signal, _natural(signal, values[0][0]), _natural(signal, usual), z, baseline.threshold)
 
 
 def _check(reference: Days, importance: Mapping[str, float]) -> None:
@@ -161,7 +176,7 @@ def _check(reference: Days, importance: Mapping[str, float]) -> None:
 
 
 def _natural(signal: Signal, value: float) -> float:
-    """A share from its angle."""
+    """The value in its natural unit: a share instead of its angle."""
     return sin(value) ** 2 if signal.kind in (Kind.MISSING, Kind.UNSEEN) else value
 
 

@@ -1,11 +1,18 @@
-"""How good the champion probably is on a day whose answers are not in, by its own scores alone.
+"""Estimated performance of the champion on a day without labels, from its scores alone.
 
-Every score is taken for the probability that it claims to be, and for independent of the others. So the estimate sees a day on
-which the champion separates less, and does not see that it is wrong: an attack that it scores as harmless leaves the estimate
-as it was. It is told as an estimate and never raises an alarm, and beside it how far estimates were off on days whose answers
-have come.
+Every score is assumed to be a calibrated probability, independent of the others. So the estimate falls on a day on which the
+champion separates the classes less, but it does not fall when the champion is wrong: fraud that gets low scores leaves it
+unchanged. Therefore an estimate never raises an alarm, and its error on earlier days whose labels are known is shown with it.
 
 Source: Kivimäki et al. 2024, Confidence-based Estimators for Predictive Performance in Model Monitoring.
+
+Example: certain scores have an expected average precision of 1, uncertain ones less.
+    >>> expected_average_precision([1.0, 0.0]), expected_average_precision([0.5, 0.5])
+    (1.0, 0.875)
+    >>> expected_card_precision(["a", "a", "b"], [0.9, 0.2, 0.4], k=2)
+    0.65
+    >>> Trust().after(estimate=0.6, value=0.5).after(estimate=0.6, value=0.6).days
+    2
 """
 
 from __future__ import annotations
@@ -26,36 +33,36 @@ from ml.monitoring.traffic import SCORE
 from ml.training.entities import cluster_codes
 
 REMEMBERED = 28
-"""Days over which errors are averaged; those before count less and less."""
+"""Days over which errors are averaged; the weight of earlier days decays exponentially."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """How far estimates were off on days whose answers have come: the number of days and the mean squared error."""
+    """Error of earlier estimates: number of days whose labels are known, and mean squared error."""
 
     days: int = 0
     square: float = 0.0
 
     @property
     def error(self) -> float | None:
-        """Root mean squared error; None before any answers have come."""
+        """Root mean squared error; None before any labels are known."""
         return sqrt(self.square) if self.days else None
 
     def after(self, estimate: float | None, value: float | None) -> Trust:
-        """After one more day; a day without one of the two changes nothing."""
+        """Update with one more day; a day without estimate or without value changes nothing."""
         if estimate is None or value is None:
             return self
         days = self.days + 1
         return Trust(days, self.square + ((estimate - value) ** 2 - self.square) / min(days, REMEMBERED))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, with the error for a reader."""
+        """As a record for JSON, with the error for a reader."""
         return asdict(self) | {"error": self.error}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Trust:
-        """From what `to_dict` gave."""
-        return cls(told["days"], told["square"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Trust:
+        """Restore from the record that `to_dict` returned."""
+        return cls(record["days"], record["square"])
 
 
 def estimated(config: Config, rows: pd.DataFrame) -> dict[str, float | None]:
@@ -92,12 +99,12 @@ def expected_average_precision(scores: ArrayLike) -> float | None:
 def expected_card_precision(cards: ArrayLike, scores: ArrayLike, k: int) -> float:
     """Of the k cards with the highest score, the share that is expected to have a positive that day.
 
-    A card's probability is that of its highest score: a stolen card's payments share their fate rather than being independent.
+    The probability of a card is its highest score, because the payments of a stolen card are not independent.
 
     Args:
         cards: array of shape (n_rows,), the card of each row.
         scores: array of shape (n_rows,), probabilities.
-        k: alerts that can be looked at in a day.
+        k: alerts that analysts can check in a day.
     """
     highest = pd.Series(np.asarray(scores, dtype=np.float64)).groupby(np.asarray(cards)).max().to_numpy()
     return float(np.sort(highest)[::-1][:k].sum() / k)

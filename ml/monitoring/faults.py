@@ -1,9 +1,16 @@
-"""Faults of the feed on one day: an incident that is reported, and never a reason to train.
+"""Faults of the data feed on one day: each is reported as an incident, and never a reason to train.
 
-What a day's feed is compared with varies from day to day by itself: a station that sends no pressure for some hours, a holiday,
-a storm. So a share is compared with those of the reference days, a unit with how far these lie apart. A day that lies beyond
-all that, but not far beyond, is doubted and told of nobody; the same on the next day confirms it. `ml.monitoring.muting` says
-what is not judged because of a fault.
+A healthy feed varies from day to day: a station sends no pressure for some hours, a holiday, a storm. So a share is compared
+with the shares of the reference days, and a unit with the distances between them. A day that is only a little outside this
+range is a suspicion, which is not reported; the same suspicion on the next day confirms it. `ml.monitoring.muting` says which
+signals a fault mutes.
+
+Example: the limit for a share of missing values follows the reference days.
+    >>> share = Share.of([(10, 1000), (10, 1000), (70, 1000)])  # missing values and rows by reference day
+    >>> share.usual, share.largest
+    (0.03, 0.07)
+    >>> round(share.allowed(0.02), 3), share.is_clear(0.3)
+    (0.05, True)
 """
 
 from __future__ import annotations
@@ -26,19 +33,19 @@ from ml.monitoring.units import CLEAR, Sizes
 NOTHING, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
 MISSING, UNSEEN, UNIT = "missing values", "unseen categories", "unit"
 OF_THE_DAY = (NOTHING, VOLUME, SET_ASIDE)
-"""Faults that concern all rows of a day; the others are of one column."""
+"""Faults of all rows of a day; the other faults are of one column."""
 
 WIDER = 1.25
-"""Beyond the usual share, a day may reach so many times what a reference day has reached beyond it."""
+"""A day may exceed the usual share by this factor times the largest excess of a reference day."""
 CLEAR_SHARE = 0.2
-"""A share that lies so far beyond the usual one, and `CLEAR` times as far as on any reference day, leaves no doubt."""
+"""An excess of this share, and of `CLEAR` times the largest of a reference day, is clear on the first day."""
 CLEAR_VOLUME = 0.9
-"""Neither does a volume that is so far below the least one: a holiday may be just below it, half a feed is not."""
+"""A volume below this share of the lower limit is clear on the first day: a holiday may be just below the limit."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Rows of the batches that speak of a day, or that came for it and hold nothing that could be taken; and their files."""
+    """Row counts and files of the batches of a day, including those of which no row was accepted."""
 
     rows: int = 0
     quarantined: int = 0
@@ -46,38 +53,38 @@ class Delivery:
     files: tuple[str, ...] = ()
 
     def share(self, count: int) -> float:
-        """A count as a share of the rows."""
+        """A count divided by the rows; 0 without rows."""
         return count / self.rows if self.rows else 0.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of rows: over all reference days, and on the day on which it was largest."""
+    """A share of rows on the reference days: over all of them, and the largest of a single day."""
 
     usual: float
     largest: float
 
     @classmethod
     def of(cls, days: Sequence[tuple[int, int]]) -> Share:
-        """From the counts of the days and their rows."""
+        """From (count, rows) of each day."""
         shares = [count / rows for count, rows in days if rows]
         return cls(sum(count for count, _ in days) / max(sum(rows for _, rows in days), 1), max(shares, default=0.0))
 
     def allowed(self, most: float) -> float:
-        """What a day may have more than the usual share: `most`, or what reference days had, whichever is larger."""
+        """Largest allowed excess over the usual share: `most`, or that of the reference days if it is larger."""
         return max(most, WIDER * (self.largest - self.usual))
 
     def is_clear(self, over: float) -> bool:
-        """Whether no day that has so much more than the usual share is to be expected."""
+        """Whether an excess over the usual share is sufficient evidence on one day."""
         return over > max(CLEAR_SHARE, CLEAR * (self.largest - self.usual))
 
 
 @dataclass(frozen=True, eq=False)
-class Usual:
-    """What the reference says of a feed.
+class FeedReference:
+    """What is usual of the feed on the reference days.
 
     Attributes:
-        rows: of a day, median by weekday, Monday first; 0 for a weekday without events.
+        rows: median number of rows by weekday, Monday first; 0 for a weekday without events.
         missing, unseen: by raw column.
         sizes: by measure.
     """
@@ -88,7 +95,9 @@ class Usual:
     sizes: Mapping[str, Sizes]
 
     @classmethod
-    def of(cls, volumes: Mapping[dt.date, int], columns: Mapping[str, Sequence[Counts]], sizes: Mapping[str, Sizes]) -> Usual:
+    def of(
+        cls, volumes: Mapping[dt.date, int], columns: Mapping[str, Sequence[Counts]], sizes: Mapping[str, Sizes]
+    ) -> FeedReference:
         """From the reference days.
 
         Args:
@@ -107,12 +116,12 @@ class Usual:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is wrong with a day.
+class Faults:
+    """Faults of a day.
 
     Attributes:
-        incidents: that are told.
-        doubts: what is told if the next day doubts it too.
+        incidents: confirmed or clear faults, which are reported.
+        doubts: suspicions, which the next day can confirm.
     """
 
     incidents: tuple[Incident, ...]
@@ -121,7 +130,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Suspicion:
-    """An incident, if it is clear or lasts; `doubt` is equal on two days of the same fault."""
+    """A possible incident: reported if it is clear, or if the day before had the same `doubt`."""
 
     incident: Incident
     is_clear: bool
@@ -129,24 +138,24 @@ class _Suspicion:
 
 
 def deliveries(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> dict[dt.date, Delivery]:
-    """The batches of events by the days that their good rows are of; one without a good row is of the day before it came."""
+    """Deliveries by the event days of their accepted rows; a batch without one counts for the day before it arrived."""
     with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}, as_of) as connection:
         batches = connection.execute(
             "SELECT coalesce(first_event, came)::DATE, coalesce(last_event, came)::DATE, rows, quarantined, rejected, file "
             "FROM (SELECT *, known_at - INTERVAL 1 DAY AS came FROM batches WHERE kind = 'events')"
         ).fetchall()
-    told = {}
+    by_day = {}
     for day in days:
-        found = [counts for first, last, *counts in batches if first <= day <= last]
-        rows, quarantined, rejected = (sum(counts[i] for counts in found) for i in range(3))
-        told[day] = Delivery(rows, quarantined, rejected, tuple(sorted(counts[3] for counts in found)))
-    return told
+        of_day = [counts for first, last, *counts in batches if first <= day <= last]
+        rows, quarantined, rejected = (sum(counts[i] for counts in of_day) for i in range(3))
+        by_day[day] = Delivery(rows, quarantined, rejected, tuple(sorted(counts[3] for counts in of_day)))
+    return by_day
 
 
 def left_out(incidents: Iterable[Incident], days: Collection[dt.date]) -> set[dt.date]:
-    """Which of the days say nothing of what is usual: those with a fault, unless more than half of them have the same one.
+    """Days that are excluded from the reference: those with a fault, except one that more than half of the days have.
 
-    A feed that has changed for good is what is usual now, and a champion that was trained on it has to be compared with it.
+    Such a fault is a lasting change of the feed: the champion was trained on it and has to be compared with it.
     """
     by_fault: dict[tuple[str, str], set[dt.date]] = {}
     for incident in incidents:
@@ -157,29 +166,32 @@ def left_out(incidents: Iterable[Incident], days: Collection[dt.date]) -> set[dt
 
 def faults_of(
     config: Config,
-    usual: Usual,
+    usual: FeedReference,
     day: dt.date,
     rows: pd.DataFrame,
     profile: Profile,
     delivery: Delivery,
     doubted: Collection[str] = (),
-) -> Found:
+) -> Faults:
     """The faults of a day by `monitoring.faults`.
 
     Args:
-        rows: the day's events with their raw columns.
+        usual: of the reference days.
+        day: that is checked.
+        rows: events of the day with their raw columns.
         profile: of the same rows, with all raw columns.
-        doubted: the doubts of the day before.
+        delivery: of the day.
+        doubted: doubts of the day before.
     """
     suspicions = list(_suspicions(config, usual, day, rows, profile, delivery))
-    return Found(
+    return Faults(
         incidents=tuple(each.incident for each in suspicions if each.is_clear or each.doubt in doubted),
         doubts=frozenset(each.doubt for each in suspicions),
     )
 
 
 def _suspicions(
-    config: Config, usual: Usual, day: dt.date, rows: pd.DataFrame, profile: Profile, delivery: Delivery
+    config: Config, usual: FeedReference, day: dt.date, rows: pd.DataFrame, profile: Profile, delivery: Delivery
 ) -> Iterator[_Suspicion]:
     yield from _set_aside(config, day, delivery)
     yield from _volume(config, usual, day, len(rows), delivery)
@@ -200,12 +212,12 @@ def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Iterator[_Su
     share, most = delivery.share(delivery.quarantined + delivery.rejected), config.monitoring.faults.set_aside.value
     if share <= most:
         return
-    told = f"{delivery.quarantined:,} quarantined and {delivery.rejected:,} rejected of {delivery.rows:,} rows"
+    counts = f"{delivery.quarantined:,} quarantined and {delivery.rejected:,} rejected of {delivery.rows:,} rows"
     incident = Incident(
         day=day,
         fault=SET_ASIDE,
         subject="events",
-        reason=f"{share:.0%} of the rows of {day} were set aside, at most {most:.0%} is usual: {told}",
+        reason=f"{share:.0%} of the rows of {day} were set aside, at most {most:.0%} is usual: {counts}",
         evidence={
             "rows": delivery.rows,
             "quarantined": delivery.quarantined,
@@ -216,10 +228,10 @@ def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Iterator[_Su
     yield _Suspicion(incident, True, SET_ASIDE)
 
 
-def _volume(config: Config, usual: Usual, day: dt.date, rows: int, delivery: Delivery) -> Iterator[_Suspicion]:
-    """By the rows that came, whether they were good or not: what was set aside is told as that.
+def _volume(config: Config, usual: FeedReference, day: dt.date, rows: int, delivery: Delivery) -> Iterator[_Suspicion]:
+    """Compare the number of received rows, accepted or not, with the usual number; rows set aside are a fault of their own.
 
-    On a weekday of which the reference has no events, none are missed and some are no fault.
+    A weekday without events in the reference is not checked.
     """
     lost = delivery.share(delivery.quarantined)
     came = rows / (1 - lost) if lost < 1 else float(delivery.quarantined)
@@ -234,15 +246,15 @@ def _volume(config: Config, usual: Usual, day: dt.date, rows: int, delivery: Del
     ratio = came / expected
     if least <= ratio <= 1 / least:
         return
-    told = f"{came:,.0f} events came of {day}, {ratio:.2f} of the {expected:,.0f} of a usual {day:%A}"
-    reason = f"{told}; {least:g} to {1 / least:.2f} is taken for usual"
+    text = f"{came:,.0f} events came of {day}, {ratio:.2f} of the {expected:,.0f} of a usual {day:%A}"
+    reason = f"{text}; {least:g} to {1 / least:.2f} is taken for usual"
     incident = Incident(day=day, fault=VOLUME, subject="events", reason=reason, evidence=evidence)
     is_clear = not CLEAR_VOLUME * least <= ratio <= 1 / (CLEAR_VOLUME * least)
     yield _Suspicion(incident, is_clear, f"{VOLUME}, {'few' if ratio < 1 else 'many'}")
 
 
-def _more(fault: str, day: dt.date, name: str, told: str, share: float, usual: Share, most: float) -> Iterator[_Suspicion]:
-    """The share of a column's values of which something is told has grown by more than reference days let expect."""
+def _more(fault: str, day: dt.date, name: str, verb: str, share: float, usual: Share, most: float) -> Iterator[_Suspicion]:
+    """A share of a column's values (missing, unseen) has grown by more than the reference days allow."""
     over, allowed = share - usual.usual, usual.allowed(most)
     if over <= allowed:
         return
@@ -251,7 +263,7 @@ def _more(fault: str, day: dt.date, name: str, told: str, share: float, usual: S
         day=day,
         fault=fault,
         subject=name,
-        reason=f"{share:.1%} of the values of {name} on {day} {told}, usually {usual.usual:.1%}{most_seen}",
+        reason=f"{share:.1%} of the values of {name} on {day} {verb}, usually {usual.usual:.1%}{most_seen}",
         evidence={"share": share, "usual": usual.usual, "largest": usual.largest},
     )
     yield _Suspicion(incident, usual.is_clear(over), f"{fault} {name}")

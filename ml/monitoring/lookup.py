@@ -1,7 +1,12 @@
-"""Counts of numbers by bin, ten times the speed of a search in every row and exactly its result.
+"""Counts of numbers by bin: exactly the result of a binary search for every row, at ten times its speed.
 
-The range of the edges is cut into 2^16 equal cells. A row's cell comes from a subtraction and a product, both monotone under
-rounding, so a cell without an edge lies in one bin as a whole; only rows in a cell with an edge are searched.
+The range of the edges is divided into 2^16 equal cells. The cell of a row is computed by a subtraction and a product, both
+monotone under rounding. So a cell without an edge lies in one bin, and only rows in cells with an edge need the search.
+
+Example: bin i holds the numbers with exactly i edges below them.
+    >>> counts, missing = Lookup(np.array([1.0, 2.0])).count(np.array([0.5, 1.0, 1.5, 7.0, np.nan]))
+    >>> counts.tolist(), missing
+    ([2, 1, 1], 1)
 """
 
 from __future__ import annotations
@@ -15,9 +20,9 @@ Integers = NDArray[np.int64]
 
 CELLS = 2**16
 BLOCK = 2**17
-"""Rows that are worked on at a time: enough that little is lost between the blocks, few enough for a cache."""
+"""Rows per block: large enough for vectorized speed, small enough for a processor's cache."""
 SHIFT = 2.0**52
-"""Added to a small number, its nearest whole number stands in the low bits of the sum: twice the speed of a conversion."""
+"""Adding it rounds a small number to an integer in the low bits of the sum: twice the speed of a conversion."""
 SHIFT_BITS = np.float64(SHIFT).view(np.int64)
 
 
@@ -73,6 +78,6 @@ class Lookup:
             cells *= self._scale
         np.clip(cells, 0, CELLS - 1, out=cells)
         cells += SHIFT
-        told = cells.view(np.int64)
-        told -= SHIFT_BITS
-        return told
+        numbered = cells.view(np.int64)
+        numbered -= SHIFT_BITS
+        return numbered

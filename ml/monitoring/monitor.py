@@ -1,6 +1,6 @@
-"""The step `monitor`: every day since the last one that was looked at, against the reference of the champion.
+"""The step `monitor`: compare every new day with the reference of the champion.
 
-A day is recorded as a whole, and the next one goes on from what was recorded, so a run that was cut off is mended by another.
+Each day is recorded in one transaction, and the next day starts from the record. So a run that was interrupted can be repeated.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from ml.monitoring.day import WEEK, Day
 from ml.monitoring.decay import Decay, decay_of
 from ml.monitoring.drift import drift_of
 from ml.monitoring.estimate import Trust, estimated
-from ml.monitoring.faults import Delivery, Usual
+from ml.monitoring.faults import Delivery, FeedReference
 from ml.monitoring.performance import Figure
 from ml.monitoring.reference import ALERTS, Reference, reference_of, trusted
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.monitoring.words import ESTIMATE, TRAFFIC
 
 AT_ONCE = 28
-"""Days that are joined at once: the join costs as much for one day as for some weeks."""
+"""Days per point-in-time join: the join takes the same time for one day and for some weeks."""
 
 
 @dataclass(frozen=True)
 class Monitored:
-    """What was looked at.
+    """Result of the step.
 
     Attributes:
         days: that this run recorded, oldest first.
-        version: the champion, None where there is none.
-        states: signals by their state on the newest recorded day.
-        confirmed: the alarms of these days, in words.
-        incidents: the faults of the feed on these days, in words.
+        version: of the champion, None where there is none.
+        states: number of signals by state on the newest recorded day.
+        confirmed: reasons of the alarms of these days.
+        incidents: reasons of the incidents of these days.
+        note: summary for people.
     """
 
     days: tuple[str, ...]
@@ -53,10 +54,10 @@ class Monitored:
 
 
 def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
-    """Look at every day of the champion that is complete and not recorded yet; a second run does nothing.
+    """Assess every complete day of the champion that is not recorded yet; a second run does nothing.
 
     Args:
-        run_id: the run, for the messages.
+        run_id: of the run, for the messages.
 
     Raises:
         BrokenModel: the champion's files are not the ones that were registered.
@@ -68,7 +69,7 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
     signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     last = _last_complete(config, as_of)
-    _tell(config, as_of, run_id, version, newest)
+    _post_messages(config, as_of, run_id, version, newest)
     if newest is not None and newest >= last:
         return _monitored(config, version, [])
     champion = champion_of(config, version)
@@ -77,74 +78,74 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
     days = [first + i * DAY for i in range((last - first).days + 1)]
     watch = _Watch(config, as_of, champion, reference)
     for start in range(0, len(days), AT_ONCE):
-        watch.look_at(days[start : start + AT_ONCE], run_id)
+        watch.assess(days[start : start + AT_ONCE], run_id)
     return _monitored(config, version, days)
 
 
 def _last_complete(config: Config, as_of: dt.datetime) -> dt.date:
-    """The newest day of which all files should have come."""
+    """The newest day whose files are all due."""
     return (as_of.astimezone(dt.UTC) - config.events.lag.span).date() - DAY
 
 
 class _Watch:
-    """Goes through days in their order; what is known of the days before is read from the record."""
+    """Assesses days in their order; the state of the days before is read from the ledger."""
 
     def __init__(self, config: Config, as_of: dt.datetime, champion: Champion, reference: Reference) -> None:
         self._config, self._as_of, self._champion, self._reference = config, as_of, champion, reference
         self._signals = Ledger(config.ledger).signals
-        self._usual: Usual = reference.usual(config)
+        self._usual: FeedReference = reference.usual(config)
         self._inputs = set(champion.model.inputs.names)
 
-    def look_at(self, days: Sequence[dt.date], run_id: str) -> None:
-        """Record days, each as a whole, and post what people are told of each."""
+    def assess(self, days: Sequence[dt.date], run_id: str) -> None:
+        """Assess and record days, each in one transaction, and post the messages of each."""
         config, version = self._config, self._champion.version
         matured = {day: performance.matured_by(config, day) for day in days}
         needed = sorted({*days, *[day for day in matured.values() if day >= self._reference.until]})
-        seen = traffic(config, self._as_of, self._champion, needed)
+        events = traffic(config, self._as_of, self._champion, needed)
         answered = performance.answers(config, self._as_of, needed)
         delivered = faults.deliveries(config, self._as_of, days)
         kept, before = self._recorded(min(min(days) - WEEK * DAY, min(matured.values())))
         incidents = self._signals.incidents(config.name, days[0] - muting.reach(config))
         for day in days:
-            eve = kept.get(day - DAY)
-            broken, kept[day] = self._kept(seen[day], delivered[day], incidents, eve.doubts if eve else frozenset())
+            previous = kept.get(day - DAY)
+            broken, kept[day] = self._kept(events[day], delivered[day], incidents, previous.doubts if previous else frozenset())
             incidents += broken
             drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
-            told = [self._traffic(seen[day], kept[day], broken), *drift.readings]
+            readings = [self._traffic(events[day], kept[day], broken), *drift.readings]
             alarms = [drift.alarm] if drift.alarm else []
             trust = self._trust(before)
             if matured[day] in kept:
-                values = self._reference.measured(config, seen[matured[day]].rows, answered)
+                values = self._reference.measured(config, events[matured[day]].rows, answered)
                 decay = self._decay(matured[day], values, kept, before, self._cooled("performance", day))
-                told += decay.readings
+                readings += decay.readings
                 alarms += [decay.alarm] if decay.alarm else []
                 if kept[matured[day]].sound:
-                    trust = trusted(trust, estimated(config, seen[matured[day]].rows), values)
-            told += self._estimates(seen[day], trust)
-            self._signals.record_day(config.name, version, day, self._as_of, told, alarms, broken)
-            _tell(config, self._as_of, run_id, version, day)
-            before = {reading.signal: reading for reading in told}
+                    trust = trusted(trust, estimated(config, events[matured[day]].rows), values)
+            readings += self._estimates(events[day], trust)
+            self._signals.record_day(config.name, version, day, self._as_of, readings, alarms, broken)
+            _post_messages(config, self._as_of, run_id, version, day)
+            before = {reading.signal: reading for reading in readings}
 
     def _recorded(self, since: dt.date) -> tuple[dict[dt.date, Day], dict[str, Reading]]:
-        """What was kept of recorded days, and the readings of the newest one by signal."""
+        """Recorded days since a day, and the readings of the newest day by signal."""
         recorded = self._signals.readings(self._config.name, self._champion.version, since)
         kept = {reading.day: Day.from_dict(reading.details["kept"]) for reading in recorded if reading.signal == TRAFFIC}
         newest = self._signals.newest_day(self._config.name, self._champion.version)
         return kept, {reading.signal: reading for reading in recorded if reading.day == newest}
 
     def _kept(
-        self, seen: Traffic, delivery: Delivery, incidents: Sequence[Incident], doubted: frozenset[str]
+        self, events: Traffic, delivery: Delivery, incidents: Sequence[Incident], doubted: frozenset[str]
     ) -> tuple[tuple[Incident, ...], Day]:
-        features, outputs, alerts = self._reference.count(seen.rows)
-        found = faults.faults_of(self._config, self._usual, seen.day, seen.rows, features, delivery, doubted)
-        muted = muting.muted(self._config, [*incidents, *found.incidents], seen.day)
+        features, outputs, alerts = self._reference.count(events.rows)
+        faults_of_day = faults.faults_of(self._config, self._usual, events.day, events.rows, features, delivery, doubted)
+        muted = muting.muted(self._config, [*incidents, *faults_of_day.incidents], events.day)
         if muted & self._inputs:
             muted |= {SCORE, ALERTS}
-        faulty = muting.is_faulty(found.incidents)
-        return found.incidents, Day(features, outputs, alerts, faulty, frozenset(muted), found.doubts)
+        faulty = muting.is_faulty(faults_of_day.incidents)
+        return faults_of_day.incidents, Day(features, outputs, alerts, faulty, frozenset(muted), faults_of_day.doubts)
 
     def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
-        """Whether the last alarm of this champion is long enough ago."""
+        """Whether the cooldown after the last alarm of this champion is over."""
         alarms = self._signals.confirmations(self._config.name)
         days = [alarm.day for alarm in alarms if (alarm.version, alarm.trigger) == (self._champion.version, trigger)]
         return not days or (day - max(days)).days >= self._config.monitoring.cooldown.value
@@ -161,30 +162,30 @@ class _Watch:
         usual = {name: reference.usual_performance(name) for name in reference.charts.charts}
         sound = kept[matured].sound
         return decay_of(
-            reference.charts, usual, reference.usually.rate, self._champion.version, matured, values, sound, before, cooled
+            reference.charts, usual, reference.rates.rate, self._champion.version, matured, values, sound, before, cooled
         )
 
-    def _traffic(self, seen: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
+    def _traffic(self, events: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
         return Reading(
             signal=TRAFFIC,
             kind="feed",
-            value=float(len(seen.rows)),
+            value=float(len(events.rows)),
             threshold=None,
             state="CONFIRMED" if broken else "OK",
-            details={"scores": seen.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
+            details={"scores": events.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
         )
 
     def _trust(self, before: Mapping[str, Reading]) -> dict[str, Trust]:
-        """How far estimates could be trusted on the day before, or on the reference days."""
-        told = {name: before.get(ESTIMATE + name) for name in self._reference.trust}
+        """The error of estimates up to the day before; from the reference days if there is no record."""
+        recorded = {name: before.get(ESTIMATE + name) for name in self._reference.trust}
         return {
             name: Trust.from_dict(reading.details["trust"])
             if reading and "trust" in reading.details
             else self._reference.trust[name]
-            for name, reading in told.items()
+            for name, reading in recorded.items()
         }
 
-    def _estimates(self, seen: Traffic, trust: Mapping[str, Trust]) -> list[Reading]:
+    def _estimates(self, events: Traffic, trust: Mapping[str, Trust]) -> list[Reading]:
         return [
             Reading(
                 signal=ESTIMATE + name,
@@ -194,12 +195,12 @@ class _Watch:
                 state="OK",
                 details={"trust": trust[name].to_dict()},
             )
-            for name, value in estimated(self._config, seen.rows).items()
+            for name, value in estimated(self._config, events.rows).items()
         ]
 
 
-def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt.date | None) -> None:
-    """Post what is recorded of a day: its alarms, and the incidents that it opens; what was posted before is not again."""
+def _post_messages(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt.date | None) -> None:
+    """Post the alarms of a recorded day and its new incidents; a message that was posted before is not posted again."""
     if day is None:
         return
     ledger = Ledger(config.ledger)
@@ -208,11 +209,11 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
     incidents = signals.incidents(config.name, day - DAY)
     open_before = {(incident.fault, incident.subject) for incident in incidents if incident.day < day}
     opened = [i for i in incidents if i.day == day and (i.fault, i.subject) not in open_before]
-    link = partial(Message, model=config.name, as_of=as_of, process="monitor", run_id=run_id, version=version)
+    message = partial(Message, model=config.name, as_of=as_of, process="monitor", run_id=run_id, version=version)
     for alarm in alarms:
         what = "The data have drifted" if alarm.trigger == "drift" else "The champion has lost performance"
         messages.post(
-            link(
+            message(
                 key=f"{alarm.trigger} {version} {day}",
                 event="drift" if alarm.trigger == "drift" else "performance",
                 text=f"{what}: {alarm.reason}. A training is asked for.",
@@ -221,7 +222,7 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
         )
     for incident in opened:
         messages.post(
-            link(
+            message(
                 key=f"data incident {day} {incident.fault} {incident.subject}",
                 event="data incident",
                 text=f"Data incident: {incident.reason}. Nothing is trained for it.",
@@ -231,7 +232,7 @@ def _tell(config: Config, as_of: dt.datetime, run_id: str, version: str, day: dt
 
 
 def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> Monitored:
-    """The record of this run, from what is recorded."""
+    """The result of this run, from the ledger."""
     signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     if newest is None:

@@ -1,17 +1,23 @@
-"""What a fault of the feed leaves behind: the columns and features that are not judged, on its day and afterwards.
+"""Which columns and features a fault of the feed mutes, on its day and afterwards. A muted signal is not assessed.
 
-On a day of which rows are lost, nothing is judged. A column whose values are broken is not judged on that day, nor are ratios
-over it; all other columns are. Afterwards the day is in windows of features, and these are not judged as long as it stays
-there, by the window's column, aggregate and length:
+On a day with lost rows, nothing is assessed. A column with broken values is muted on that day, with the ratios over it. On the
+days after, windowed features contain the faulty day. They are muted as long as it is in their window:
 
-- rows that did not come, or that came too often, are in counts and sums of every window; rows that were quarantined were not
-  lost by chance, and are in means as well; where rows were only rejected, because they were in already, nothing is lost;
-- values that are missing or in another unit are in sums and means of windows over their column;
-- categories that were never seen are in no window.
+- lost or duplicated rows affect the counts and sums of every window. Quarantined rows are not a random sample, so they affect
+  means too. Rejected rows are duplicates of rows that were accepted before, so they affect nothing.
+- missing values and values in another unit affect sums and means of windows over their column.
+- unseen categories affect no window.
 
-A window of w days with a delay of d holds a day from d days after it to d + w days after it, and a day longer where the
-snapshot of the last midnight is not published yet; the day itself only where snapshots are published within a day. A ratio is
-muted with its average and with its measure, the score and the alerts with any of the model's inputs.
+A window of w days with a delay of d contains a day from d days after it to d + w days after it, and one day longer where the
+snapshot of the last midnight is not published yet; the day itself only if snapshots are published within a day. A ratio is
+muted with its average and with its measure; the score and the alerts are muted with any input of the model.
+
+Example: incidents of whole days make a day faulty, incidents of one column do not.
+    >>> day = dt.date(2025, 6, 2)
+    >>> lost = Incident(day=day, fault=NOTHING, subject="events", reason="no event came", evidence={})
+    >>> unit = Incident(day=day, fault=UNIT, subject="amount", reason="amount is in cents", evidence={})
+    >>> is_faulty([lost]), is_faulty([unit])
+    (True, False)
 """
 
 from __future__ import annotations
@@ -29,12 +35,12 @@ from ml.monitoring.traffic import DAY
 
 
 def is_faulty(incidents: Iterable[Incident]) -> bool:
-    """Whether faults of a day are such that nothing of the day is compared with anything."""
+    """Whether a fault concerns all rows of the day, so that the day is not assessed at all."""
     return any(incident.fault in OF_THE_DAY for incident in incidents)
 
 
 def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[str]:
-    """Columns and features in which a fault of `day`, or of a day before it, shows; by the rule of this module."""
+    """Columns and features that a fault of `day`, or of an earlier day, affects; by the rules of this module."""
     incidents = list(incidents)
     columns = {incident.subject for incident in incidents if incident.day == day and incident.fault not in OF_THE_DAY}
     windowed = {
@@ -43,14 +49,14 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
         for window in config.windows
         for aggregate in window.aggregates
         for days in window.days
-        if _is_in(window, days, incident.day, day) and _spoils(config, incident, window, aggregate)
+        if _is_in(window, days, incident.day, day) and _affects(config, incident, window, aggregate)
     }
-    spoilt = columns | windowed
-    return spoilt | {ratio(measure, average) for measure, average in request.ratios(config) if {measure, average} & spoilt}
+    affected = columns | windowed
+    return affected | {ratio(measure, average) for measure, average in request.ratios(config) if {measure, average} & affected}
 
 
 def reach(config: Config) -> dt.timedelta:
-    """How long a fault can stay in any window."""
+    """Longest time that a faulty day can be in any window."""
     return max((math.ceil(window.delay_span / DAY) + max(window.days) + 1 for window in config.windows), default=0) * DAY
 
 
@@ -59,7 +65,7 @@ def _is_in(window: Window, days: int, faulty: dt.date, day: dt.date) -> bool:
     return first <= (day - faulty).days <= math.ceil(window.delay_span / DAY) + days + 1
 
 
-def _spoils(config: Config, incident: Incident, window: Window, aggregate: str) -> bool:
+def _affects(config: Config, incident: Incident, window: Window, aggregate: str) -> bool:
     if incident.fault in (NOTHING, VOLUME):
         return aggregate in ("count", "sum")
     if incident.fault == SET_ASIDE:

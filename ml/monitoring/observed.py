@@ -1,4 +1,4 @@
-"""What was counted on which day, and one signal's value on one of them."""
+"""Profiles and series by day, and the value of one signal on one day."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from math import log, nan
 
 from ml.monitoring.columns import Column
+from ml.monitoring.measurements import Role, Signal
 from ml.monitoring.profile import Counts, Profile
-from ml.monitoring.readings import Role, Signal
 
 ROWS = "event rows"
 """Name of the series that is the number of rows of the features."""
@@ -17,12 +17,12 @@ ROWS = "event rows"
 
 @dataclass(frozen=True)
 class Days:
-    """What was counted, by day.
+    """Profiles and series by day.
 
     Attributes:
         features: profiles of the model's columns.
-        outputs: profiles of what the model gives, its score.
-        series: by name, a number a day of what the model gives, for example the logarithm of alerts per row.
+        outputs: profiles of the model's score.
+        series: by name, one number a day computed from the model's outputs, for example the logarithm of alerts per row.
     """
 
     features: Mapping[dt.date, Profile]
@@ -41,7 +41,7 @@ class Days:
                 yield role, name, {day: profile.counts[name] for day, profile in days.items()}
 
     def daily(self, signal: Signal, column: Column | None, day: dt.date) -> tuple[float, float]:
-        """Value of a signal on a day and the rows that it rests on, 0 for a series; NaN and 0 without data."""
+        """Value of a signal on a day and the number of rows behind it, 0 for a series; NaN and 0 without data."""
         if column is None and signal.role is Role.OUTPUT:
             return float(self.series.get(signal.name, {}).get(day, nan)), 0.0
         profile = self.profiles(signal).get(day)

@@ -1,11 +1,17 @@
-"""How good the champion was on days whose answers are in.
+"""Performance of the champion on matured days, at the base rate of the reference.
 
-A day has matured when the label's delay is over. Its answers are those that were known a day after that at the latest, so
-that every day, in the reference or later, has had the same time for its answers; what is reported afterwards changes nothing.
+A day has matured when the label delay is over. Its labels are those that were known at most one day later, so that every day,
+in the reference or later, had the same time for its labels; later reports are ignored.
 
-The base rate moves by itself, from 3 % of one day to 51 % of another, and every metric with it. So a day is charted as if it
-had the base rate of the reference: its positives and negatives are weighed so that they have that ratio. The same ranking then
-has the same figures, exactly so where nothing but the ratio has changed.
+The base rate varies between days, for example from 3 % to 51 %, and every metric varies with it. So positives and negatives of
+a day are weighted to the base rate of the reference. A change of the base rate alone then leaves the metrics unchanged (label
+shift: Saerens et al. 2002, Adjusting the outputs of a classifier to new a priori probabilities).
+
+Example: base rate and median counts of two reference days.
+    >>> reference_rates([np.array([1, 0, 0, 0]), np.array([1, 1, 0, 0, 0])])
+    ReferenceRates(rate=0.35, positives=1.5, negatives=3.0)
+    >>> Figure(value=0.5, rate=0.1, at_usual_rate=0.6, charted=0.6, weight=0.5).steadied(0.8).charted
+    0.7
 """
 
 from __future__ import annotations
@@ -41,12 +47,12 @@ UNITS = {
 }
 
 
-class Usually(NamedTuple):
-    """What days are read against.
+class ReferenceRates(NamedTuple):
+    """Base rate and class counts of the reference days.
 
     Attributes:
         rate: share of positives in the rows of the reference days.
-        positives, negatives: of a reference day, medians.
+        positives, negatives: median number of a reference day, at least 1.
     """
 
     rate: float
@@ -58,13 +64,13 @@ class Figure(NamedTuple):
     """A metric of one day.
 
     Attributes:
-        value: of its rows as they are.
-        rate: its share of positives.
-        at_usual_rate: the metric if the share of positives were the reference's.
-        charted: the number by which days are charted: one whose spread does not depend on the day. The calibration error is
-            charted as positives miscounted over the standard error of their number, for on a day with half as many positives
-            chance alone makes it larger; cost by its logarithm, for a few large amounts make most of it.
-        weight: how much of its deviation from the usual a chart believes, at most 1: a day with a quarter of the usual
+        value: on the rows of the day.
+        rate: share of positives on the day.
+        at_usual_rate: the metric at the base rate of the reference.
+        charted: value for the control charts, transformed so that its variance is about the same on all days. The calibration
+            error is divided by the standard error of the number of positives, because it is larger by chance on a day with few
+            positives; the cost is its logarithm, because a few large amounts dominate it.
+        weight: share of the deviation from the usual value that is charted, at most 1: a day with a quarter of the usual
             positives deviates twice as far by chance.
     """
 
@@ -75,28 +81,28 @@ class Figure(NamedTuple):
     weight: float
 
     def steadied(self, usual: float) -> Figure:
-        """The figure with its deviation from the usual as far as it is believed."""
+        """The figure with its deviation from the usual value multiplied by `weight` (shrinkage)."""
         return self._replace(charted=usual + (self.charted - usual) * self.weight)
 
 
 def matured_by(config: Config, day: dt.date) -> dt.date:
-    """The newest day whose answers are in when `day` is over."""
+    """The newest day whose labels have matured at the end of `day`."""
     return day - dt.timedelta(days=math.ceil(config.label_delay / DAY))
 
 
 def metrics(config: Config) -> list[str]:
-    """Names of what is measured on a matured day."""
+    """Names of the metrics of a matured day."""
     return [name for name in HIGHER_IS_BETTER if name != EXPECTED_COST.name or config.costs is not None]
 
 
 def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> pd.Series[int]:
-    """Label by event id, of those events of the days of which anything was reported in time."""
+    """Label by event id, for the events of the days whose label was reported in time."""
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     wanted = ", ".join(f"DATE '{day}'" for day in days)
     seconds = (config.label_delay + 2 * DAY).total_seconds()
     order = label_order(config)
     with Lake(config.lake).connect(tables, as_of) as connection:
-        found = connection.execute(
+        labels = connection.execute(
             f"""
             WITH chosen AS (
                 SELECT event_id, event_time::DATE::TIMESTAMPTZ + INTERVAL '{seconds:.0f} seconds' AS cutoff FROM events
@@ -107,35 +113,36 @@ def answers(config: Config, as_of: dt.datetime, days: Sequence[dt.date]) -> pd.S
             FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= cutoff GROUP BY event_id
             """
         ).df()
-    return found.set_index("event_id")["label"].astype("int64")
+    return labels.set_index("event_id")["label"].astype("int64")
 
 
 def judged(config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> tuple[pd.DataFrame, Labels]:
     """Rows of a day and their labels.
 
     Args:
-        answered: label by event id; what nobody reported counts as negative, or is left out where every event is answered.
+        answered: label by event id; an event without a label counts as negative, or is left out where labels are complete.
     """
     if config.labels.complete:
         rows = rows[rows["event_id"].isin(answered.index)]
     return rows, answered.reindex(rows["event_id"]).fillna(0).to_numpy(np.int64)
 
 
-def usually(days: Sequence[Labels]) -> Usually:
-    """What the labels of the reference days say; half a positive is added, so that there is a rate."""
+def reference_rates(days: Sequence[Labels]) -> ReferenceRates:
+    """Rates from the labels of each reference day; half a positive is added, so that the base rate is never 0."""
     positives = [int(labels.sum()) for labels in days]
     negatives = [len(labels) - of_day for labels, of_day in zip(days, positives, strict=True)]
     rate = (sum(positives) + 0.5) / (sum(positives) + sum(negatives) + 1)
-    return Usually(rate, max(float(np.median(positives)), 1.0), max(float(np.median(negatives)), 1.0))
+    return ReferenceRates(rate, max(float(np.median(positives)), 1.0), max(float(np.median(negatives)), 1.0))
 
 
 def measured(
-    config: Config, threshold: float, against: Usually, rows: pd.DataFrame, labels: Labels
+    config: Config, threshold: float, against: ReferenceRates, rows: pd.DataFrame, labels: Labels
 ) -> dict[str, Figure | None]:
     """Each metric on the rows of one matured day; None where it is undefined, as on a day without a positive.
 
     Args:
-        threshold: score from which on a row is alerted.
+        threshold: score from which a row is alerted.
+        against: of the reference days.
         rows: rows of a day with the champion's score.
         labels: of the rows, 0 or 1.
     """
@@ -154,7 +161,7 @@ def measured(
     alerts = int(config.training.alerts.value)
     followed = _followed(scores, positives, against.rate)
     error, expected = calibration_error(labels, followed), float(np.sqrt(np.sum(followed * (1 - followed))))
-    told: dict[str, Figure | None] = {
+    figures: dict[str, Figure | None] = {
         AVERAGE_PRECISION.name: figure(
             float(average_precision(labels, scores)), float(average_precision(labels, scores, weights))
         ),
@@ -171,15 +178,16 @@ def measured(
         looked_at, false_alert = config.costs.alert.value, config.costs.false_alert.value
         costs = decision_costs(labels, scores >= threshold, missed, looked_at, false_alert)
         cost = float(np.average(costs, weights=weights))
-        told[EXPECTED_COST.name] = figure(float(costs.mean()), cost, math.log(cost)) if cost > 0 else None
-    return {name: told[name] for name in metrics(config)}
+        figures[EXPECTED_COST.name] = figure(float(costs.mean()), cost, math.log(cost)) if cost > 0 else None
+    return {name: figures[name] for name in metrics(config)}
 
 
 def _followed(scores: Floats, positives: int, usual: float) -> Floats:
-    """Scores whose odds follow the day's base rate as far as they do not by themselves, and no farther.
+    """Scores adjusted to the base rate of the day: their odds times a common factor, so that their sum is `positives`.
 
-    A model that is not told of a base rate has all odds wrong by the same factor (Saerens et al. 2002, Adjusting the outputs
-    of a classifier to new a priori probabilities); one that reads it from its inputs has them right already.
+    If the base rate changes and the model's inputs do not show it, all odds are wrong by the same factor (Saerens et al. 2002).
+    A model whose inputs do show it is right already. So the factor is limited to the range from 1 to the ratio of the odds of
+    both base rates.
     """
     from scipy.optimize import brentq
     from scipy.special import expit, logit
@@ -199,11 +207,11 @@ def _followed(scores: Floats, positives: int, usual: float) -> Floats:
 
 
 def _card_precision(cards: ArrayLike, labels: Labels, scores: Floats, weights: tuple[float, float], k: int) -> float:
-    """Card precision@k of a day whose cards stand for as many as their weights say, of cards without and with a positive."""
+    """Card precision@k of a day with weighted cards; `weights` are those of cards without and with a positive."""
     of_card = pd.DataFrame({"score": scores, "label": labels}).groupby(np.asarray(cards)).max()
     of_card = of_card.sort_values("score", ascending=False, kind="stable")
-    found = of_card["label"].to_numpy(np.float64)
-    weight = np.where(found == 1, weights[1], weights[0])
+    positive = of_card["label"].to_numpy(np.float64)
+    weight = np.where(positive == 1, weights[1], weights[0])
     weight *= len(weight) / weight.sum()
     taken = np.clip(k - (np.cumsum(weight) - weight), 0, weight)
-    return float(taken @ found / k)
+    return float(taken @ positive / k)

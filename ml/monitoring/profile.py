@@ -1,7 +1,16 @@
-"""What is kept of a day: how many rows fell into each bin of each column.
+"""Profile of a day: the number of rows in each bin of each column.
 
-The bins are cut once per champion, from its reference rows. Profiles of days can be added: seven of them are a week, all
-reference days are the reference.
+The bins are defined once per champion, from its reference rows. Profiles can be added: the sum of seven days is the profile of
+a week, the sum of all reference days that of the reference.
+
+Example: bins from six reference rows, and the profile of a day with an unknown category and a missing number.
+    >>> reference = pd.DataFrame({"amount": [0.0, 0.0, 1.0, 2.0, 3.0, 4.0], "country": list("aaabbb")})
+    >>> binning = cut(reference, numbers=["amount"], categories=["country"], bins=2)
+    >>> profile = binning.count(pd.DataFrame({"amount": [0.5, 9.0, None], "country": ["a", "c", "b"]}))
+    >>> profile.counts["amount"].present.tolist(), profile.counts["amount"].missing
+    ([1, 1], 1)
+    >>> profile.counts["country"].present.tolist(), profile.counts["country"].unseen
+    ([1, 1], 1)
 """
 
 from __future__ import annotations
@@ -24,10 +33,10 @@ BINS = 256
 
 @dataclass(frozen=True)
 class Bins:
-    """How one column is cut: numbers at `edges`, or text into `categories`; exactly one of the two is given.
+    """Bins of one column: `edges` for numbers, or `categories` for text; exactly one of the two is given.
 
-    Bin i of a column of numbers holds those with i edges below them; an edge itself belongs to the bin beneath it. Text that
-    is not among the categories is unseen.
+    Bin i of a column of numbers holds the values with exactly i edges below them; an edge itself belongs to the lower bin. Text
+    that is not among the categories is counted as unseen.
     """
 
     edges: tuple[float, ...] | None = None
@@ -39,29 +48,29 @@ class Bins:
 
     @property
     def count(self) -> int:
-        """Number of bins for values that are present and seen."""
+        """Number of bins, without missing and unseen values."""
         return len(self.edges) + 1 if self.edges is not None else len(self.categories or ())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {"edges": list(self.edges)} if self.edges is not None else {"categories": list(self.categories or ())}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Bins:
-        """From what `to_dict` gave."""
-        if "edges" in told:
-            return cls(edges=tuple(float(edge) for edge in told["edges"]))
-        return cls(categories=tuple(told["categories"]))
+    def from_dict(cls, record: Mapping[str, Any]) -> Bins:
+        """Restore from the record that `to_dict` returned."""
+        if "edges" in record:
+            return cls(edges=tuple(float(edge) for edge in record["edges"]))
+        return cls(categories=tuple(record["categories"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Rows of one column.
+    """Row counts of one column.
 
     Attributes:
         present: int64 array of shape (n_bins,), rows by bin.
         missing: rows without a value.
-        unseen: rows with a text that the reference does not have; None for numbers.
+        unseen: rows with a category that the reference does not have; None for numbers.
     """
 
     present: Integers
@@ -69,14 +78,14 @@ class Counts:
     unseen: int | None = None
 
     @cached_property
-    def seen(self) -> int:
-        """Rows in all bins."""
+    def binned(self) -> int:
+        """Rows in all bins, without missing and unseen values."""
         return int(self.present.sum())
 
     @property
     def rows(self) -> int:
         """All rows."""
-        return self.seen + (self.unseen or 0) + self.missing
+        return self.binned + (self.unseen or 0) + self.missing
 
     def __add__(self, other: Counts) -> Counts:
         if self.present.shape != other.present.shape or (self.unseen is None) != (other.unseen is None):
@@ -85,18 +94,18 @@ class Counts:
         return Counts(self.present + other.present, self.missing + other.missing, unseen)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {"present": self.present.tolist(), "missing": self.missing, "unseen": self.unseen}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Counts:
-        """From what `to_dict` gave."""
-        return cls(np.array(told["present"], dtype=np.int64), told["missing"], told["unseen"])
+    def from_dict(cls, record: Mapping[str, Any]) -> Counts:
+        """Restore from the record that `to_dict` returned."""
+        return cls(np.array(record["present"], dtype=np.int64), record["missing"], record["unseen"])
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Counts of one day, or of several days that were added, by column."""
+    """Counts by column, of one day or of the sum of several days."""
 
     rows: int
     counts: Mapping[str, Counts]
@@ -107,18 +116,18 @@ class Profile:
         return Profile(self.rows + other.rows, {name: counts + other.counts[name] for name, counts in self.counts.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {"rows": self.rows, "counts": {name: counts.to_dict() for name, counts in self.counts.items()}}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Profile:
-        """From what `to_dict` gave."""
-        return cls(told["rows"], {name: Counts.from_dict(counts) for name, counts in told["counts"].items()})
+    def from_dict(cls, record: Mapping[str, Any]) -> Profile:
+        """Restore from the record that `to_dict` returned."""
+        return cls(record["rows"], {name: Counts.from_dict(counts) for name, counts in record["counts"].items()})
 
 
 @dataclass(frozen=True)
 class Binning:
-    """How all columns are cut, in the order in which they were asked for."""
+    """Bins of all columns, by name."""
 
     columns: Mapping[str, Bins]
 
@@ -142,13 +151,13 @@ class Binning:
             return Profile(len(frame), dict(zip(self.columns, pool.map(of, self.columns), strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {name: bins.to_dict() for name, bins in self.columns.items()}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Binning:
-        """From what `to_dict` gave."""
-        return cls({name: Bins.from_dict(bins) for name, bins in told.items()})
+    def from_dict(cls, record: Mapping[str, Any]) -> Binning:
+        """Restore from the record that `to_dict` returned."""
+        return cls({name: Bins.from_dict(bins) for name, bins in record.items()})
 
     @cached_property
     def _lookups(self) -> dict[str, Lookup]:
@@ -156,19 +165,22 @@ class Binning:
 
 
 def cut(frame: pd.DataFrame, numbers: Sequence[str], categories: Sequence[str] = (), bins: int = BINS) -> Binning:
-    """How to cut the columns of the reference rows.
+    """Define the bins of all columns from reference rows.
 
-    Numbers are cut at quantiles into up to `bins` bins. A value that takes up two bins' share of the rows, for example 0,
-    gets a bin of its own; a column with no more than `bins` different values gets a bin for each. Text keeps its `bins` most
-    frequent categories; rarer ones count as unseen.
+    Numbers are cut at quantiles into up to `bins` bins. A value as frequent as two bins, for example 0, gets its own bin; a
+    column with at most `bins` distinct values gets a bin for each. Text keeps its `bins` most frequent categories; rarer ones
+    count as unseen.
+
+    Args:
+        numbers, categories: names of the columns.
 
     Raises:
-        ValueError: the frame lacks a column, a column is asked for twice, or `bins` is below 2.
+        ValueError: the frame lacks a column, a name is given twice, or `bins` is below 2.
     """
-    asked = [*numbers, *categories]
-    lacking = [name for name in asked if name not in frame.columns]
-    if lacking or len(set(asked)) < len(asked) or bins < 2:
-        raise ValueError(f"asked for {bins} bins (at least 2) of the columns {asked}; the frame lacks {lacking}")
+    names = [*numbers, *categories]
+    lacking = [name for name in names if name not in frame.columns]
+    if lacking or len(set(names)) < len(names) or bins < 2:
+        raise ValueError(f"asked for {bins} bins (at least 2) of the columns {names}; the frame lacks {lacking}")
     cuts = {name: Bins(edges=_edges(numbers_of(frame[name]), bins)) for name in numbers}
     return Binning(cuts | {name: Bins(categories=_categories(frame[name], bins)) for name in categories})
 
@@ -206,7 +218,7 @@ def _categories(column: pd.Series, bins: int) -> tuple[str, ...]:
 
 
 def _texts(column: pd.Series) -> pd.Series:
-    """Rows by text, the most frequent first, then by the alphabet; missing ones are left out."""
+    """Rows by text, the most frequent first, then in alphabetical order; missing values are left out."""
     counts = column.value_counts(sort=False)
     counts = counts.groupby(counts.index.astype(str)).sum()
     return counts.iloc[np.lexsort((counts.index.to_numpy(dtype=str), -counts.to_numpy()))]
@@ -215,5 +227,5 @@ def _texts(column: pd.Series) -> pd.Series:
 def _count_text(column: pd.Series, categories: Sequence[str]) -> Counts:
     counts = _texts(column)
     present = counts.reindex(list(categories), fill_value=0).to_numpy(dtype=np.int64)
-    seen = int(counts.sum())
-    return Counts(present, len(column) - seen, seen - int(present.sum()))
+    not_missing = int(counts.sum())
+    return Counts(present, len(column) - not_missing, not_missing - int(present.sum()))

@@ -1,7 +1,7 @@
-"""The step `profile_champion`: what days were like when the champion was made, once for every champion.
+"""The step `profile_champion`: build the reference of a champion from its training set, once for every champion.
 
-The days of its frozen training set, without those on which the feed was broken, say what is usual. Scores, alerts and
-performance are those of days that it was not fitted on: the validation window, and the holdout alone for the performance.
+The reference days are the days of the frozen training set without faults of the feed. Scores, alerts and performance come from
+days that the model was not fitted on: validation window and holdout for scores and alerts, the holdout for the performance.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ml.ledger.ledger import Ledger
 from ml.monitoring import faults, performance
 from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
-from ml.monitoring.cusum import Performance
+from ml.monitoring.cusum import ControlCharts
 from ml.monitoring.detector import FEWEST_DAYS, Detector
 from ml.monitoring.estimate import Trust, estimated
-from ml.monitoring.faults import Usual
+from ml.monitoring.faults import FeedReference
 from ml.monitoring.observed import Days
-from ml.monitoring.performance import Figure, Usually
+from ml.monitoring.performance import Figure, ReferenceRates
 from ml.monitoring.profile import Binning, Counts, Profile, cut, numbers_of
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.monitoring.units import Sizes
@@ -41,11 +41,11 @@ from ml.training import dataset
 
 ALERTS = "model alerts"
 OF_DAY = "_day"
-"""Column of an event's day beside the columns of the deployment."""
+"""Name of a temporary column with the day of an event."""
 FEATURES, OUTPUTS = "features", "outputs"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
 FORMAT = 5
-"""Of the folder's files; one of another format is made anew."""
+"""Version of the file format; a reference in another format is built again."""
 
 
 class ReferenceMissing(Refused, LookupError):
@@ -54,7 +54,7 @@ class ReferenceMissing(Refused, LookupError):
 
 @dataclass(frozen=True)
 class Profiled:
-    """A champion's reference: its version and folder, the days that it says are usual, and the signals that they allow."""
+    """Result of the step: version, folder, reference days and number of signals."""
 
     version: str
     reference: str
@@ -68,18 +68,22 @@ class Profiled:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What is usual.
+    """The reference of a champion.
 
     Attributes:
-        until: the first day after the reference; monitoring begins with it.
-        binning: of the model's inputs and the raw columns; outputs: of the score.
-        days: what was counted, by day.
+        version, model_hash: of the champion.
+        until: the first day after the reference; monitoring starts with it.
+        threshold: score from which a row is alerted.
+        binning: bins of the model's inputs and the raw columns.
+        outputs: bins of the score.
+        days: profiles and series by day.
         volumes: rows in the lake, by day.
         sizes: of the measures.
-        usually: base rate of the days of `performance`.
-        performance: by day, each metric, None where it was undefined.
-        trust: how well the metrics were estimated on these days.
-        detector: fitted on `days`; charts: on `performance`, of the metrics that have enough days.
+        rates: base rate and class counts of the days of `performance`.
+        performance: each metric by day, None where it was undefined.
+        trust: error of the estimated metrics on these days.
+        detector: fitted on `days`.
+        charts: fitted on `performance`, for the metrics with enough days.
     """
 
     version: str
@@ -91,34 +95,34 @@ class Reference:
     days: Days
     volumes: Mapping[dt.date, int]
     sizes: Mapping[str, Sizes]
-    usually: Usually
+    rates: ReferenceRates
     performance: Mapping[dt.date, Mapping[str, Figure | None]]
     trust: Mapping[str, Trust]
     detector: Detector
-    charts: Performance
+    charts: ControlCharts
 
     def count(self, rows: pd.DataFrame) -> tuple[Profile, Profile, float]:
-        """Profiles of a day's features and scores, and its alerts as `ml.monitoring.detector` takes them."""
+        """Profiles of a day's features and scores, and the logarithm of its alert rate."""
         return self.binning.count(rows), self.outputs.count(rows), alert_rate(rows[SCORE].to_numpy(), self.threshold)
 
     def usual_performance(self, name: str) -> float:
         """Mean of a metric, at the reference's base rate, over the days on which it was defined."""
-        return float(np.mean([figure.at_usual_rate for told in self.performance.values() if (figure := told[name])]))
+        return float(np.mean([figure.at_usual_rate for metrics in self.performance.values() if (figure := metrics[name])]))
 
     def measured(self, config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, Figure | None]:
-        """The metrics of a matured day, as the charts take them; see `ml.monitoring.performance.measured`."""
-        found = performance.measured(config, self.threshold, self.usually, *performance.judged(config, rows, answered))
+        """The metrics of a matured day for the charts; see `ml.monitoring.performance.measured`."""
+        figures = performance.measured(config, self.threshold, self.rates, *performance.judged(config, rows, answered))
         centre = centres(self.performance)
-        return {name: figure and figure.steadied(centre.get(name, figure.charted)) for name, figure in found.items()}
+        return {name: figure and figure.steadied(centre.get(name, figure.charted)) for name, figure in figures.items()}
 
-    def usual(self, config: Config) -> Usual:
-        """What faults of the feed are compared with."""
+    def usual(self, config: Config) -> FeedReference:
+        """What is usual of the feed, for the detection of faults."""
         columns = {name: [day.counts[name] for day in self.days.features.values()] for name in raw_columns(config)}
-        return Usual.of(self.volumes, columns, self.sizes)
+        return FeedReference.of(self.volumes, columns, self.sizes)
 
 
 def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profiled:
-    """Make the reference of a champion from its frozen training set; the second call finds the first one's.
+    """Build the reference of a champion from its frozen training set; a second call returns the same reference.
 
     Raises:
         ValueError: the version was trained after `as_of`, or has too few days for a reference.
@@ -128,34 +132,36 @@ def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profil
         raise ValueError(
             f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}"
         )
-    return _told(folder_of(config, champion).name, reference_of(config, champion))
+    return _summary(folder_of(config, champion).name, reference_of(config, champion))
 
 
 def reference_of(config: Config, champion: Champion) -> Reference:
-    """The reference of a champion, made if it is missing.
+    """The reference of a champion, built if it is missing.
 
     Raises:
         ValueError: the training set was changed, or has too few days for a reference.
     """
     folder = folder_of(config, champion)
     if not (folder / RECORD).exists():
-        _write(folder, _made(config, champion))
+        _write(folder, _build(config, champion))
     return read(folder)
 
 
 def folder_of(config: Config, champion: Champion) -> Path:
-    """Folder of a champion's reference; what else is a false alarm is another reference."""
+    """Folder of a champion's reference; its name contains the settings on which the thresholds depend."""
     monitoring = config.monitoring
-    told = f"{FORMAT}-{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
-    return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{told}"
+    settings = (
+        f"{FORMAT}-{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
+    )
+    return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{settings}"
 
 
 def alert_rate(scores: np.ndarray, threshold: float) -> float:
-    """Logarithm of the share of rows that are alerted, half an alert added so that a day without one has a logarithm too."""
+    """Logarithm of the share of alerted rows; half an alert is added, so that it is defined on a day without one."""
     return float(np.log((np.count_nonzero(scores >= threshold) + 0.5) / (len(scores) + 1)))
 
 
-def _told(name: str, reference: Reference) -> Profiled:
+def _summary(name: str, reference: Reference) -> Profiled:
     days, scored, signals = len(reference.days.features), len(reference.days.outputs), len(reference.detector.baselines)
     first, last = min(reference.days.features), max(reference.days.features)
     note = f"version {reference.version} is compared with {days} days from {first} to {last}, by {signals} signals"
@@ -165,7 +171,7 @@ def _told(name: str, reference: Reference) -> Profiled:
     return Profiled(reference.version, name, str(first), str(last), days, scored, signals, note)
 
 
-def _made(config: Config, champion: Champion) -> Reference:
+def _build(config: Config, champion: Champion) -> Reference:
     until = champion.window("holdout_end")
     rows = dataset.read(config, champion.fitted.training_set)
     rows = rows.assign(**{OF_DAY: rows["event_time"].dt.date})
@@ -199,7 +205,7 @@ def _made(config: Config, champion: Champion) -> Reference:
         days=days,
         volumes=volumes,
         sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby(OF_DAY)[name]}) for name in config.measures},
-        usually=against,
+        rates=against,
         performance=measured,
         trust=trust,
         detector=detector,
@@ -208,42 +214,42 @@ def _made(config: Config, champion: Champion) -> Reference:
 
 
 def _of(binning: Binning, rows: pd.DataFrame, volume: int) -> Profile:
-    """Profile of rows of a day of which the lake holds `volume`: a training set leaves the reserved ones out."""
+    """Profile of the rows of a day, with the number of rows in the lake, because a training set lacks reserved rows."""
     return Profile(volume, binning.count(rows).counts)
 
 
 def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[dt.date, int]:
-    """Events in the lake by day, from the training window to the holdout, as they were known to the training."""
+    """Events in the lake by day, from the training window to the holdout, as known at the training."""
     first, end = (midnight(champion.window(name)) for name in ("train_start", "holdout_end"))
     as_of = dt.datetime.fromisoformat(champion.frozen.as_of)
     with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}, as_of) as connection:
-        found = connection.execute(
+        counts = connection.execute(
             f"SELECT event_time::DATE, count(*) FROM events WHERE event_time >= {instant(first)} "
             f"AND event_time < {instant(end)} GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-    return {day: int(count) for day, count in found if day not in broken}
+    return {day: int(count) for day, count in counts if day not in broken}
 
 
 def _performance(
     config: Config, champion: Champion, scored: pd.DataFrame
-) -> tuple[Usually, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
-    """By the holdout's days; where these are too few for a chart, those of the validation window are added."""
+) -> tuple[ReferenceRates, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
+    """Metrics of the holdout's days; with those of the validation window if the holdout has too few days for a chart."""
     holdout = scored[scored[dataset.SPLIT] == dataset.HOLDOUT]
     rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
     answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
     days = {day: performance.judged(config, part, answered) for day, part in rows.groupby(OF_DAY)}
-    against = performance.usually([labels for _, labels in days.values()])
-    told, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
+    against = performance.reference_rates([labels for _, labels in days.values()])
+    measured, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
     for day, (part, labels) in days.items():
-        told[day] = performance.measured(config, champion.fitted.threshold, against, part, labels)
-        trust = trusted(trust, estimated(config, part), told[day])
-    return against, told, trust
+        measured[day] = performance.measured(config, champion.fitted.threshold, against, part, labels)
+        trust = trusted(trust, estimated(config, part), measured[day])
+    return against, measured, trust
 
 
 def trusted(
     before: Mapping[str, Trust], estimates: Mapping[str, float | None], measured: Mapping[str, Figure | None]
 ) -> dict[str, Trust]:
-    """How far estimates can be trusted after one more day whose answers have come."""
+    """The error of estimates, updated with one more matured day."""
     return {
         name: trust.after(estimates[name], figure.value if (figure := measured.get(name)) else None)
         for name, trust in before.items()
@@ -251,27 +257,27 @@ def trusted(
 
 
 def centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[str, float]:
-    """What is charted on a usual day, by metric; days with few positives count less."""
-    found: dict[str, list[Figure]] = {}
-    for told in measured.values():
-        for name, figure in told.items():
+    """The usual charted value of each metric: mean over the days, weighted by the squared weight of their figures."""
+    by_name: dict[str, list[Figure]] = {}
+    for metrics in measured.values():
+        for name, figure in metrics.items():
             if figure:
-                found.setdefault(name, []).append(figure)
+                by_name.setdefault(name, []).append(figure)
     return {
         name: float(np.average([f.charted for f in figures], weights=[f.weight**2 for f in figures]))
-        for name, figures in found.items()
+        for name, figures in by_name.items()
     }
 
 
-def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> Performance:
-    """Of the metrics that were defined on enough days and are not always the same."""
+def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> ControlCharts:
+    """Control charts of the metrics that were defined on enough days and are not constant."""
     centre = centres(measured)
-    found = {
-        name: [figure.steadied(centre[name]).charted for told in measured.values() if (figure := told[name])]
+    series = {
+        name: [figure.steadied(centre[name]).charted for metrics in measured.values() if (figure := metrics[name])]
         for name in performance.metrics(config)
     }
-    charted = {name: values for name, values in found.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
-    return Performance.fit(
+    charted = {name: values for name, values in series.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
+    return ControlCharts.fit(
         charted,
         [name for name in charted if not performance.HIGHER_IS_BETTER[name]],
         false_alarms_per_year=config.monitoring.performance_alarms.value,
@@ -279,7 +285,7 @@ def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | N
 
 
 def _write(folder: Path, reference: Reference) -> None:
-    """Whole or not at all; who comes second with the same content changes nothing."""
+    """Write atomically: to a temporary folder, which is renamed; a folder that another process wrote first is kept."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -290,7 +296,7 @@ def _write(folder: Path, reference: Reference) -> None:
         for name, counts in profile.counts.items()
     ]
     pq.write_table(pa.Table.from_pylist(profiles, _PROFILE), partial / PROFILES, compression="zstd")
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "version": reference.version,
         "model_hash": reference.model_hash,
         "until": reference.until.isoformat(),
@@ -300,13 +306,13 @@ def _write(folder: Path, reference: Reference) -> None:
         "series": {name: _by_text(days) for name, days in reference.days.series.items()},
         "volumes": _by_text(reference.volumes),
         "sizes": {name: sizes.to_dict() for name, sizes in reference.sizes.items()},
-        "usually": reference.usually._asdict(),
+        "usually": reference.rates._asdict(),
         "performance": _by_text(reference.performance),
         "trust": {name: trust.to_dict() for name, trust in reference.trust.items()},
         "detector": reference.detector.to_dict(),
         "charts": reference.charts.to_dict(),
     }
-    (partial / RECORD).write_text(json.dumps(told, allow_nan=False))
+    (partial / RECORD).write_text(json.dumps(record, allow_nan=False))
     try:
         partial.rename(folder)
     except OSError:
@@ -316,35 +322,35 @@ def _write(folder: Path, reference: Reference) -> None:
 
 
 def read(folder: Path) -> Reference:
-    """Read a reference that was written.
+    """Read a reference.
 
     Raises:
         ReferenceMissing: there is none.
     """
     if not (folder / RECORD).exists():
         raise ReferenceMissing(f"{folder}: no reference; make it with `python -m ml profile_champion`")
-    told = json.loads((folder / RECORD).read_text())
+    record = json.loads((folder / RECORD).read_text())
     profiles = pq.read_table(folder / PROFILES).to_pylist()
     days = {role: _profiles([row for row in profiles if row["role"] == role]) for role in (FEATURES, OUTPUTS)}
-    series = {name: _by_day(values) for name, values in told["series"].items()}
+    series = {name: _by_day(values) for name, values in record["series"].items()}
     return Reference(
-        version=told["version"],
-        model_hash=told["model_hash"],
-        until=dt.date.fromisoformat(told["until"]),
-        threshold=told["threshold"],
-        binning=Binning.from_dict(told["binning"]),
-        outputs=Binning.from_dict(told["outputs"]),
+        version=record["version"],
+        model_hash=record["model_hash"],
+        until=dt.date.fromisoformat(record["until"]),
+        threshold=record["threshold"],
+        binning=Binning.from_dict(record["binning"]),
+        outputs=Binning.from_dict(record["outputs"]),
         days=Days(days[FEATURES], days[OUTPUTS], series),
-        volumes=_by_day(told["volumes"]),
-        sizes={name: Sizes.from_dict(sizes) for name, sizes in told["sizes"].items()},
-        usually=Usually(**told["usually"]),
-        trust={name: Trust.from_dict(trust) for name, trust in told["trust"].items()},
+        volumes=_by_day(record["volumes"]),
+        sizes={name: Sizes.from_dict(sizes) for name, sizes in record["sizes"].items()},
+        rates=ReferenceRates(**record["usually"]),
+        trust={name: Trust.from_dict(trust) for name, trust in record["trust"].items()},
         performance={
             day: {name: figure and Figure(*figure) for name, figure in measured.items()}
-            for day, measured in _by_day(told["performance"]).items()
+            for day, measured in _by_day(record["performance"]).items()
         },
-        detector=Detector.from_dict(told["detector"]),
-        charts=Performance.from_dict(told["charts"]),
+        detector=Detector.from_dict(record["detector"]),
+        charts=ControlCharts.from_dict(record["charts"]),
     )
 
 
@@ -373,5 +379,5 @@ def _by_text(by_day: Mapping[dt.date, Any]) -> dict[str, Any]:
     return {day.isoformat(): value for day, value in sorted(by_day.items())}
 
 
-def _by_day(told: Mapping[str, Any]) -> dict[dt.date, Any]:
-    return {dt.date.fromisoformat(day): value for day, value in told.items()}
+def _by_day(by_text: Mapping[str, Any]) -> dict[dt.date, Any]:
+    return {dt.date.fromisoformat(day): value for day, value in by_text.items()}

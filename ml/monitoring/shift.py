@@ -1,7 +1,15 @@
-"""How far a day lies from the reference, column by column.
+"""Distance of a day from the reference, for one column.
 
-Numbers are compared by mean rank, which sees location and is not carried away by a heavy tail; the population stability
-index over a week sees shape. Shares are compared as angles, whose sampling error does not depend on the share.
+Numbers are compared by mean rank (location, robust to heavy tails) and by the population stability index over a week (shape).
+Shares are compared as angles, whose sampling error does not depend on the share (Freeman & Tukey 1950).
+
+Example: all rows are in the upper of two bins; the reference had half of its rows in each.
+    >>> mid_ranks([50, 50]).tolist()
+    [-0.25, 0.25]
+    >>> round(stability_index([0, 100], [50, 50]), 2), stability_index([50, 50], [50, 50])
+    (2.63, 0.0)
+    >>> round(angle(0.5), 4)
+    0.7854
 """
 
 from __future__ import annotations
@@ -16,14 +24,14 @@ from ml.monitoring.lookup import Integers
 Floats = NDArray[np.floating[Any]]
 
 GROUPS = 20
-"""Groups into which the bins are gathered for the stability index: 256 bins would mostly measure their own sampling noise."""
+"""Number of groups of bins for the stability index; with 256 bins it would mostly measure sampling noise."""
 
 
 def mid_ranks(reference: ArrayLike) -> Floats:
     """Share of reference rows below each bin plus half of those in it, minus a half; shape (n_bins,).
 
-    Their mean over live rows is the mean rank shift P(live > reference) + P(live = reference) / 2 - 1/2. A normal feature moved
-    by d of its standard deviations is shifted by about .28 d.
+    Their mean over live rows is the mean rank shift P(live > reference) + P(live = reference) / 2 - 1/2. A shift of a normal
+    feature by d standard deviations shifts the mean rank by about .28 d.
     """
     counts = np.asarray(reference, dtype=np.float64)
     if not counts.sum():
@@ -45,14 +53,15 @@ def angle(share: float) -> float:
 
 
 def groups(reference: Integers, *, ordered: bool) -> Integers:
-    """Group of each bin, numbered from 0: neighbours that together hold a twentieth of the reference.
+    """Group of each bin, numbered from 0: neighbours that together hold a twentieth of the reference rows.
 
     Args:
-        ordered: False for categories, of which rare ones are gathered.
+        reference: counts by bin, shape (n_bins,).
+        ordered: False for categories: they are grouped by frequency.
     """
     order = np.arange(len(reference)) if ordered else np.argsort(-reference, kind="stable")
     shares = reference[order] / max(reference.sum(), 1)
     middle = np.cumsum(shares) - shares / 2
-    told = np.empty(len(reference), dtype=np.int64)
-    told[order] = np.unique((middle * GROUPS).astype(np.int64), return_inverse=True)[1]
-    return told
+    group = np.empty(len(reference), dtype=np.int64)
+    group[order] = np.unique((middle * GROUPS).astype(np.int64), return_inverse=True)[1]
+    return group

@@ -1,8 +1,16 @@
-"""When a daily signal counts as confirmed: OK → WARN → CONFIRMED, replayed a day at a time.
+"""State machine of one daily signal: OK → WARN → CONFIRMED, advanced one day at a time.
 
-One day over the threshold warns; two of three confirm. A signal that has been confirmed stays so until it falls below seven
-tenths of its threshold, and is not confirmed anew before the cooldown is over. The record is small, so that it can be kept
-with each day; the same days give the same record.
+One day over the threshold is a warning; two of three days are a confirmation. A confirmed signal stays confirmed until it falls
+below 0.7 of its threshold (hysteresis), and is not confirmed again before the cooldown is over. The state is stored with each
+day; replaying the same days gives the same state.
+
+Example: two days over the threshold confirm; the signal returns to OK only below 0.7.
+    >>> machine, phases = SignalStateMachine(), []
+    >>> for number, ratio in enumerate([0.5, 1.2, 1.3, 0.8, 0.6], start=1):
+    ...     machine = advance(machine, dt.date(2025, 6, number), ratio, cooldown=14)
+    ...     phases.append(machine.phase.value)
+    >>> phases
+    ['OK', 'WARN', 'CONFIRMED', 'CONFIRMED', 'OK']
 """
 
 from __future__ import annotations
@@ -15,11 +23,11 @@ from typing import Any
 
 WINDOWS, NEEDED = 3, 2
 REARM = 0.7
-"""Share of the threshold below which a signal is at rest again."""
+"""Share of the threshold below which a signal returns to OK."""
 
 
 class Phase(StrEnum):
-    """Where a signal stands."""
+    """State of a signal; its value is the word that the ledger stores."""
 
     OK = "OK"
     WARN = "WARN"
@@ -27,11 +35,11 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class State:
-    """What must be known of the days before.
+class SignalStateMachine:
+    """State of one signal after a day.
 
     Attributes:
-        day: the last day that was seen.
+        day: the last day that was processed; None at the beginning.
         exceeded: days over the threshold among the last `WINDOWS` days.
         confirmed: the day of the last confirmation.
     """
@@ -43,11 +51,11 @@ class State:
 
     @property
     def alarm(self) -> bool:
-        """Whether the signal was confirmed on the very day that was seen last."""
+        """Whether the signal was confirmed on the last day that was processed."""
         return self.phase is Phase.CONFIRMED and self.confirmed == self.day
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {
             "phase": self.phase.value,
             "day": _text(self.day),
@@ -56,19 +64,19 @@ class State:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> State:
-        """From what `to_dict` gave."""
-        exceeded = tuple(dt.date.fromisoformat(day) for day in told["exceeded"])
-        return cls(Phase(told["phase"]), _date(told["day"]), exceeded, _date(told["confirmed"]))
+    def from_dict(cls, record: Mapping[str, Any]) -> SignalStateMachine:
+        """Restore from the record that `to_dict` returned."""
+        exceeded = tuple(dt.date.fromisoformat(day) for day in record["exceeded"])
+        return cls(Phase(record["phase"]), _date(record["day"]), exceeded, _date(record["confirmed"]))
 
 
-def advance(state: State, day: dt.date, ratio: float | None, *, cooldown: int) -> State:
+def advance(state: SignalStateMachine, day: dt.date, ratio: float | None, *, cooldown: int) -> SignalStateMachine:
     """The state after one more day.
 
     Args:
-        state: after the days before; `State()` at the beginning.
+        state: after the days before; `SignalStateMachine()` at the beginning.
         day: later than the state's.
-        ratio: size of the signal over its threshold, at least 0; None for a day without data, which is evidence of nothing.
+        ratio: size of the signal divided by its threshold, at least 0; None for a day without data, which leaves the phase.
         cooldown: days from one confirmation to the earliest next one.
 
     Raises:
@@ -80,19 +88,19 @@ def advance(state: State, day: dt.date, ratio: float | None, *, cooldown: int) -
         raise ValueError(f"the ratio of {day} is {ratio}, expected at least 0")
     exceeded = tuple(earlier for earlier in state.exceeded if (day - earlier).days < WINDOWS)
     if ratio is None:
-        return State(state.phase, day, exceeded, state.confirmed)
+        return SignalStateMachine(state.phase, day, exceeded, state.confirmed)
     if ratio > 1:
         exceeded = (*exceeded, day)
     phase = Phase.OK if ratio < REARM else state.phase
     if phase is not Phase.CONFIRMED and ratio > 1:
         cooled = state.confirmed is None or (day - state.confirmed).days >= cooldown
         phase = Phase.CONFIRMED if len(exceeded) >= NEEDED and cooled else Phase.WARN
-    return State(phase, day, exceeded, day if phase is Phase.CONFIRMED is not state.phase else state.confirmed)
+    return SignalStateMachine(phase, day, exceeded, day if phase is Phase.CONFIRMED is not state.phase else state.confirmed)
 
 
 def _text(day: dt.date | None) -> str | None:
     return None if day is None else day.isoformat()
 
 
-def _date(told: str | None) -> dt.date | None:
-    return None if told is None else dt.date.fromisoformat(told)
+def _date(text: str | None) -> dt.date | None:
+    return None if text is None else dt.date.fromisoformat(text)

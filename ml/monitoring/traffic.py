@@ -1,4 +1,4 @@
-"""What happened on a day: its events with their features as they were at each event, and what the champion said of them."""
+"""Events of a day with their point-in-time features and the scores of the champion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Traffic:
 
     Attributes:
         rows: event id, time, keys, raw columns, features and `SCORE`, in the order of time.
-        logged: rows whose score is the one that was given, from the prediction log; the others were scored here.
+        logged: number of rows with a score from the prediction log; the others were scored here.
     """
 
     day: dt.date
@@ -35,7 +35,7 @@ class Traffic:
 
     @property
     def source(self) -> str:
-        """Where the scores are from, in words."""
+        """Origin of the scores, as text."""
         return f"{self.logged:,} scores from the prediction log, {len(self.rows) - self.logged:,} by scoring the lake"
 
 
@@ -45,7 +45,7 @@ def midnight(day: dt.date) -> dt.datetime:
 
 
 def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequence[dt.date]) -> dict[dt.date, Traffic]:
-    """The events of days as far as they were known at an instant, in one point-in-time join for all of them.
+    """The events of days as known at an instant, in one point-in-time join.
 
     Args:
         days: days in UTC, in any order.
@@ -68,12 +68,12 @@ def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequen
 
 
 def raw_columns(config: Config) -> list[str]:
-    """Columns of an event that a feed may get wrong and the quality room lets through: measures, categories, attributes."""
+    """Columns whose values may be wrong without failing validation: measures, categories, attributes."""
     return [*config.measures, *config.categories, *config.attributes]
 
 
 def _known(config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.date]) -> tuple[pd.DataFrame, pd.Series[float]]:
-    """Events of the days, and the scores that a version gave to them, by event id; the first where it gave several."""
+    """Events of the days, and their logged scores by event id; the first score if there are several."""
     tables = {schema.EVENTS: schema.events(config), schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}
     named = ["event_id", "event_time", *config.entities.values(), *raw_columns(config)]
     wanted = ", ".join(f"DATE '{day}'" for day in days)

@@ -1,14 +1,24 @@
-"""Whether the values of a day, or a part of them, came in another unit: cents, thousands, minutes.
+"""Detect that the values of a day, or a part of them, have another unit: cents, thousands, minutes.
 
-A factor moves every size |x| by the same step on a logarithmic scale, and leaves zeros where they are. So a day is compared
-with the reference by Wasserstein's distance of the logarithms of its sizes, which is what the sizes must be moved by on
-average, and which goes on growing where all values lie outside of the reference. Then the reference itself is moved by each
-factor that people use, in the part of its rows that fits best. If that explains the day and nothing else does, its unit
-has changed.
+A factor shifts every size |x| by a constant on a logarithmic scale and keeps zeros. So a day is compared with the reference by
+the Wasserstein distance of log10 |x|: the mean shift between the two distributions, which also grows where they do not overlap.
+Then the reference is shifted by each common factor, in the part of its rows that fits best. If a factor explains most of the
+distance, the unit has changed.
 
-The replicate is the day: all rows of a day may share one weather, and lie far from the reference together. How far single
-reference days have lain from all of them says what is far. A day that lies farther, but not by much, is only doubted; the
-same factor on the next day confirms it.
+The replicate is the day, because the rows of a day are dependent (one weather). So the distances of single reference days from
+the whole reference define what is far. A day that is only a little farther is a suspicion; the same factor on the next day
+confirms it.
+
+Source: Vallender 1974, Calculation of the Wasserstein distance between probability distributions on the line.
+
+Example: a day whose amounts are in cents.
+    >>> rng = np.random.default_rng(0)
+    >>> reference = Sizes.of({day: rng.lognormal(3, 1, 500) for day in range(14)})
+    >>> change = reference.change(100 * rng.lognormal(3, 1, 500))
+    >>> change.factor, round(change.part, 1), change.is_clear
+    (100.0, 1.0, True)
+    >>> reference.change(rng.lognormal(3, 1, 500)) is None
+    True
 """
 
 from __future__ import annotations
@@ -23,22 +33,22 @@ from numpy.typing import ArrayLike
 from ml.monitoring.shift import Floats
 
 FACTORS = (*[10.0**power for power in range(-6, 7) if power], 60.0, 1 / 60, 3600.0, 1 / 3600)
-"""Of cents, thousands, minutes and the like."""
+"""Factors of common units: powers of ten, minutes, hours."""
 LEVELS = 256
 FEWEST_ROWS = 20
-"""Rows with a size without which a day is neither judged nor a reference day."""
+"""Fewest values that are not 0 with which a day is tested or used as a reference day."""
 FEWEST_DAYS, ENOUGH_DAYS = 7, 14
-"""Reference days without which nothing is judged, and without which every judgement is in doubt."""
+"""Fewest reference days for any test, and fewest for a clear result on the first day."""
 CLEAR = 3.0
-"""A distance that is so many times the farthest of the reference days leaves no doubt, if it also `FITS_WELL`."""
+"""A distance of this many times `farthest` is clear on the first day, if the factor also fits within `FITS_WELL`."""
 FITS, FITS_WELL = 1 / 3, 1 / 5
-"""Of the distance, what may be left when the factor is taken into account."""
+"""Largest share of the distance that may remain after the shift by the factor."""
 LEAST_PART = 0.1
-"""Of the rows, that must have been hit."""
+"""Smallest share of the rows that must have changed."""
 FLOOR = 0.02
-"""Least distance that reference days are taken to have, in powers of ten: 5 %."""
+"""Lower limit of the farthest distance, in powers of ten: 5 %."""
 ZEROS = 0.1
-"""By how much the share of zeros may lie outside of that of the reference days: a factor leaves them where they are."""
+"""How far the share of zeros may be outside the range of the reference days: a factor keeps zeros."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,9 @@ class Change:
     """A factor that explains a day.
 
     Attributes:
-        factor: by which values were multiplied; part: of the rows, in which they were.
-        distance: of the day from the reference, in powers of ten; rest: from the reference when it is moved likewise.
-        is_clear: whether no day like this one is to be expected.
+        factor: by which values were multiplied; part: share of the rows that were.
+        distance: of the day from the reference, in powers of ten; rest: the same after the shift by the factor.
+        is_clear: whether one day is sufficient evidence.
     """
 
     factor: float
@@ -60,13 +70,13 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """What sizes a measure has on the reference days.
+    """Distribution of the sizes |x| of a measure on the reference days.
 
     Attributes:
         levels: quantiles of log10 |x| over all rows that are not 0, shape (LEVELS,); empty where there are too few days.
-        days: that have enough of them.
-        farthest: how far from them a reference day may lie; the farthest but one, so that one broken day hides no other.
-        zeros: least and largest share of zeros of a reference day.
+        days: number of reference days with enough values.
+        farthest: second largest distance of a reference day, so that one broken reference day has no effect.
+        zeros: smallest and largest share of zeros of a reference day.
     """
 
     levels: Floats
@@ -77,24 +87,24 @@ class Sizes:
     @classmethod
     def of(cls, days: Mapping[Any, ArrayLike]) -> Sizes:
         """From the values of the reference days, each of shape (n_rows,), NaN where one is missing."""
-        values = {day: np.asarray(told, dtype=np.float64) for day, told in days.items()}
-        each = [levels for told in values.values() if (levels := _levels(told)) is not None]
+        values = {day: np.asarray(of_day, dtype=np.float64) for day, of_day in days.items()}
+        each = [levels for of_day in values.values() if (levels := _levels(of_day)) is not None]
         together = _levels(np.concatenate(list(values.values()))) if len(each) >= FEWEST_DAYS else None
         if together is None:
             return cls(np.empty(0), len(each), 0.0, (0.0, 1.0))
         apart = sorted(_distance(levels, together) for levels in each)
-        zeros = [_zeros(told) for told in values.values() if np.isfinite(told).any()]
+        zeros = [_zeros(of_day) for of_day in values.values() if np.isfinite(of_day).any()]
         return cls(together, len(each), max(float(apart[-2]), FLOOR), (min(zeros), max(zeros)))
 
     def change(self, values: ArrayLike) -> Change | None:
         """The factor by which a day's values, shape (n_rows,), were multiplied; None where none explains the day."""
-        told = np.asarray(values, dtype=np.float64)
-        levels = _levels(told)
+        present = np.asarray(values, dtype=np.float64)
+        levels = _levels(present)
         if levels is None or not len(self.levels):
             return None
         distance = _distance(levels, self.levels)
         least, most = self.zeros
-        if distance < self.farthest or not least - ZEROS <= _zeros(told) <= most + ZEROS:
+        if distance < self.farthest or not least - ZEROS <= _zeros(present) <= most + ZEROS:
             return None
         rest, part, factor = min(self._explained(levels))
         if rest > FITS * distance or part < LEAST_PART:
@@ -103,7 +113,7 @@ class Sizes:
         return Change(factor, part, distance, rest, is_clear)
 
     def _explained(self, day: Floats) -> Iterator[tuple[float, float, float]]:
-        """By factor: the distance that is left, the part of the rows that fits best (least squares), and the factor."""
+        """For each factor: remaining distance, part of the rows that fits best (least squares), and the factor."""
         for factor in FACTORS:
             moved = self.levels + np.log10(factor)
             edges = np.unique(np.concatenate([day, self.levels, moved]))
@@ -114,14 +124,14 @@ class Sizes:
             yield float(widths @ np.abs(apart - part * step)), part, factor
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As a record for JSON."""
         return {"levels": self.levels.tolist(), "days": self.days, "farthest": self.farthest, "zeros": list(self.zeros)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Sizes:
-        """From what `to_dict` gave."""
-        least, most = told["zeros"]
-        return cls(np.array(told["levels"], dtype=np.float64), told["days"], told["farthest"], (least, most))
+    def from_dict(cls, record: Mapping[str, Any]) -> Sizes:
+        """Restore from the record that `to_dict` returned."""
+        least, most = record["zeros"]
+        return cls(np.array(record["levels"], dtype=np.float64), record["days"], record["farthest"], (least, most))
 
 
 def _levels(values: Floats) -> Floats | None:
@@ -139,7 +149,7 @@ def _zeros(values: Floats) -> float:
 
 
 def _distance(one: Floats, other: Floats) -> float:
-    """Wasserstein's distance of two distributions that are told by the same quantiles."""
+    """Wasserstein distance of two distributions, given their values at the same quantiles."""
     return float(np.abs(one - other).mean())
 
 

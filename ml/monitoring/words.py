@@ -1,7 +1,14 @@
-"""What is recorded, in words: figures, signals, and the note of a run.
+"""Recorded readings as text: figures, signals, and the note of a run.
 
-A record may lack any figure: a day without a positive has no average precision, a muted column no value. What is not there is
-told as a dash, and the rest is told all the same.
+A record may lack any figure: a day without a positive has no average precision, a muted column has no value. A missing figure
+is shown as a dash.
+
+Example: figures, and the text of a reading.
+    >>> figure(0.123456), figure(None), figure(float("nan"))
+    ('0.1235', '-', '-')
+    >>> reading = Reading(signal="amount: location", kind="drift", value=5.0, threshold=4.0, state="WARN", details={})
+    >>> in_words(reading)
+    'amount: location WARN: 1.25 of its threshold'
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ NOTHING = "-"
 
 
 def figure(value: Any, digits: int = 4) -> str:
-    """A number with so many significant digits; a dash where there is none."""
+    """A number with the given significant digits; a dash if it is missing or not finite."""
     return f"{value:.{digits}g}" if is_number(value) else NOTHING
 
 
@@ -31,24 +38,24 @@ def is_number(value: Any) -> bool:
 
 
 def ratio(reading: Reading) -> float:
-    """Size of a reading over its threshold; 0 where one of them is not told."""
+    """Size of a reading divided by its threshold; 0 if one of them is missing."""
     value, threshold = reading.value, reading.threshold
     return abs(value) / abs(threshold) if is_number(value) and is_number(threshold) and value and threshold else 0.0
 
 
 def is_judged(reading: Reading) -> bool:
-    """Whether the reading has a value and a threshold to compare it with."""
+    """Whether the reading has a value and a threshold."""
     return is_number(reading.value) and is_number(reading.threshold) and bool(reading.threshold)
 
 
 def signal_of(readings: Sequence[Reading], signal: str) -> Reading | None:
-    """The reading of one signal."""
+    """The reading of one signal; None if there is none."""
     return next((reading for reading in readings if reading.signal == signal), None)
 
 
-def measured(told: Mapping[str, Any]) -> str:
-    """What was measured beside what is usual."""
-    now, usual = told.get("measured"), told.get("usual")
+def measured(details: Mapping[str, Any]) -> str:
+    """The measured value and the usual one, from the details of a reading."""
+    now, usual = details.get("measured"), details.get("usual")
     if not is_number(now):
         return f"not measured, usually {figure(usual)}" if is_number(usual) else "not measured"
     return f"{figure(now)} where {figure(usual)} is usual" if is_number(usual) else figure(now)
@@ -57,20 +64,22 @@ def measured(told: Mapping[str, Any]) -> str:
 def in_words(reading: Reading) -> str:
     """A reading with its figures."""
     of = f"{ratio(reading):.2f} of its threshold" if is_judged(reading) else "not judged"
-    told = f", {measured(reading.details)}{at_rate(reading.details)}" if {"measured", "usual"} & reading.details.keys() else ""
-    return f"{reading.signal} {reading.state}: {of}{told}"
+    values = (
+        f", {measured(reading.details)}{at_rate(reading.details)}" if {"measured", "usual"} & reading.details.keys() else ""
+    )
+    return f"{reading.signal} {reading.state}: {of}{values}"
 
 
-def at_rate(told: Mapping[str, Any]) -> str:
-    """At which base rate a metric is told, where that is not the day's own."""
-    rate, usual = told.get("rate"), told.get("usual_rate")
+def at_rate(details: Mapping[str, Any]) -> str:
+    """The base rate at which a metric is given, and its value at the rate of the day; empty if the rates are not recorded."""
+    rate, usual = details.get("rate"), details.get("usual_rate")
     if not is_number(rate) or not is_number(usual):
         return ""
-    return f", both at a base rate of {usual:.1%} (that day {figure(told.get('of_day'))} at {rate:.1%})"
+    return f", both at a base rate of {usual:.1%} (that day {figure(details.get('of_day'))} at {rate:.1%})"
 
 
 def trust_in_words(estimate: Reading) -> str:
-    """How far an estimate can be trusted."""
+    """The error of earlier estimates as text."""
     name, trust = estimate.signal.removeprefix(ESTIMATE), estimate.details.get("trust") or {}
     if not is_number(trust.get("error")) or not trust.get("days"):
         return f"{name}: no day whose answers are in says how far off it is"
@@ -78,14 +87,14 @@ def trust_in_words(estimate: Reading) -> str:
 
 
 def severity_in_words(severity: Reading | None) -> str:
-    """The severity of a day beside the least that asks for a training."""
+    """The severity of a day and the limit from which it causes a training, as text."""
     if severity is None or not is_number(severity.value):
         return "not judged"
     return f"{severity.value:.2f} of {figure(severity.threshold)}"
 
 
 def largest(readings: Sequence[Reading], count: int = 3) -> list[Reading]:
-    """The readings that come nearest to their thresholds, or lie farthest over them."""
+    """The readings with the largest ratio to their threshold, the largest first."""
     judged = [reading for reading in readings if reading.signal != SEVERITY and is_judged(reading)]
     return sorted(judged, key=lambda reading: -ratio(reading))[:count]
 
@@ -101,9 +110,11 @@ def note(
     """The note of a run.
 
     Args:
-        readings: of the newest recorded day.
-        looked_at: days that this run recorded.
-        confirmed, broken: reasons of the alarms and of the faults of these days.
+        version: of the champion.
+        newest: the newest recorded day.
+        readings: of that day.
+        looked_at: number of days that this run recorded.
+        confirmed, broken: reasons of the alarms and of the incidents of these days.
     """
     looked = f"{looked_at} new days" if looked_at else "no new day"
     severity = signal_of(readings, SEVERITY)

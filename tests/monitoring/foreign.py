@@ -11,7 +11,7 @@ import pandas as pd
 
 from ml.config.monitoring import Monitoring
 from ml.ledger.signals import Incident
-from ml.monitoring.faults import Delivery, Usual, faults_of
+from ml.monitoring.faults import Delivery, FeedReference, faults_of
 from ml.monitoring.profile import cut, numbers_of
 from ml.monitoring.units import Sizes
 
@@ -61,7 +61,7 @@ def found(
 def _usual(days: dict[dt.date, pd.DataFrame], measures: tuple[str, ...], categories: tuple[str, ...]) -> Any:
     binning = cut(pd.concat(days.values()), measures, categories)
     counts = [binning.count(rows).counts for rows in days.values()]
-    usual = Usual.of(
+    usual = FeedReference.of(
         {day: len(rows) for day, rows in days.items()},
         {name: [of_day[name] for of_day in counts] for name in (*measures, *categories)},
         {name: Sizes.of({day: numbers_of(rows[name]) for day, rows in days.items()}) for name in measures},

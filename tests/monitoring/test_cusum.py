@@ -16,8 +16,8 @@ from ml.monitoring.cusum import (
     CHARTS,
     MOST_CARRIED,
     Chart,
-    Performance,
-    Standing,
+    ChartState,
+    ControlCharts,
     _alarms,
     autocorrelation,
     threshold,
@@ -27,7 +27,7 @@ FIRST = dt.date(2025, 1, 6)
 REFERENCE = [0.48, 0.52, 0.5, 0.46, 0.54, 0.5, 0.5] * 3
 
 
-fit = partial(Performance.fit, false_alarms_per_year=1.0)
+fit = partial(ControlCharts.fit, false_alarms_per_year=1.0)
 
 
 def family():
@@ -78,12 +78,12 @@ def test_a_day_without_the_measure_leaves_the_sum_as_it_is():
 @given(st.lists(st.one_of(st.none(), st.floats(0.3, 0.7)), max_size=40), st.integers(0, 40))
 def test_charts_that_are_stored_and_taken_up_again_stand_where_they_would(values, stop):
     performance = family()
-    again = Performance.from_dict(json.loads(json.dumps(performance.to_dict())))
+    again = ControlCharts.from_dict(json.loads(json.dumps(performance.to_dict())))
     assert again == performance
     whole, parts = {}, {}
     for number, value in enumerate(values):
         if number == stop:
-            parts = {name: Standing.from_dict(json.loads(json.dumps(told.to_dict()))) for name, told in parts.items()}
+            parts = {name: ChartState.from_dict(json.loads(json.dumps(told.to_dict()))) for name, told in parts.items()}
         day = FIRST + dt.timedelta(number)
         whole = performance.advance(whole, day, {"precision": value})
         parts = again.advance(parts, day, {"precision": value})
@@ -95,7 +95,7 @@ def test_the_simulation_alarms_exactly_when_the_charts_do():
     reference, live = rng.normal(size=(14, 20)), rng.normal(size=(300, 20))
     over, alarms = 3.0, 0
     for mine, days in zip(reference.T, live.T, strict=True):
-        chart = Chart(Standing(14, mine.mean(), np.sum((mine - mine.mean()) ** 2)), True, over)
+        chart = Chart(ChartState(14, mine.mean(), np.sum((mine - mine.mean()) ** 2)), True, over)
         alarms += sum(standing.alarm for standing in replay(chart, days.tolist()))
     assert alarms > 20
     assert _alarms(reference, live, over) == alarms
@@ -147,7 +147,7 @@ def test_the_autocorrelation_is_that_of_the_days(rho, days):
 
 
 def test_a_day_is_judged_by_what_its_eve_does_not_tell():
-    chart = Chart(Standing(20, 0.25, 0.02), True, 5.0, autocorrelation=0.5)
+    chart = Chart(ChartState(20, 0.25, 0.02), True, 5.0, autocorrelation=0.5)
     eve, day = replay(chart, [0.4, 0.45])
     assert eve.total > 0
     assert day.total == pytest.approx(eve.total - ALLOWANCE)

@@ -9,9 +9,9 @@ import pytest
 from benchmarks.days import MOVED, NUMBERS, REFERENCE_DAYS, World, stream
 from ml.config.monitoring import Monitoring
 from ml.monitoring.detector import Detector
+from ml.monitoring.measurements import Kind, Role
 from ml.monitoring.observed import ROWS, Days
 from ml.monitoring.profile import Counts, Profile
-from ml.monitoring.readings import Kind, Role
 from ml.monitoring.state import Phase
 
 LEAST = Monitoring().severity.value
@@ -84,7 +84,7 @@ def test_a_feature_that_moved_is_confirmed_and_weighs_by_its_importance(detector
     assert f"location:{MOVED[0]}" in confirmed(states)
     assert assessed[-1].severity == pytest.approx(1 / 20)
     asking = assessed[-1].confirmed(states)
-    assert MOVED[0] in {reading.signal.name for reading in asking.readings}
+    assert MOVED[0] in {reading.signal.name for reading in asking.measurements}
     assert asking.asks(LEAST)
 
 
@@ -124,7 +124,7 @@ def test_missing_values_and_unseen_text_are_confirmed_and_missing_ones_are_no_re
     change = lambda profile: column(column(profile, "number_4", absent), "text_0", new)  # noqa: E731
     assessed, states = replay(detector, days, live(days, change))
     assert confirmed(states) == {"missing:number_4", "unseen:text_0"}
-    readings = {str(reading.signal): reading for reading in assessed[-1].readings}
+    readings = {str(reading.signal): reading for reading in assessed[-1].measurements}
     assert readings["unseen:text_0"].value == pytest.approx(0.05, abs=0.002)
     assert readings["missing:number_4"].value == pytest.approx(0.06, abs=0.005)
     assert readings["missing:number_4"].usual == pytest.approx(0.01, abs=0.001)
@@ -173,14 +173,14 @@ def test_days_without_data_are_no_evidence_and_a_missing_sunday_changes_no_shape
     for told in (gone, blank):
         assessed, states = replay(detector, days, told)
         assert confirmed(states) == set()
-        features = [reading for reading in assessed[9].readings if reading.signal.role is not Role.OUTPUT]
+        features = [reading for reading in assessed[9].measurements if reading.signal.role is not Role.OUTPUT]
         assert all(reading.z is None and reading.value is None for reading in features)
 
 
 def test_a_day_without_anything_is_assessed_and_leaves_the_states(detector, days):
     assessed = detector.assess(days.date(REFERENCE_DAYS), Days({}))
     assert assessed.severity == 0
-    assert all(reading.ratio is None for reading in assessed.readings)
+    assert all(reading.ratio is None for reading in assessed.measurements)
     assert confirmed(assessed.advance({})) == set()
 
 

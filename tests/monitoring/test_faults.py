@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ml.config import Config
 from ml.ledger.signals import Incident
-from ml.monitoring.faults import Delivery, Share, Usual, deliveries, faults_of, left_out
+from ml.monitoring.faults import Delivery, FeedReference, Share, deliveries, faults_of, left_out
 from ml.monitoring.muting import is_faulty, muted
 from ml.monitoring.profile import Counts, cut
 from ml.monitoring.units import FACTORS, Sizes
@@ -28,7 +28,7 @@ RNG = np.random.default_rng(7)
 TEXTS = {"merchant_category": "grocery", "channel": "chip", "country": "FR"}
 BEFORE = pd.DataFrame({"amount": RNG.lognormal(3, 1, 20_000)}).assign(**TEXTS)
 BINNING = cut(BEFORE, ["amount"], list(TEXTS))
-USUAL = Usual(
+USUAL = FeedReference(
     rows=[1000.0] * 6 + [600.0],
     missing=dict.fromkeys(["amount", *TEXTS], Share(0.01, 0.015)),
     unseen=dict.fromkeys(TEXTS, Share(0.0, 0.0)),
@@ -137,7 +137,7 @@ def test_a_share_is_that_of_all_rows_and_of_the_worst_day() -> None:
 
 def test_the_reference_is_made_of_what_was_counted() -> None:
     text, number = Counts(np.array([6, 2]), 1, 1), Counts(np.array([5, 5]), 0)
-    told = Usual.of({MONDAY: 10, MONDAY + 7 * DAY: 20}, {"channel": [text, text], "amount": [number]}, {})
+    told = FeedReference.of({MONDAY: 10, MONDAY + 7 * DAY: 20}, {"channel": [text, text], "amount": [number]}, {})
     assert told.rows == [15.0, 0, 0, 0, 0, 0, 0]
     assert (told.missing["channel"], told.unseen) == (Share(0.1, 0.1), {"channel": Share(0.1, 0.1)})
 

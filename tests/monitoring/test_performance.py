@@ -17,7 +17,7 @@ from ml.evaluation.metrics import average_precision, card_precision
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.monitoring.estimate import Trust, expected_average_precision, expected_card_precision
-from ml.monitoring.performance import Figure, Usually, _followed, answers, judged, matured_by, measured, usually
+from ml.monitoring.performance import Figure, ReferenceRates, _followed, answers, judged, matured_by, measured, reference_rates
 from ml.monitoring.traffic import SCORE
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring.living import DAY
@@ -39,10 +39,10 @@ def _rows(size: int, seed: int) -> tuple[pd.DataFrame, pd.Series[int]]:
     return rows, pd.Series((rng.random(size) < scores).astype(int), index=ids)
 
 
-def _measured(deployment: Config, rows: pd.DataFrame, labels: pd.Series, against: Usually | None = None):
+def _measured(deployment: Config, rows: pd.DataFrame, labels: pd.Series, against: ReferenceRates | None = None):
     """The metrics of a day, read against a reference of days like itself where no other is given."""
     rows, told = judged(deployment, rows, labels[labels == 1])
-    return measured(deployment, 0.5, against or usually([told]), rows, told)
+    return measured(deployment, 0.5, against or reference_rates([told]), rows, told)
 
 
 def test_metrics_are_those_that_the_gate_measures(deployment: Config) -> None:
@@ -89,7 +89,7 @@ def _world(rng: np.random.Generator, rate: float, size: int = 4000, apart: float
 def test_a_base_rate_that_moves_moves_no_chart(deployment: Config, rate: float) -> None:
     """Means over twelve days: those at the usual base rate are alike, those of the days themselves are not."""
     rng = np.random.default_rng(3)
-    against = Usually(0.1, 400, 3600)
+    against = ReferenceRates(0.1, 400, 3600)
 
     def days(of: float) -> list[dict[str, Figure | None]]:
         return [_measured(deployment, *_world(rng, of), against) for _ in range(12)]
@@ -109,7 +109,7 @@ def test_a_base_rate_that_moves_moves_no_chart(deployment: Config, rate: float) 
 
 def test_a_model_that_promises_too_much_is_miscalibrated_whatever_the_base_rate(deployment: Config) -> None:
     """Scores that are twice too large at the usual base rate are no base rate that has moved."""
-    rng, against = np.random.default_rng(4), Usually(0.1, 400, 3600)
+    rng, against = np.random.default_rng(4), ReferenceRates(0.1, 400, 3600)
     rows, labels = _world(rng, 0.1)
     right, wrong = (_measured(deployment, rows.assign(**{SCORE: rows[SCORE] ** power}), labels, against) for power in (1, 0.5))
     assert wrong["calibration error"].charted > 3 * right["calibration error"].charted  # type: ignore[union-attr]
@@ -131,7 +131,7 @@ def test_scores_follow_a_base_rate_as_far_as_they_do_not_by_themselves(rate: flo
 
 
 def test_a_day_with_few_positives_is_believed_less(deployment: Config) -> None:
-    rng, against = np.random.default_rng(5), Usually(0.1, 400, 3600)
+    rng, against = np.random.default_rng(5), ReferenceRates(0.1, 400, 3600)
     few, usual = (_measured(deployment, *_world(rng, rate), against)["average precision"] for rate in (0.02, 0.1))
     assert few is not None
     assert usual is not None
@@ -141,9 +141,9 @@ def test_a_day_with_few_positives_is_believed_less(deployment: Config) -> None:
 
 
 def test_the_usual_base_rate_is_that_of_all_rows() -> None:
-    told = usually([np.array([1, 0, 0, 0]), np.array([0] * 6), np.array([1, 1] + [0] * 8)])
-    assert told == Usually(3.5 / 21, 1, 6)
-    assert usually([np.zeros(9, dtype=np.int64)]).positives == 1
+    told = reference_rates([np.array([1, 0, 0, 0]), np.array([0] * 6), np.array([1, 1] + [0] * 8)])
+    assert told == ReferenceRates(3.5 / 21, 1, 6)
+    assert reference_rates([np.zeros(9, dtype=np.int64)]).positives == 1
 
 
 def test_trust_in_estimates_is_their_error_on_days_whose_answers_are_in() -> None:

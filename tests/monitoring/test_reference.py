@@ -12,7 +12,7 @@ from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.signals import Incident, Reading
 from ml.monitoring.champion import champion_of
-from ml.monitoring.reference import RECORD, _made, folder_of, read, reference_of
+from ml.monitoring.reference import RECORD, _build, folder_of, read, reference_of
 from ml.training import dataset
 from tests.deployments import FIRST_AS_OF
 from tests.monitoring import living
@@ -29,7 +29,7 @@ def profiled(trained: Config, tmp_path_factory: pytest.TempPathFactory) -> Confi
 
 def test_it_is_read_back_as_it_was_made(profiled: Config) -> None:
     champion = champion_of(profiled, "1")
-    made, found = _made(profiled, champion), reference_of(profiled, champion)
+    made, found = _build(profiled, champion), reference_of(profiled, champion)
     assert (found.until, found.threshold, found.volumes) == (made.until, made.threshold, made.volumes)
     assert (found.binning, found.outputs, found.performance) == (made.binning, made.outputs, made.performance)
     assert found.charts == made.charts

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 
 from ml.monitoring.columns import Column
+from ml.monitoring.measurements import Kind
 from ml.monitoring.profile import Counts
-from ml.monitoring.readings import Kind
 from ml.monitoring.shift import GROUPS, angle, groups, mid_ranks, stability_index
 
 counts = st.lists(st.integers(0, 50), min_size=1, max_size=12)

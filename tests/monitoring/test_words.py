@@ -16,10 +16,9 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move
 from ml.ledger.signals import Alarm, Incident, Reading
 from ml.monitoring import decay, drift, words
-from ml.monitoring.cusum import Chart, Performance, Standing
-from ml.monitoring.monitor import _tell
-from ml.monitoring.readings import Kind, Role, Signal
-from ml.monitoring.readings import Reading as Measured
+from ml.monitoring.cusum import Chart, ChartState, ControlCharts
+from ml.monitoring.measurements import Kind, Measurement, Role, Signal
+from ml.monitoring.monitor import _post_messages
 from tests.deployments import FIRST_AS_OF, small
 
 DAY = dt.date(2025, 4, 18)
@@ -63,7 +62,7 @@ def test_a_note_tells_every_incident_whatever_its_readings_lack(readings: list[R
 def test_a_reason_tells_what_there_is(
     value: float | None, usual: float | None, z: float | None, threshold: float, readings: list[Reading]
 ) -> None:
-    measured = Measured(Signal("amount", Kind.LOCATION, Role.FEATURE), value, usual, z, threshold)  # type: ignore[arg-type]
+    measured = Measurement(Signal("amount", Kind.LOCATION, Role.FEATURE), value, usual, z, threshold)  # type: ignore[arg-type]
     assert drift.in_words(measured).startswith("amount: location ")
     assert all(decay.in_words(reading) for reading in readings)
 
@@ -76,8 +75,8 @@ def test_a_measure_that_could_not_be_taken_is_told_beside_what_is_usual() -> Non
 
 
 def test_a_chart_that_is_alarmed_by_one_measure_while_others_lack_theirs_has_its_reason() -> None:
-    chart = Chart(Standing(20, 0.6, 0.02, total=5.0), higher_is_better=True, threshold=5.1)
-    charts = Performance({"average precision": chart, "card precision": chart})
+    chart = Chart(ChartState(20, 0.6, 0.02, total=5.0), higher_is_better=True, threshold=5.1)
+    charts = ControlCharts({"average precision": chart, "card precision": chart})
     values = {"average precision": decay.Figure(0.04, 0.03, 0.1, 0.1, 1.0), "card precision": None}
     usual = dict.fromkeys(charts.charts, 0.6)
     found = decay.decay_of(charts, usual, 0.2, "1", DAY, values, sound=True, before={}, cooled=True)
@@ -119,7 +118,7 @@ def test_the_command_and_the_messages_show_any_record(deployment: Config, days: 
         alarms = [Alarm(trigger="drift", reason="confirmed", evidence=evidence)]
         faults = [Incident(day=day, fault="unit", subject=f"a{day}", reason="cents", evidence={})]
         signals.record_day(deployment.name, "1", day, FIRST_AS_OF, readings, alarms, faults)
-        _tell(deployment, FIRST_AS_OF, "run", "1", day)
+        _post_messages(deployment, FIRST_AS_OF, "run", "1", day)
     assert len(Ledger(deployment.ledger).messages.all(deployment.name)) == before + 2 * len(days)
     command.signals(deployment, argparse.Namespace(days=14))
 

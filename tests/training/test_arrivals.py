@@ -137,6 +137,8 @@ def test_monitoring_measures_answered_events_only_where_every_event_is_answered(
     told = []
     for deployment in (config, complete):
         judged, of_day = performance.judged(deployment, rows, answered)
-        figure = performance.measured(deployment, 0.5, performance.usually([of_day]), judged, of_day)["average precision"]
+        figure = performance.measured(deployment, 0.5, performance.reference_rates([of_day]), judged, of_day)[
+            "average precision"
+        ]
         told.append(figure and round(figure.value, 3))
     assert told == [round((1 + 2 / 3) / 2, 3), 1.0]
