@@ -7,7 +7,7 @@ the training window of config/handbook.yaml. All their labels are known by the f
 compromised leave the test rows: those with a fraud in the protocol's week, and on test day d those with a fraud up to the
 last day of that week + d.
 
-Protocol `earlier` is b on the six test weeks from 20 June to 31 July, before any that a or b test. Windows and settings of
+Protocol `earlier` is b on the six test weeks from 20 June to 31 July, before any that a or b test. FitWindows and settings of
 config/handbook.yaml were chosen there, and `--tune` searches settings there and nowhere else.
 
 Everything goes the project's own way: files land and are checked, windows are published at the live cadence, Feast joins
@@ -39,10 +39,10 @@ from ml.lake.tables import Lake, instant
 from ml.simulate.feed import write_until
 from ml.store.feast import retrieve
 from ml.training import dataset
+from ml.training.candidates import fit_own_trees
+from ml.training.estimator import Estimator
 from ml.training.inputs import learn_inputs
-from ml.training.learn import learn
-from ml.training.learned import Learned
-from ml.training.trees import grow
+from ml.training.trees import fit_trees
 
 DAY = dt.timedelta(days=1)
 WEEK = 7 * DAY
@@ -115,12 +115,12 @@ def fold(config: Config, rows: pd.DataFrame, start: dt.datetime, one_week: bool)
     if one_week:
         train = rows[validation]
         inputs, matrix = learn_inputs(config, train)
-        found: Learned = grow(config, inputs, matrix, train)
+        found: Estimator = fit_trees(config, inputs, matrix, train)
     else:
         past = (rows["day"] >= start - config.training.train.value * DAY) & (rows["day"] < start)
         train = rows[past | validation]
         part = np.where(train["day"] < start, dataset.TRAIN, dataset.VALIDATION)
-        found, inputs = learn(config, train.assign(**{dataset.SPLIT: part}))
+        found, inputs = fit_own_trees(config, train.assign(**{dataset.SPLIT: part}))
     test = test_rows(rows, start)
     scores = expit(found.margins(inputs.matrix(test)))
     labels, cards = test["label"].to_numpy(), test["customer_id"].to_numpy()

@@ -172,7 +172,7 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
     registry = fit.registry(config)
     version = registry.register(fit.folder_of(config, fitted.model) / export.EXPORT, fitted.mlflow_run, {}, "a model")
     for file_format in ("onnx", "pmml"):
-        assert formats.hand_out(config, version, file_format, config.home / "out").checked.startswith("checked")
+        assert formats.write_checked(config, version, file_format, config.home / "out").checked.startswith("checked")
     living.move(config, None, version)
 
     _land(config, DAYS, DAYS + 1)

@@ -44,9 +44,9 @@ def model(config: Config, asked: argparse.Namespace) -> None:
     `inputs.json` beside the file says what stands for a missing number, and the number of each level of a category.
     """
     from ml.explanation.reasons import resolve
-    from ml.training.formats import hand_out
+    from ml.training.formats import write_checked
 
-    told = hand_out(config, resolve(config, asked.version), asked.format, asked.to)
+    told = write_checked(config, resolve(config, asked.version), asked.format, asked.to)
     for file in told.files:
         say(str(file))
     say(told.checked)

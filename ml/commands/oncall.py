@@ -51,7 +51,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"{quarantined:,} quarantined + {rejected:,} rejected"
         )
     if newest and (told := arrivals(config, newest)).events:
-        say(f"answers       {told.state(config)}: {told.told}")
+        say(f"answers       {told.state(config)}: {told.summary}")
     if streak := Ledger(config.ledger).refusals.streak(config.name):
         say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)
@@ -76,7 +76,7 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
             for name, curve in (("all", told.all), ("positive", told.positive))
         ],
     )
-    say(told.told)
+    say(told.summary)
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def reproduce(config: Config, asked: argparse.Namespace) -> int:
 
     told = make_again(config, asked.version)
     head = ["what", "equal", "compared"]
-    table(head, [[check.name, "yes" if check.equal else "NO", check.told] for check in told.checks])
+    table(head, [[check.name, "yes" if check.equal else "NO", check.summary] for check in told.checks])
     say(f"version {told.version} as of {told.as_of}, made at commit {told.commit}: {'equal' if told.equal else 'NOT EQUAL'}")
     return 0 if told.equal else 1
 

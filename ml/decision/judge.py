@@ -35,11 +35,11 @@ from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
 from ml.training.baseline import random_forest
-from ml.training.costs import missed
+from ml.training.costs import missed_costs
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
 from ml.training.model import Model
-from ml.training.refused import recorded
+from ml.training.refused import record_refusal
 
 VERDICT = "verdict.json"
 BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
@@ -117,7 +117,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
     with (
-        recorded(config, as_of, "judge", run_id, GateError, but=(HoldoutSpent,)),
+        record_refusal(config, as_of, "judge", run_id, GateError, except_for=(HoldoutSpent,)),
         turn(config.home / "judgements" / "judge.lock"),
     ):
         return _judge(config, as_of, model, trigger, run_id)
@@ -187,7 +187,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
             challenger=scores,
             clusters=cluster_codes(config, holdout),
             event_times=_event_times(holdout),
-            missed=missed(config.costs, holdout) if config.costs else None,
+            missed=missed_costs(config.costs, holdout) if config.costs else None,
         ),
         rules=rules_of(config, alpha),
         replicates=config.gate.replicates,

@@ -265,7 +265,7 @@ def contributions(model: Model, rows: pd.DataFrame) -> Contributions:
         AttributionError: they do not add up to the model's scores.
     """
     matrix = model.inputs.matrix(rows)
-    found, scores = model.learned.contributions(matrix), model.learned.margins(matrix)
+    found, scores = model.estimator.contributions(matrix), model.estimator.margins(matrix)
     apart = float(np.abs(found.sum(axis=1) - scores).max(initial=0.0))
     if not apart <= TOLERANCE:
         raise AttributionError(

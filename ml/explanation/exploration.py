@@ -300,7 +300,7 @@ def _answers(answers: Arrivals) -> tuple[Block, ...]:
     )
     columns = (Column("answers"), Column("count", True), Column("later than the delay", True))
     ages = tuple(Column(f"{part:.0%} within, hours", True) for part in SHARES)
-    return Text(f"{answers.told}." if answers.events else "No event is old enough."), Table(columns + ages, rows)
+    return Text(f"{answers.summary}." if answers.events else "No event is old enough."), Table(columns + ages, rows)
 
 
 def _number_table(summary: Summary) -> tuple[Block, ...]:
@@ -397,10 +397,10 @@ def _origin(frozen: dataset.TrainingSet) -> Facts:
 
 def _read(config: Config, training_set: str) -> pd.DataFrame:
     """The rows of a training set, without keys that identify one event or entity."""
-    path = dataset.verified(config, training_set)
+    path = dataset.verified_path(config, training_set)
     keys = {"event_id", dataset.LABEL_KNOWN_AT, dataset.SPLIT, *config.entities.values()}
     there = pq.read_schema(path).names
-    columns = [name for name, now in zip(there, dataset.named_now(there), strict=True) if now not in keys]
+    columns = [name for name, now in zip(there, dataset.current_names(there), strict=True) if now not in keys]
     categories = [name for name in config.categories if name in columns]
     rows: pd.DataFrame = pq.read_table(path, columns=columns, read_dictionary=categories).to_pandas(split_blocks=True)
     return rows

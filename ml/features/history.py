@@ -59,13 +59,13 @@ class Published(Due):
 
     path: Path
 
-    def told(self) -> dict[str, str]:
+    def record(self) -> dict[str, str]:
         """The publication as text, by which it can be made again: see `due_of`."""
         return {"file": self.path.name, **_told(self)}
 
 
 def due_of(window: Window, told: dict[str, str]) -> Due:
-    """The publication of a view that `Published.told` tells of."""
+    """The publication of a view that `Published.record` describes."""
     return Due(
         first=dt.datetime.fromisoformat(told["first"]).replace(tzinfo=dt.UTC),
         last=dt.datetime.fromisoformat(told["last"]).replace(tzinfo=dt.UTC),

@@ -1,7 +1,7 @@
-"""How long answers take to come, held against `labels.delay`: an event whose answer is later counts as a negative until then.
+"""Delays of answers compared with `labels.delay`; an event whose answer is later counts as a negative until then.
 
-An answer's age is the time from its event to its report. A delivery a day adds its own wait to that, which trainings at the
-same hour of each night do not see; only what comes later than such a delivery is counted on top.
+An answer's age is the time from its event to its report. If the answer arrived later than the daily delivery after its report,
+the excess is added; the wait for that delivery does not count, because nightly trainings are not affected by it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Curve:
-    """Answers of one kind: how many, the share that came later than the declared delay, and by `SHARES` their ages in hours."""
+    """Answers of one kind: their number, the share later than the declared delay, and quantiles of age in hours by `SHARES`."""
 
     answers: int
     late: float
@@ -32,7 +32,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Events old enough that their answers should be in: how many, the curve of all first answers, and of the positive ones."""
+    """Events whose answers should have arrived: their number, and the curves of all first answers and of the positive ones."""
 
     events: int
     all: Curve
@@ -46,12 +46,12 @@ class Arrivals:
 
     @property
     def slowest(self) -> Curve:
-        """The curve of the answers of which more are late."""
+        """The curve with the larger share of late answers."""
         return max(self.positive, self.all, key=lambda curve: curve.late)
 
     @property
-    def proposed(self) -> str:
-        """The delay by which 95 % of the answers are in, as the deployment file has it."""
+    def proposed_delay(self) -> str:
+        """The delay by which 95 % of the answers have arrived, in the form of the deployment file."""
         hours = self.slowest.hours[SHARES.index(PROPOSED)]
         if hours <= 48:
             return f"{max(1, math.ceil(hours))} hours"
@@ -64,12 +64,12 @@ class Arrivals:
         return "in time" if self.slowest.late <= config.labels.late.value else "LATE"
 
     @property
-    def told(self) -> str:
-        """The curve against the delay in one sentence."""
-        which = "positive answers" if self.slowest is self.positive else "answers"
+    def summary(self) -> str:
+        """The shares of late and missing answers in one sentence."""
+        kind = "positive answers" if self.slowest is self.positive else "answers"
         return (
-            f"{self.slowest.late:.1%} of the {which} came later than labels.delay ({self.delay / HOUR:g} hours) and "
-            f"{PROPOSED:.0%} are in after {self.proposed}; {self.unanswered:.1%} of {self.events:,} events have no answer"
+            f"{self.slowest.late:.1%} of the {kind} came later than labels.delay ({self.delay / HOUR:g} hours) and "
+            f"{PROPOSED:.0%} are in after {self.proposed_delay}; {self.unanswered:.1%} of {self.events:,} events have no answer"
         )
 
 
@@ -80,7 +80,7 @@ def arrivals(config: Config, as_of: dt.datetime, versions: dict[str, int] | None
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     curve = f"count({{0}}), avg(({{0}} > {_seconds(config.label_delay)})::INT), quantile_cont({{0}}, {list(SHARES)})"
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
-        (told,) = connection.execute(
+        (counted,) = connection.execute(
             f"""
             WITH chosen AS (
                 SELECT event_id, event_time FROM events
@@ -97,7 +97,7 @@ def arrivals(config: Config, as_of: dt.datetime, versions: dict[str, int] | None
             SELECT (SELECT count(*) FROM chosen), {curve.format("age")}, {curve.format("positive")} FROM answered
             """
         ).fetchall()
-    return Arrivals(told[0], _curve(*told[1:4]), _curve(*told[4:7]), config.label_delay)
+    return Arrivals(counted[0], _curve(*counted[1:4]), _curve(*counted[4:7]), config.label_delay)
 
 
 def _curve(answers: int, late: float | None, ages: list[float] | None) -> Curve:

@@ -1,4 +1,4 @@
-"""What anyone would try first on the same rows, for comparison: a forest, which is never registered."""
+"""A baseline on the same rows, for comparison: a random forest, which is never registered."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ NEGATIVES_PER_POSITIVE = 10
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """Scores of a baseline, shape (n_rows,), and SHA-256 over what it learned: splits and leaves."""
+class BaselineScores:
+    """Scores of a baseline, shape (n_rows,), and the SHA-256 of its splits and leaves."""
 
     name: str
     scores: np.ndarray
     digest: str
 
 
-def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> Baseline:
+def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed: int) -> BaselineScores:
     """Fit on all positives of `train` and ten times as many negatives drawn from it, score `rows` (Breiman, Random Forests).
 
-    Each of a hundred trees sees half of them. More negatives cost much time and add little to how a forest ranks; its scores
-    are shares of the trees' votes among such rows and no probabilities.
+    Each of 100 trees is fitted on half of them. More negatives cost time and hardly improve the ranking. The scores are shares
+    of the trees' votes on such rows and no probabilities.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -37,8 +37,8 @@ def random_forest(inputs: Inputs, train: pd.DataFrame, rows: pd.DataFrame, seed:
     forest.fit(inputs.matrix(drawn), drawn["label"])
     digest = hashlib.sha256()
     for tree in forest.estimators_:
-        for learned in (tree.tree_.feature, tree.tree_.threshold, tree.tree_.value):
-            digest.update(learned.tobytes())
-    # The votes of two threads would be added up in another order each time.
+        for array in (tree.tree_.feature, tree.tree_.threshold, tree.tree_.value):
+            digest.update(array.tobytes())
+    # With two threads the order of additions would vary.
     scores = forest.set_params(n_jobs=1).predict_proba(inputs.matrix(rows))[:, 1]
-    return Baseline("random forest", scores, digest.hexdigest())
+    return BaselineScores("random forest", scores, digest.hexdigest())

@@ -16,7 +16,7 @@ from ml.evaluation.metrics import checked
 
 
 class RanksNothing(Refused, ValueError):
-    """The margin says nothing of the label, or the opposite of it; no calibration makes such a model of use."""
+    """The margin does not rank positives above negatives; calibration cannot mend such a model."""
 
 
 class Platt(NamedTuple):
@@ -25,18 +25,18 @@ class Platt(NamedTuple):
     slope: float
     intercept: float
 
-    def undone(self, probabilities: np.ndarray) -> np.ndarray:
-        """What the model answered before it was calibrated."""
+    def inverted(self, probabilities: np.ndarray) -> np.ndarray:
+        """The probabilities before calibration."""
         margins = np.log(probabilities) - np.log1p(-probabilities)
         return 1 / (1 + np.exp(-(margins - self.intercept) / self.slope))
 
 
 def platt(margins: ArrayLike, labels: ArrayLike) -> Platt:
     """Fit by maximum likelihood with Platt's targets, (p + 1) / (p + 2) for each of p positives and 1 / (n + 2) for each of n
-    negatives, so that few positives, or classes that a margin parts, do not send the slope to infinity.
+    negatives, so that few positives, or separable classes, do not send the slope to infinity.
 
     Args:
-        margins: shape (n_rows,), log-odds as the model tells them.
+        margins: shape (n_rows,), log-odds of the model.
         labels: shape (n_rows,), 0 or 1.
 
     Raises:

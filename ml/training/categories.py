@@ -1,7 +1,7 @@
 """Categories as numbers: a level becomes the log-odds of a positive among its training rows, drawn towards the base rate.
 
-A number that a row's own label went into tells the trees that label: a level of one row would know its answer. So training rows
-take the number of their level from the other folds (target encoding with cross fitting; Micci-Barreca 2001, A Preprocessing
+A number computed from a row's own label would leak that label, most of all for rare levels. So training rows take the number of
+their level from the other folds (target encoding with cross fitting; Micci-Barreca 2001, A Preprocessing
 Scheme for High-Cardinality Categorical Attributes; Pargent et al. 2022, Regularized Target Encoding Outperforms Traditional
 Methods). Every other row takes the number from all training rows.
 """
@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 RARE = 20
-"""A level with fewer training rows than this shares one number with all others such."""
+"""Levels with fewer training rows share one number."""
 
 PRIOR = 5
-"""The base rate weighs as much as rows that hold this many of the rarer label: a level with as many lies halfway."""
+"""Weight of the base rate: that of as many rows as have, on average, this number of the rarer label."""
 
 FOLDS = 5
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Levels:
-    """The number of each level that training saw, of a missing value, and of a level that was never seen.
+    """The numbers of the levels in the training rows, of a missing value, and of an unseen level.
 
     An empty text is a missing value, as in an ONNX graph, whose texts cannot be missing. All numbers are exact in float32.
     """
@@ -38,23 +38,23 @@ class Levels:
 
     def numbers(self, values: pd.Series) -> Floats:
         """Number of each value, shape (n_rows,)."""
-        told = {**self.codes, "": self.missing}
-        names, place = _distinct(values)
-        return np.array([told.get(name, self.unseen) for name in names], dtype=np.float32)[place]
+        codes = {**self.codes, "": self.missing}
+        names, position = _distinct(values)
+        return np.array([codes.get(name, self.unseen) for name in names], dtype=np.float32)[position]
 
 
 def texts(values: pd.Series) -> NDArray[np.object_]:
     """Values as an ONNX graph takes them, shape (n_rows,): text, empty for a missing one."""
-    names, place = _distinct(values)
-    return names[place]
+    names, position = _distinct(values)
+    return names[position]
 
 
 def _distinct(values: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """The distinct texts, sorted, and the place of each row's among them."""
-    place, found = pd.factorize(values, use_na_sentinel=True)
-    written = np.array([str(value) for value in found] + [""], dtype=object)
-    names, where = np.unique(written, return_inverse=True)
-    return names, where[place]
+    """The distinct texts, sorted, and the index of each row's text in them."""
+    position, uniques = pd.factorize(values, use_na_sentinel=True)
+    texts = np.array([str(value) for value in uniques] + [""], dtype=object)
+    names, sorted_position = np.unique(texts, return_inverse=True)
+    return names, sorted_position[position]
 
 
 def learn(values: pd.Series, labels: NDArray[np.int8], fold: NDArray[np.int64]) -> tuple[Levels, Floats]:
@@ -79,11 +79,11 @@ def learn(values: pd.Series, labels: NDArray[np.int8], fold: NDArray[np.int64]) 
     shape = (FOLDS, len(names) + 1)
     cell = np.ravel_multi_index((fold, group), shape)
     positives, rows = (np.bincount(cell, w, minlength=np.prod(shape)).reshape(shape) for w in (labels, np.ones(len(labels))))
-    whole = log_odds(positives.sum(axis=0), rows.sum(axis=0))
-    others = log_odds(positives.sum(axis=0) - positives, rows.sum(axis=0) - rows)
-    # Where all rows are of one kind, folds would differ in nothing but their labels.
-    own = others[fold, group] if len(np.unique(group)) > 1 else whole[group]
-    code = np.where(rare, whole[-1], whole[:-1])
+    from_all = log_odds(positives.sum(axis=0), rows.sum(axis=0))
+    from_others = log_odds(positives.sum(axis=0) - positives, rows.sum(axis=0) - rows)
+    # If all rows have one group, the numbers of the folds would differ by the labels alone.
+    own = from_others[fold, group] if len(np.unique(group)) > 1 else from_all[group]
+    code = np.where(rare, from_all[-1], from_all[:-1])
     codes = {str(name): float(number) for name, number in zip(names, code, strict=True) if name != ""}
     unseen = float(log_odds(np.zeros(1), np.zeros(1))[0])
     missing = float(code[names == ""][0])

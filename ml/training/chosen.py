@@ -1,4 +1,4 @@
-"""The settings that a search decided for: their record, where it lies, and the deployment with them."""
+"""The settings that tuning chose: their record, its location, and the deployment with these settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHOSEN = "chosen.json"
 
 
 class NoStudy(Refused, LookupError):
-    """There is no study, or no decided one, at an address."""
+    """There is no study at an address, or it is not decided yet."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class FoldValue:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The settings that a search decided for, and why; `settings` is the address that `fit` takes.
+class ChosenSettings:
+    """The settings that tuning chose, and why; `settings` is the address that `fit` takes.
 
-    `model` are all settings of the model; `best` are those of the space that were best, whether they won or not, empty where
-    no trial came to an end. `value` and `file_value` are means over `folds`, None where the file's settings have none.
+    `model` has all settings of the model; `best` has the tuned settings of the best trial, whether they were chosen or not, and
+    is empty if no trial finished. `value` and `file_value` are means over `folds`, None if the file's settings have no value.
     """
 
     settings: str
@@ -58,24 +58,24 @@ def folder_of(config: Config, study: str) -> Path:
     """Folder of a study.
 
     Raises:
-        NoStudy: the name is not one that `plan_tuning` gives.
+        NoStudy: the name is not the id of a study.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", study):
         raise NoStudy(f"{study!r} is no study: expected 64 hexadecimal digits, as `plan_tuning` returns them")
     return config.home / "tuning" / study
 
 
-def describe(config: Config, settings: str) -> Chosen:
-    """The record of a search that was decided.
+def describe(config: Config, settings: str) -> ChosenSettings:
+    """The record of a decided study.
 
     Raises:
-        NoStudy: there is none at this address.
+        NoStudy: there is no record at this address.
     """
     path = folder_of(config, settings) / CHOSEN
     if not path.is_file():
         raise NoStudy(f"{path} is not there; run `choose_settings` for this study first")
-    told = json.loads(path.read_text())
-    return Chosen(**told | {"folds": [FoldValue(**fold) for fold in told["folds"]]})
+    record = json.loads(path.read_text())
+    return ChosenSettings(**record | {"folds": [FoldValue(**fold) for fold in record["folds"]]})
 
 
 def with_model(config: Config, model: ModelSettings) -> Config:
@@ -84,9 +84,9 @@ def with_model(config: Config, model: ModelSettings) -> Config:
 
 
 def tuned(config: Config, settings: str) -> Config:
-    """The deployment with the settings that a search decided for.
+    """The deployment with the settings that tuning chose.
 
     Raises:
-        NoStudy: none was decided at this address.
+        NoStudy: there is no record at this address.
     """
     return with_model(config, ModelSettings.model_validate(describe(config, settings).model))

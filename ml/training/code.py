@@ -1,4 +1,4 @@
-"""What the code was when something was computed: part of every address and of every record."""
+"""The version of the code, which is part of every address and every record."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ CHANGED = "-dirty"
 
 @cache
 def code_version() -> dict[str, str]:
-    """What the code was: the commit where there is one, SHA-256 over the sources, and over the lock of its dependencies.
+    """The git commit if there is one, the SHA-256 of the sources, and the SHA-256 of the dependency lock.
 
-    A commit with `-dirty` behind it had changes that were not committed.
+    A commit that ends in `-dirty` had uncommitted changes.
     """
     sources = sorted(p for room in ("ml", "feature_repo", "expectations") for p in (PROJECT / room).rglob("*") if p.is_file())
-    told = hashlib.sha256()
+    hashed = hashlib.sha256()
     for path in sources:
         if path.suffix in (".py", ".yaml"):
-            told.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+            hashed.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
     describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", f"--dirty={CHANGED}"]
     git = subprocess.run(describe, cwd=PROJECT, capture_output=True, text=True, check=False)
     lock = PROJECT / "requirements.txt"
     return {
-        "sources": told.hexdigest(),
+        "sources": hashed.hexdigest(),
         "commit": git.stdout.strip() or NO_REPOSITORY,
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
     }

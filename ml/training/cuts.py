@@ -1,4 +1,4 @@
-"""The parts of a holdout that the deployment file names: masks of slices, and groups of protected attributes."""
+"""Slices and protected groups of a holdout, as the deployment file declares them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml.evaluation.slices import Slice
 
 
 def slices_of(config: Config, rows: pd.DataFrame) -> list[Slice]:
-    """Every slice of `gate.slices`, in its order: groups by their names, bands by their edges, also those that are empty."""
+    """Every slice of `gate.slices`, in its order: groups by name, bands by edge, with empty ones."""
     return [part for by in config.gate.slices.by for part in _cut(by, rows)]
 
 

@@ -24,16 +24,16 @@ from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training import reserve
 from ml.training.code import code_version
-from ml.training.refused import recorded
+from ml.training.refused import record_refusal
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
-# Columns beside those of the deployment: the part that a row is in, and when its label became known.
+# Columns added to those of the deployment: the window that a row belongs to, and the time when its label became known.
 SPLIT, LABEL_KNOWN_AT = "_split", "_label_known_at"
 
 
 class NotEnoughHistory(Refused, ValueError):
-    """The lake does not reach back far enough, which waiting mends."""
+    """The lake does not reach back far enough yet."""
 
 
 class WindowEmpty(NotEnoughHistory):
@@ -42,9 +42,9 @@ class WindowEmpty(NotEnoughHistory):
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A frozen training set: its address and content hash, what it was made from, and how many rows it has.
+    """The record of a frozen training set: its content hash, which is its address, its sources and its row counts.
 
-    `lake` is the version of each table, `features` tells the publications of each view (see `ml.features.history.Published`).
+    `lake` is the version of each table, `features` lists the publications of each view (see `ml.features.history.Published`).
     """
 
     training_set: str
@@ -68,77 +68,77 @@ def path_of(config: Config, training_set: str) -> Path:
 
 def describe(config: Config, training_set: str) -> TrainingSet:
     """The record of a frozen training set."""
-    told = json.loads(path_of(config, training_set).with_suffix(".json").read_text())
-    return TrainingSet(**told)
+    record = json.loads(path_of(config, training_set).with_suffix(".json").read_text())
+    return TrainingSet(**record)
 
 
 def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
-    """Rows of a frozen training set, in the order of their time; errors as for `verified`."""
-    path = verified(config, training_set)
-    there = pq.read_schema(path).names
-    part = there[named_now(there).index(SPLIT)]
-    table = pq.read_table(path, filters=[(part, "in", list(parts))])
-    rows: pd.DataFrame = table.rename_columns(named_now(there)).to_pandas()
+    """Rows of a frozen training set, in the order of their time; errors as for `verified_path`."""
+    path = verified_path(config, training_set)
+    names = pq.read_schema(path).names
+    split_column = names[current_names(names).index(SPLIT)]
+    table = pq.read_table(path, filters=[(split_column, "in", list(parts))])
+    rows: pd.DataFrame = table.rename_columns(current_names(names)).to_pandas()
     return rows
 
 
-def named_now(columns: Sequence[str]) -> list[str]:
-    """The columns of a frozen training set as they are named today; in older ones `split` is a name of ours, not a column's."""
+def current_names(columns: Sequence[str]) -> list[str]:
+    """Current names of a frozen training set's columns; older ones have `split` and `label_known_at` for the added columns."""
     if SPLIT in columns:
         return list(columns)
     return [{"split": SPLIT, "label_known_at": LABEL_KNOWN_AT}.get(name, name) for name in columns]
 
 
-def verified(config: Config, training_set: str) -> Path:
+def verified_path(config: Config, training_set: str) -> Path:
     """File of a frozen training set.
 
     Raises:
-        ValueError: the file's content is not what its name says.
+        ValueError: the hash of the content differs from the name.
     """
     path = path_of(config, training_set)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != training_set:
-        raise ValueError(f"{path}: content has SHA-256 {found}; the frozen training set was changed, build it again")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != training_set:
+        raise ValueError(f"{path}: content has SHA-256 {digest}; the frozen training set was changed, build it again")
     return path
 
 
 def build_training_set(config: Config, as_of: dt.datetime, run_id: str = "") -> TrainingSet:
-    """Join, label, split and freeze; the same inputs give the same bytes, and the second call finds the first one's.
+    """Join, label, split and freeze; equal inputs give equal bytes, and a second call returns the existing training set.
 
     Args:
-        run_id: the run that trains, for the record of a refusal.
+        run_id: the training run; it is recorded with a refusal.
 
     Raises:
         NotEnoughHistory: a window holds no events.
-        RowsLost: the point-in-time join lost or doubled rows.
+        RowsLost: the point-in-time join lost or duplicated rows.
     """
-    with recorded(config, as_of, "build_training_set", run_id, WindowEmpty):
+    with record_refusal(config, as_of, "build_training_set", run_id, WindowEmpty):
         return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
 
 
 def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> TrainingSet:
-    """The same, from the lake as it was at the versions of its tables."""
-    features = {window.view: [p.told() for p in history(config, window, as_of)] for window in config.windows}
+    """Build a training set from the lake at the given versions of its tables; see `build_training_set`."""
+    features = {window.view: [p.record() for p in history(config, window, as_of)] for window in config.windows}
     code = code_version()["sources"]
     inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features, code], sort_keys=True)
-    known = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
-    if known.exists() and path_of(config, known.read_text()).exists():
-        return describe(config, known.read_text())
+    index_file = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
+    if index_file.exists() and path_of(config, index_file.read_text()).exists():
+        return describe(config, index_file.read_text())
     windows = split(config, as_of)
     events = _labelled(config, as_of, versions, windows)
     frame = pd.concat([events, retrieve(config, events)], axis=1)
     record = _freeze(config, as_of, frame, windows, versions, features)
-    known.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(known, record.training_set)
+    index_file.parent.mkdir(parents=True, exist_ok=True)
+    _write_text(index_file, record.training_set)
     return record
 
 
 def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
-    """Events of the windows with the label that was known when they were to be fitted, or by `as_of` for the holdout."""
+    """Events of the windows with the labels known at `holdout_start` (training, validation) or at `as_of` (holdout)."""
     order = label_order(config)
-    answered = "" if config.labels.complete else "LEFT"
-    named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
+    join = "" if config.labels.complete else "LEFT"
+    names = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
     cluster = config.entities[config.gate.cluster]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of, versions) as connection:
@@ -146,7 +146,7 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
         frame: pd.DataFrame = connection.execute(
             f"""
             WITH chosen AS (
-                SELECT {columns(named)},
+                SELECT {columns(names)},
                     CASE WHEN event_time < {instant(windows.validation_start)} THEN '{TRAIN}'
                          WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS {SPLIT},
                     CASE WHEN event_time < {instant(windows.fitted_until)}
@@ -167,18 +167,18 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
             SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.{LABEL_KNOWN_AT},
                 (epoch(chosen.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
             FROM chosen LEFT JOIN first_seen ON chosen.{quoted(cluster)} = first_seen.entity
-                {answered} JOIN answer USING (event_id)
+                {join} JOIN answer USING (event_id)
             ORDER BY chosen.event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):
         if not (frame[SPLIT] == part).any():
             kind = "answered events" if config.labels.complete else "events"
-            told = f"no {kind} in the {part} window of {windows}; the lake begins at {oldest}: "
+            problem = f"no {kind} in the {part} window of {windows}; the lake begins at {oldest}: "
             if oldest is not None and oldest <= windows.train_start:
-                raise WindowEmpty(f"{told}look at the feed of those days, and at the quarantine")
+                raise WindowEmpty(f"{problem}look at the feed of those days, and at the quarantine")
             raise NotEnoughHistory(
-                f"{told}wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
+                f"{problem}wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
             )
     return frame
 

@@ -1,4 +1,4 @@
-"""Whose row it is. A row whose entity is missing belongs with no other one: it is an entity of its own."""
+"""Integer codes of entities. A row with a missing key is an entity of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ml.config import Config
 
 
 def entity_codes(config: Config, entity: str, rows: pd.DataFrame) -> NDArray[np.int64]:
-    """The number of each row's entity, shape (n_rows,), in the order of the keys and behind them those that are missing."""
+    """Code of each row's entity, shape (n_rows,): keys in ascending order, then one code per row with a missing key."""
     codes, keys = pd.factorize(rows[config.entities[entity]], sort=True)
     missing = codes < 0
     codes[missing] = len(keys) + np.arange(missing.sum())
@@ -18,5 +18,5 @@ def entity_codes(config: Config, entity: str, rows: pd.DataFrame) -> NDArray[np.
 
 
 def cluster_codes(config: Config, rows: pd.DataFrame) -> NDArray[np.int64]:
-    """The number of each row's cluster, by which the gate judges; see `entity_codes`."""
+    """Code of each row's cluster of the gate; see `entity_codes`."""
     return entity_codes(config, config.gate.cluster, rows)

@@ -1,4 +1,4 @@
-"""The step `export`: the model as one ONNX graph from raw columns to a probability, proven to answer as the model does."""
+"""The step `export`: the model as one ONNX graph from raw columns to a probability, checked against the model's scores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ml.config import Config
 from ml.errors import Refused
 from ml.registry.turn import turn
 from ml.training import dataset
+from ml.training.estimator import Estimator
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
 from ml.training.inputs import Inputs
-from ml.training.learned import Learned
 from ml.training.model import INPUTS, Model
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
@@ -27,12 +27,12 @@ SAMPLE_ROWS = 200
 
 
 class ParityError(Refused, RuntimeError):
-    """The exported graph does not answer as the model does."""
+    """The exported graph and the model give different scores."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """How closely the graph follows the model on the holdout: the largest difference, and rows that cross the threshold."""
+    """Comparison of graph and model on the holdout: the largest difference, and the number of rows that cross the threshold."""
 
     model: str
     rows: int
@@ -44,7 +44,7 @@ def export(config: Config, as_of: dt.datetime, model: str) -> Export:
     """Export a fitted model and check it on the holdout.
 
     Raises:
-        ParityError: a probability differs by more than `training.parity`, or a row changes sides at the decision threshold.
+        ParityError: a probability differs by more than `training.parity`, or a row crosses the decision threshold.
     """
     folder = folder_of(config, model) / EXPORT
     if (folder / PARITY).exists():
@@ -69,7 +69,7 @@ def _exported(config: Config, model: str, folder: Path) -> Export:
 
 
 def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float, name: str) -> Export:
-    """Score rows both ways.
+    """Score rows with the model and with its graph, and compare.
 
     Raises:
         ParityError: see `export`.
@@ -81,7 +81,7 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
     if not difference.max() <= tolerance or crossed:
         worst = int(difference.argmax())
         raise ParityError(
-            f"model {name}: ONNX answers {graph[worst]:.9f} where {model.learned.FILE} answers {native[worst]:.9f} (event "
+            f"model {name}: ONNX answers {graph[worst]:.9f} where {model.estimator.FILE} answers {native[worst]:.9f} (event "
             f"{rows['event_id'].iloc[worst]}); at most {tolerance:g} apart was expected, and {crossed} of {len(rows)} rows "
             f"change sides at the threshold {threshold:.6f}; this model is not registered"
         )
@@ -89,7 +89,7 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
 
 
 def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
-    """MLflow's ONNX flavour of the graph, and beside it the model itself, inputs, records and a sample to check a copy with."""
+    """Write the graph as an MLflow ONNX model, with the model itself, inputs, records and a sample to check copies."""
     import mlflow.onnx
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -105,14 +105,14 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
         Schema([ColSpec("float", model.inputs.answer)]),
     )
     mlflow.onnx.save_model(
-        to_onnx(model.learned, model.inputs),
+        to_onnx(model.estimator, model.inputs),
         str(target),
         signature=signature,
         pip_requirements=["onnxruntime", "numpy", "pandas"],
         onnx_execution_providers=["CPUExecutionProvider"],
         save_as_external_data=False,
     )
-    for name in (model.learned.FILE, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
+    for name in (model.estimator.FILE, INPUTS, RECORD, TRAINING_SET, DEPLOYMENT):
         shutil.copy(source / name, target / name)
     if (source / TUNING).is_file():
         shutil.copy(source / TUNING, target / TUNING)
@@ -122,15 +122,15 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
 
 
 def check_copy(folder: Path) -> None:
-    """Load a copy of an exported model and score its sample both ways.
+    """Load a copy of an exported model and score its sample with the model and with its graph.
 
     Raises:
-        ParityError: a score is not what it was when the model was exported.
+        ParityError: a score differs from the one at export.
     """
     sample = pd.read_parquet(folder / SAMPLE)
     model = Model(folder)
     expected = sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it
-    for runtime, scores in ((model.learned.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
+    for runtime, scores in ((model.estimator.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
         difference = float(np.abs(scores - expected).max())
         if not difference <= COPY_TOLERANCE:
             raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
@@ -139,11 +139,11 @@ def check_copy(folder: Path) -> None:
 COPY_TOLERANCE = 1e-5
 
 
-def to_onnx(learned: Learned, inputs: Inputs) -> Any:
-    """The ONNX graph: one input of shape (n_rows,) a raw column, output `inputs.answer` of shape (n_rows,).
+def to_onnx(estimator: Estimator, inputs: Inputs) -> Any:
+    """The ONNX graph: one input of shape (n_rows,) per raw column, output `inputs.answer` of shape (n_rows,).
 
-    Missing numbers are filled and levels become numbers inside of the graph, so that a caller needs none of our code.
-    What has a name in between begins with an underscore, as no column does.
+    The graph fills missing numbers and encodes levels, so that a caller needs no other code. Names of intermediate values begin
+    with an underscore, which names of columns cannot.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -172,16 +172,16 @@ def to_onnx(learned: Learned, inputs: Inputs) -> Any:
         nodes.append(helper.make_node("Unsqueeze", [f"_level_{number}", "_column_axis"], [f"_column_{number}"]))
         columns.append(f"_column_{number}")
     nodes.append(helper.make_node("Concat", columns, ["_features"], axis=1))
-    told = learned.to_onnx()
+    estimator_graph = estimator.to_onnx()
     graph = helper.make_graph(
-        [*nodes, *told.nodes, helper.make_node("Identity", ["_answer"], [inputs.answer])],
+        [*nodes, *estimator_graph.nodes, helper.make_node("Identity", ["_answer"], [inputs.answer])],
         "perennial",
         [
             *[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in inputs.fill],
             *[helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in inputs.categories],
         ],
         [helper.make_tensor_value_info(inputs.answer, TensorProto.FLOAT, ["rows"])],
-        initializer=[*constants, *told.constants],
+        initializer=[*constants, *estimator_graph.constants],
     )
     opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 2)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)

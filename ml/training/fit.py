@@ -1,4 +1,4 @@
-"""The step `fit`: the best candidate of the frozen training set, in a folder of its own with all that is told of it."""
+"""The step `fit`: fits the candidates on a frozen training set, and writes the best one and its records to a folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
+from ml.training.candidates import select
 from ml.training.code import code_version
-from ml.training.learn import select
 from ml.training.model import Model, importance, save, threshold_for
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
@@ -26,18 +26,17 @@ OTHERS = "others"
 
 
 class NoOrigin(Refused, LookupError):
-    """A model does not say what it was made from."""
+    """A model folder has no record of its training set or deployment."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model: its address, its MLflow run, and what the validation window said.
+    """The record of a fitted model: its address, its MLflow run, and its figures on the validation window.
 
-    Slope and intercept are those of `ml.training.calibrate`, folded into the model; the calibration errors are shares of the
-    validation window's positives, before and after; none where a model is from before models were calibrated. `settings` names
-    the search that decided for the model's settings; it is empty where they are the deployment file's. `candidates` holds the
-    figure of each candidate in `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the one
-    that this model is.
+    Slope and intercept are those of `ml.training.calibrate`, folded into the model. The calibration errors, before and after,
+    are shares of the validation window's positives; None for a model made before calibration was added. `settings` is the study
+    that chose the model's settings; empty for those of the deployment file. `candidates` has the figure of each candidate in
+    `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the name of this model's candidate.
     """
 
     model: str
@@ -63,20 +62,20 @@ class Fit:
 
     @property
     def size(self) -> str:
-        """How much was learned, in words."""
+        """The size of the model as text."""
         return f"{self.trees:,} trees" if self.trees else f"coefficients of {len(self.importance):,} inputs"
 
     @property
     def selection(self) -> str:
-        """Which candidate the model is, and what each of them reached on the validation window, in words."""
+        """The selected candidate and the figures of all candidates on the validation window, as text."""
         if not self.candidates:
             return "one candidate was fitted"
-        told = ", ".join(f"{name} {figure:.4g}" for name, figure in self.candidates.items())
-        return f"{self.candidate}, selected by {self.selected_by} on the validation window: {told}"
+        figures = ", ".join(f"{name} {figure:.4g}" for name, figure in self.candidates.items())
+        return f"{self.candidate}, selected by {self.selected_by} on the validation window: {figures}"
 
     @property
     def settings_from(self) -> str:
-        """Where the model's settings came from, in words."""
+        """The origin of the model's settings, as text."""
         return f"search {self.settings}" if self.settings else "deployment file"
 
 
@@ -91,25 +90,25 @@ def describe(config: Config, model: str) -> Fit:
 
 
 def record_of(folder: Path) -> Fit:
-    """The record in a model's folder, wherever the folder lies."""
+    """The record in a model's folder, which may be a copy."""
     return Fit(**json.loads((folder / RECORD).read_text()))
 
 
 def origin_of(folder: Path) -> tuple[dataset.TrainingSet, Config]:
-    """What a model was made from, by its own folder: its training set, and its deployment without a home.
+    """The training set that a model was fitted on, and its deployment, with the folder as home; read from the model's folder.
 
     Raises:
-        NoOrigin: the folder does not say.
+        NoOrigin: the folder lacks one of the records.
     """
-    lacking = [name for name in (TRAINING_SET, DEPLOYMENT) if not (folder / name).is_file()]
-    if lacking:
+    missing = [name for name in (TRAINING_SET, DEPLOYMENT) if not (folder / name).is_file()]
+    if missing:
         raise NoOrigin(
-            f"{folder} has no {' and no '.join(lacking)}: the version was registered before versions said what they were made "
+            f"{folder} has no {' and no '.join(missing)}: the version was registered before versions said what they were made "
             "from; train again to have one that does"
         )
-    told = json.loads((folder / TRAINING_SET).read_text())
+    record = json.loads((folder / TRAINING_SET).read_text())
     deployment = json.loads((folder / DEPLOYMENT).read_text())
-    return dataset.TrainingSet(**told), Config.model_validate(deployment | {"home": folder})
+    return dataset.TrainingSet(**record), Config.model_validate(deployment | {"home": folder})
 
 
 def others(config: Config, model: str) -> dict[str, Model]:
@@ -123,23 +122,23 @@ def registry(config: Config) -> Registry:
 
 
 def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "") -> Fit:
-    """Fit the deployment's model; the same training set, settings and code give the same folder, which is made once.
+    """Fit the deployment's model; equal training set, settings and code give the same folder, which is made once.
 
     Args:
-        settings: address of what `choose_settings` decided for; the deployment file's own settings when empty.
+        settings: study of the settings that `choose_settings` chose; empty for those of the deployment file.
 
     Raises:
-        NoStudy: nothing was decided at that address.
-        ValueError: the settings were searched on another training set.
+        NoStudy: the study does not exist or is not decided.
+        ValueError: the settings were tuned on another training set.
     """
     if settings:
-        if (searched := chosen.describe(config, settings).training_set) != training_set:
-            raise ValueError(f"settings {settings} were searched on training set {searched}, not on {training_set}")
+        if (study_set := chosen.describe(config, settings).training_set) != training_set:
+            raise ValueError(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
         config = chosen.tuned(config, settings)
-    asked = config.training.model_dump(include={"model", "caps", "candidates"})
+    settings_used = config.training.model_dump(include={"model", "caps", "candidates"})
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
-    told = [training_set, asked, config.training.alerts.value, selected_by, code_version()["sources"], settings]
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
+    key = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
     folder = folder_of(config, key)
     if (folder / RECORD).exists():
         return describe(config, key)
@@ -148,7 +147,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
 
 
 def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
-    """Fit within the MLflow run of the model's key."""
+    """Fit within an MLflow run whose name is the model's key."""
     import mlflow
 
     mlflow.set_tracking_uri(config.tracking)
@@ -175,12 +174,12 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
     selected = select(config, rows)
-    learned, inputs = selected.learned, selected.inputs
+    estimator, inputs = selected.estimator, selected.inputs
     folder = folder_of(config, key)
     partial = folder.with_name(f"{key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save(partial, learned, inputs)
+    save(partial, estimator, inputs)
     for name, other in selected.others.items():
         (partial / OTHERS / name).mkdir(parents=True)
         save(partial / OTHERS / name, other, inputs)
@@ -194,12 +193,12 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
         labels_known_until=frozen.labels_known_until,
         mlflow_run=run,
         mlflow_experiment=experiment,
-        trees=learned.trees,
+        trees=estimator.trees,
         validation_average_precision=float(average_precision(labels, scores)),
         validation_roc_auc=float(roc_auc(labels, scores)),
-        calibration_slope=learned.platt.slope,
-        calibration_intercept=learned.platt.intercept,
-        calibration_error_before=calibration_error(labels, learned.platt.undone(scores)),
+        calibration_slope=estimator.platt.slope,
+        calibration_intercept=estimator.platt.intercept,
+        calibration_error_before=calibration_error(labels, estimator.platt.inverted(scores)),
         calibration_error=calibration_error(labels, scores),
         threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
         importance=importance(model),

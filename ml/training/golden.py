@@ -1,7 +1,7 @@
-"""The golden set: reserved events with features and labels, frozen under a version that never changes, judged every time.
+"""The golden set: reserved events with features and labels, frozen in versions; the gate evaluates every challenger on it.
 
-A holdout moves on with the world, and so do models that are poisoned slowly; the golden set does not move. A new version is
-frozen by a person, with a reason; the versions before it stay.
+A holdout moves with time, so it cannot detect slow poisoning of the data; the golden set is fixed. A person freezes a new
+version, with a reason; older versions stay.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ml.training.split import split
 
 
 class GoldenSetBroken(Refused, RuntimeError):
-    """A frozen file is not what its name says."""
+    """A frozen file is missing or was changed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class GoldenSet:
 
 
 def newest(config: Config) -> GoldenSet | None:
-    """The version that judges, None if none was frozen yet."""
+    """The newest version, which the gate uses; None if none was frozen yet."""
     records = sorted(_folder(config).glob("[0-9]*.json"))
     return GoldenSet(**json.loads(records[-1].read_text())) if records else None
 
@@ -56,14 +56,14 @@ def read(config: Config, golden: GoldenSet) -> pd.DataFrame:
     """Rows of a version: events with their features, `label`, and the keys of their entities.
 
     Raises:
-        GoldenSetBroken: the file's content is not what was frozen.
+        GoldenSetBroken: the file is missing or its content was changed.
     """
     path = _path(config, golden.version, golden.sha256)
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "nothing"
-    if found != golden.sha256:
+    actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "nothing"
+    if actual != golden.sha256:
         raise GoldenSetBroken(
-            f"{path}: content has SHA-256 {found}, version {golden.version} was frozen with {golden.sha256}; restore the file, "
-            "or freeze a new version: `python -m ml golden freeze`"
+            f"{path}: content has SHA-256 {actual}, version {golden.version} was frozen with {golden.sha256}; restore the "
+            "file, or freeze a new version: `python -m ml golden freeze`"
         )
     rows: pd.DataFrame = pq.read_table(path).to_pandas()
     return rows
@@ -72,7 +72,7 @@ def read(config: Config, golden: GoldenSet) -> pd.DataFrame:
 def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> GoldenSet:
     """Freeze all reserved events that have matured, back to the start of the training window, as the next version.
 
-    The same rows again are the version that is there.
+    If the rows equal those of the newest version, it is returned.
 
     Raises:
         ValueError: the deployment reserves no events, or none of them has matured.
@@ -80,14 +80,14 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
     if config.gate.golden is None:
         raise ValueError(f"{config.name} reserves no events: give gate.golden a share and a drop, then train")
     windows = split(config, as_of)
-    named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
+    names = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables, as_of) as connection:
-        answered = "" if config.labels.complete else "LEFT"
+        join = "" if config.labels.complete else "LEFT"
         events = connection.execute(
             f"""
             WITH chosen AS (
-                SELECT {columns(named)} FROM events WHERE {is_reserved(config)}
+                SELECT {columns(names)} FROM events WHERE {is_reserved(config)}
                 AND event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.holdout_end)}
             ),
             answer AS (
@@ -95,7 +95,7 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
                 FROM chosen JOIN labels USING (event_id) GROUP BY event_id
             )
             SELECT chosen.*, coalesce(answer.label, 0)::TINYINT AS label
-            FROM chosen {answered} JOIN answer USING (event_id) ORDER BY chosen.event_time, event_id
+            FROM chosen {join} JOIN answer USING (event_id) ORDER BY chosen.event_time, event_id
             """
         ).df()
     if events.empty:
@@ -111,21 +111,21 @@ def _write(config: Config, as_of: dt.datetime, rows: pd.DataFrame, actor: str, r
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, partial, compression="zstd")
     sha256 = hashlib.sha256(partial.read_bytes()).hexdigest()
-    before = newest(config)
-    if before is not None and before.sha256 == sha256:
+    previous = newest(config)
+    if previous is not None and previous.sha256 == sha256:
         partial.unlink()
-        return before
-    version = before.version + 1 if before else 1
+        return previous
+    version = previous.version + 1 if previous else 1
     golden = GoldenSet(version, sha256, as_of.isoformat(), actor, reason, len(rows), int(rows["label"].sum()))
     partial.replace(_path(config, version, sha256))
-    told = folder / f".partial-{os.getpid()}.json"
-    told.write_text(json.dumps(asdict(golden), indent=1))
+    record_file = folder / f".partial-{os.getpid()}.json"
+    record_file.write_text(json.dumps(asdict(golden), indent=1))
     try:
-        os.link(told, folder / f"{version:04d}.json")
+        os.link(record_file, folder / f"{version:04d}.json")
     except FileExistsError:
         raise ValueError(f"somebody else froze version {version} at the same time; look at it, then freeze again") from None
     finally:
-        told.unlink()
+        record_file.unlink()
     return golden
 
 

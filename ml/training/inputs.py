@@ -1,4 +1,4 @@
-"""The inputs of a model: how raw columns become the matrix of numbers that a candidate learns from."""
+"""The inputs of a model: converts raw columns to the matrix of numbers that candidates are fitted on."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ from ml.training import categories
 from ml.training.categories import Levels
 
 MISSING = -1e9
-"""Stands for a missing number in a matrix; exact in float32."""
+"""The value of a missing number in a matrix; exact in float32."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The columns of a model, in order: numbers with what stands for a missing one, then categories with their levels."""
+    """The columns of a model, in order: numbers with their fill values, then categories with their levels."""
 
     fill: dict[str, float]
     categories: dict[str, Levels]
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Inputs:
-        """Rebuild what `dataclasses.asdict` made plain.
+    def from_dict(cls, plain: dict[str, Any]) -> Inputs:
+        """Inputs from the dictionary that `dataclasses.asdict` made.
 
-        Versions of before levels had numbers list them by rank; a champion is scored as long as it is one.
+        Older versions list levels by rank instead of mapping them to numbers; they must stay readable, as one may be champion.
         """
 
-        def levels(of: dict[str, Any] | list[str]) -> Levels:
-            return Levels({name: float(rank) for rank, name in enumerate(of)}, -1, -1) if isinstance(of, list) else Levels(**of)
+        def levels(listed: dict[str, Any] | list[str]) -> Levels:
+            return (
+                Levels({name: float(rank) for rank, name in enumerate(listed)}, -1, -1)
+                if isinstance(listed, list)
+                else Levels(**listed)
+            )
 
-        return cls(told["fill"], {name: levels(of) for name, of in told["categories"].items()})
+        return cls(plain["fill"], {name: levels(listed) for name, listed in plain["categories"].items()})
 
     @property
     def answer(self) -> str:
-        """Name of an exported model's answer: `probability`, or `_probability` where a column is named so."""
+        """Name of the output of an exported model: `probability`, or `_probability` if a column has that name."""
         return "_probability" if "probability" in self.names else "probability"
 
     @property
@@ -53,7 +57,7 @@ class Inputs:
         """Raw columns as float32, shape (n_rows, n_inputs).
 
         Raises:
-            KeyError: a column that the model needs is not there.
+            KeyError: a column of the model is missing.
         """
         missing = [name for name in self.names if name not in frame]
         if missing:
@@ -64,16 +68,16 @@ class Inputs:
 
 
 def filled(frame: pd.DataFrame, fill: dict[str, float]) -> list[np.ndarray]:
-    """Columns of numbers, shape (n_rows,) each, with what stands for a missing one."""
+    """Columns of numbers, shape (n_rows,) each, with missing values filled."""
     return [frame[name].astype("float64").fillna(value).to_numpy() for name, value in fill.items()]
 
 
 def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarray]:
-    """The inputs of a deployment, and the matrix to fit on: a row's categories have numbers that its label is not in.
+    """Learn the inputs of a deployment; returns them and the matrix to fit on, whose categories are encoded by cross fitting.
 
-    A count or a sum without a snapshot is zero, as it is in a snapshot of an entity that did nothing; a mean is missing. A
-    category that no training row has a value of is left out, with a warning. Rows of one cluster are in one fold, so that a
-    label does not reach its number by way of others of the same card.
+    A count or a sum without a snapshot is 0, as for an entity without events; a mean is missing. A category without a value
+    in the training rows is left out, with a warning. All rows of a cluster are in one fold, so that a label does not leak
+    through other rows of the same cluster.
     """
     zero = {w.feature(a, d) for w in config.windows for d in w.days for a in w.aggregates if a in ("count", "sum")}
     numbers = [*config.measures, *feature_names(config)]
@@ -82,14 +86,14 @@ def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarra
     fold = categories.folds(keys.where(keys.notna(), train["event_id"]))
     levels, columns = {}, filled(train, fill)
     for name in config.categories:
-        learned, own = categories.learn(train[name], train["label"].to_numpy(np.int8), fold)
-        if not learned.codes:
+        encoding, own_numbers = categories.learn(train[name], train["label"].to_numpy(np.int8), fold)
+        if not encoding.codes:
             log.warning(
                 "%s is left out of the model: none of the %d training rows has a value of this category", name, len(train)
             )
             continue
-        levels[name] = learned
-        columns.append(own)
+        levels[name] = encoding
+        columns.append(own_numbers)
     inputs = Inputs(fill, levels)
     if not inputs.names:
         raise ValueError("the model has no inputs: no number is declared, and no category has a value in the training window")
@@ -97,7 +101,7 @@ def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarra
 
 
 def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """One input a column, shape (n_rows,): numbers as float32 with NaN for a missing one, categories as text."""
+    """Inputs of the ONNX graph by column, shape (n_rows,) each: numbers as float32, NaN if missing, categories as text."""
     feeds = {name: frame[name].astype("float64").to_numpy(np.float32) for name in inputs.fill}
     feeds |= {name: categories.texts(frame[name]) for name in inputs.categories}
     return feeds

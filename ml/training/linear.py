@@ -1,8 +1,9 @@
-"""A logistic regression on the matrix that the trees see: what wins where inputs add up, or rows are few.
+"""A logistic regression on the matrix of the trees; it is better where effects are additive, or rows are few.
 
-A number counts by its distance from the training rows' mean, within the range that they had; a missing one counts as the mean,
-plus a term of its own where training saw both. So each input brings one contribution to the margin, which is its SHAP value
-for inputs that are independent (Lundberg, Lee 2017, A Unified Approach to Interpreting Model Predictions, corollary 1).
+A number contributes by its distance from the mean of the training rows, clipped to their range; a missing one contributes a
+constant of its own if the training rows have missing and other values. Each input has one contribution to the margin, which is
+its SHAP value if inputs are independent (Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017,
+corollary 1).
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ import pandas as pd
 
 from ml.config import Config
 from ml.training.calibrate import Platt
+from ml.training.estimator import Nodes
 from ml.training.inputs import MISSING
-from ml.training.learned import Nodes
 from ml.training.weights import row_weights
 
 RIDGE = 1.0
 """The penalty on the squared coefficients of standardised inputs, against a loss that is summed over the rows."""
 
 DIGITS = 9
-"""Digits of a coefficient that are kept; further ones are those of a machine's linear algebra."""
+"""Significant digits of a coefficient; further ones depend on the machine's linear algebra."""
 
 
 @dataclass(frozen=True)
 class Term:
     """One input: it contributes weight · (min(max(x, low), high) - mean) + present to the margin, `missing` where x is missing.
 
-    Over the training rows the mean contribution is 0, and the mean of its size is `strength`.
+    Over the training rows the mean contribution is 0, and the mean absolute contribution is `strength`.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fitted logistic regression; see `ml.training.learned.Learned`. The margin is `base` plus what each term contributes."""
+    """A fitted logistic regression, see `ml.training.estimator`. The margin is `base` plus the terms' contributions."""
 
     FILE: ClassVar[str] = "linear.json"
     FORMATS: ClassVar[tuple[str, ...]] = ("json",)
@@ -59,43 +60,43 @@ class Linear:
 
     @property
     def trees(self) -> int:
-        """It has none."""
+        """Number of trees: 0."""
         return 0
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
         """Log-odds of a positive label, shape (n_rows,)."""
-        margins: np.ndarray = self._contributed(matrix).sum(axis=1) + self.base
+        margins: np.ndarray = self._contributions(matrix).sum(axis=1) + self.base
         return margins
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        """What each term brings, then the base value, shape (n_rows, n_inputs + 1)."""
-        return np.column_stack([self._contributed(matrix), np.full(len(matrix), self.base)])
+        """The contribution of each term, then the base value, shape (n_rows, n_inputs + 1)."""
+        return np.column_stack([self._contributions(matrix), np.full(len(matrix), self.base)])
 
-    def _contributed(self, matrix: np.ndarray) -> np.ndarray:
+    def _contributions(self, matrix: np.ndarray) -> np.ndarray:
         values = matrix.astype(np.float64)
-        apart = np.clip(values, self._of("low"), self._of("high")) - self._of("mean")
-        return np.where(values == MISSING, self._of("missing"), apart * self._of("weight") + self._of("present"))
+        distance = np.clip(values, self._field("low"), self._field("high")) - self._field("mean")
+        return np.where(values == MISSING, self._field("missing"), distance * self._field("weight") + self._field("present"))
 
-    def _of(self, field: str) -> np.ndarray:
+    def _field(self, field: str) -> np.ndarray:
         return np.array([getattr(term, field) for term in self.terms], dtype=np.float64)
 
     def importance(self) -> np.ndarray:
-        """Share of each input in the mean size of all contributions, shape (n_inputs,); sums to 100."""
-        strength = self._of("strength")
+        """Share of each input in the mean absolute contributions, shape (n_inputs,); sums to 100."""
+        strength = self._field("strength")
         return 100 * strength / strength.sum()
 
-    def calibrated(self, found: Platt) -> Linear:
-        """All terms times the slope, and the intercept in the base."""
-        by = found.slope
+    def calibrated(self, scaling: Platt) -> Linear:
+        """The model with all terms multiplied by the slope, and the intercept added to the base."""
+        slope = scaling.slope
         scaled = ("weight", "present", "missing", "strength")
-        terms = tuple(replace(term, **{field: getattr(term, field) * by for field in scaled}) for term in self.terms)
-        return Linear(self.base * by + found.intercept, terms, found)
+        terms = tuple(replace(term, **{field: getattr(term, field) * slope for field in scaled}) for term in self.terms)
+        return Linear(self.base * slope + scaling.intercept, terms, scaling)
 
     def to_onnx(self) -> Nodes:
-        """The same sum in double precision, so that the graph differs by the rounding of its answer alone."""
+        """The same sum in double precision, so that the graph differs only by the rounding of its output."""
         from onnx import TensorProto, helper, numpy_helper
 
-        constants = {f"_{field}": self._of(field) for field in ("low", "high", "mean", "weight", "present", "missing")}
+        constants = {f"_{field}": self._field(field) for field in ("low", "high", "mean", "weight", "present", "missing")}
         constants |= {"_base": np.array(self.base), "_absent": np.array(MISSING), "_input_axis": np.array([1])}
         steps = [
             ("Cast", ["_features"], "_values", {"to": TensorProto.DOUBLE}),
@@ -112,27 +113,27 @@ class Linear:
             ("Cast", ["_precise"], "_answer", {"to": TensorProto.FLOAT}),
         ]
         return Nodes(
-            [helper.make_node(operator, given, [result], **told) for operator, given, result, told in steps],
+            [helper.make_node(operator, inputs, [result], **attributes) for operator, inputs, result, attributes in steps],
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         )
 
     def save(self, path: Path) -> None:
         """Write all coefficients as JSON, with all digits."""
-        path.write_bytes(self.timeless())
+        path.write_bytes(self.canonical_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        told = json.loads(path.read_text())
-        return cls(told["base"], tuple(Term(**term) for term in told["terms"]), Platt(*told["platt"]))
+        record = json.loads(path.read_text())
+        return cls(record["base"], tuple(Term(**term) for term in record["terms"]), Platt(*record["platt"]))
 
-    def timeless(self) -> bytes:
-        """The file, which tells no time."""
+    def canonical_bytes(self) -> bytes:
+        """The content of the file, which has no creation time."""
         return json.dumps(asdict(self), indent=1).encode()
 
 
 class _Column(NamedTuple):
-    """An input of the training rows: what is fitted for it, shape (n_rows,), and what its coefficients are read back with."""
+    """An input of the training rows: its standardised columns, shape (n_rows,), and the figures to convert its coefficients."""
 
     standard: np.ndarray
     absent: np.ndarray | None
@@ -143,11 +144,11 @@ class _Column(NamedTuple):
     share: float
 
 
-def regress(config: Config, names: Sequence[str], matrix: np.ndarray, train: pd.DataFrame) -> Linear:
-    """Fit on the training rows with the weights that trees would fit them with, by Newton's steps in one thread.
+def fit_logistic(config: Config, names: Sequence[str], matrix: np.ndarray, train: pd.DataFrame) -> Linear:
+    """Fit on the training rows with the same weights as trees, by Newton's method in one thread.
 
     Args:
-        names: of the columns of `matrix`, which is that of the training rows as `learn_inputs` gives it.
+        names: of the columns of `matrix`, which `learn_inputs` makes of the training rows.
 
     Raises:
         CapUnreachable: see `ml.training.weights`.
@@ -170,16 +171,16 @@ def regress(config: Config, names: Sequence[str], matrix: np.ndarray, train: pd.
 
 
 def _column(values: np.ndarray) -> _Column:
-    wide = values.astype(np.float64)
-    gone = wide == MISSING
-    known = wide[np.isfinite(wide) & ~gone]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    within = np.clip(wide, low, high)
-    mean = float(within[~gone].mean()) if len(known) else 0.0
-    spread = float(within[~gone].std()) if low < high else 0.0
-    standard = np.where(gone, 0.0, (within - mean) / spread) if spread else np.zeros(len(wide))
-    share = float(gone.mean())
-    return _Column(standard, gone - share if 0 < share < 1 else None, low, high, mean, spread, share)
+    doubles = values.astype(np.float64)
+    is_missing = doubles == MISSING
+    finite = doubles[np.isfinite(doubles) & ~is_missing]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    clipped = np.clip(doubles, low, high)
+    mean = float(clipped[~is_missing].mean()) if len(finite) else 0.0
+    spread = float(clipped[~is_missing].std()) if low < high else 0.0
+    standard = np.where(is_missing, 0.0, (clipped - mean) / spread) if spread else np.zeros(len(doubles))
+    share = float(is_missing.mean())
+    return _Column(standard, is_missing - share if 0 < share < 1 else None, low, high, mean, spread, share)
 
 
 def _term(name: str, column: _Column, slope: float, extra: float) -> Term:

@@ -1,4 +1,4 @@
-"""A fitted model in a folder: what its candidate learned, and how raw columns become the numbers that it learned from."""
+"""A fitted model in a folder: its estimator, and the inputs that convert raw columns to the estimator's matrix."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from ml.training.estimator import Estimator
 from ml.training.inputs import Inputs, onnx_feeds
-from ml.training.learned import Learned
 from ml.training.linear import Linear
 from ml.training.trees import Trees
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-KINDS: tuple[type[Learned], ...] = (Trees, Linear)
+KINDS: tuple[type[Estimator], ...] = (Trees, Linear)
 INPUTS, ONNX = "inputs.json", "model.onnx"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder; many rows are scored by what was learned itself, one row through ONNX."""
+    """A model folder; many rows are scored by the estimator itself, single rows by the ONNX graph."""
 
     folder: Path
 
     @cached_property
     def inputs(self) -> Inputs:
-        """How raw columns become numbers."""
+        """The conversion of raw columns to numbers."""
         return Inputs.from_dict(json.loads((self.folder / INPUTS).read_text()))
 
     @cached_property
-    def learned(self) -> Learned:
-        """What the candidate learned.
+    def estimator(self) -> Estimator:
+        """The fitted estimator.
 
         Raises:
             FileNotFoundError: the folder has no model of any kind.
@@ -49,7 +49,7 @@ class Model:
 
     def score(self, frame: pd.DataFrame) -> np.ndarray:
         """Probability of a positive label, shape (n_rows,)."""
-        probabilities: np.ndarray = expit(self.learned.margins(self.inputs.matrix(frame)))
+        probabilities: np.ndarray = expit(self.estimator.margins(self.inputs.matrix(frame)))
         return probabilities
 
     def score_onnx(self, frame: pd.DataFrame) -> np.ndarray:
@@ -58,7 +58,7 @@ class Model:
         return probabilities
 
     def session(self) -> InferenceSession:
-        """The exported graph, loaded to answer in one thread."""
+        """An ONNX session of the exported graph, with one thread."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -66,9 +66,9 @@ class Model:
         return onnxruntime.InferenceSession(str(self.folder / ONNX), options, providers=["CPUExecutionProvider"])
 
 
-def save(folder: Path, learned: Learned, inputs: Inputs) -> None:
+def save(folder: Path, estimator: Estimator, inputs: Inputs) -> None:
     """Write a model's files into an existing folder."""
-    learned.save(folder / learned.FILE)
+    estimator.save(folder / estimator.FILE)
     (folder / INPUTS).write_text(json.dumps(asdict(inputs), indent=1))
 
 
@@ -83,6 +83,6 @@ def threshold_for(scores: np.ndarray, days: int, alerts_per_day: float) -> float
 
 
 def importance(model: Model) -> dict[str, float]:
-    """Share of each input in what the model tells, largest first; sums to 100."""
-    values = map(float, model.learned.importance())
+    """Relative importance of each input, largest first; sums to 100."""
+    values = map(float, model.estimator.importance())
     return dict(sorted(zip(model.inputs.names, values, strict=True), key=lambda item: -item[1]))

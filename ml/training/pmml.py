@@ -1,7 +1,7 @@
 """A model as PMML 4.4: raw columns in, output `inputs.answer`.
 
-CatBoost's own PMML rounds borders to six digits, takes encoded numbers and answers with a label alone, so documents are made
-here, with all digits: derived fields fill missing numbers and turn levels into numbers, and log-odds go through a logit link.
+CatBoost's own PMML rounds borders to six digits, takes encoded numbers and returns only a label, so the documents are written
+here, with all digits: derived fields fill missing numbers and encode levels, and a logit link converts log-odds.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml.training.estimator import Estimator
 from ml.training.inputs import MISSING, Inputs
-from ml.training.learned import Learned
 from ml.training.linear import Linear, Term
 from ml.training.trees import Trees
 
 PMML = "http://www.dmg.org/PMML-4_4"
 
 
-def to_pmml(learned: Learned, inputs: Inputs) -> bytes:
+def to_pmml(estimator: Estimator, inputs: Inputs) -> bytes:
     """The document.
 
     Raises:
-        ValueError: the model is of a kind that is not written, or a category cannot be written in XML.
+        ValueError: there is no PMML for this kind of model, or a category cannot be written in XML.
     """
     root = ET.Element("PMML", {"version": "4.4", "xmlns": PMML})
     ET.SubElement(ET.SubElement(root, "Header"), "Application", {"name": "Perennial"})
@@ -33,13 +33,13 @@ def to_pmml(learned: Learned, inputs: Inputs) -> bytes:
         ET.SubElement(fields, "DataField", {"name": name, "optype": "categorical", "dataType": "string"})
     dictionary = ET.SubElement(root, "TransformationDictionary")
     derived = _derive(dictionary, inputs)
-    match learned:
+    match estimator:
         case Trees():
-            _boosted(root, learned, derived, inputs)
+            _boosted(root, estimator, derived, inputs)
         case Linear():
-            _regression(root, dictionary, learned, derived, inputs)
+            _regression(root, dictionary, estimator, derived, inputs)
         case _:
-            raise ValueError(f"{learned.FILE} cannot be written as pmml")
+            raise ValueError(f"{estimator.FILE} cannot be written as pmml")
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8")
 
 
@@ -63,35 +63,39 @@ def _contribution(field: ET.Element, term: Term, name: str) -> None:
     ET.SubElement(absent, "FieldRef", {"field": name})
     _constant(absent, MISSING)
     _constant(choice, term.missing)
-    told = _apply(choice, "+")
-    product = _apply(told, "*")
-    apart = _apply(product, "-")
-    below = _apply(apart, "min")
+    total = _apply(choice, "+")
+    product = _apply(total, "*")
+    difference = _apply(product, "-")
+    below = _apply(difference, "min")
     above = _apply(below, "max")
     ET.SubElement(above, "FieldRef", {"field": name})
     _constant(above, term.low)
     _constant(below, term.high)
-    _constant(apart, term.mean)
+    _constant(difference, term.mean)
     _constant(product, term.weight)
-    _constant(told, term.present)
+    _constant(total, term.present)
 
 
 def _boosted(root: ET.Element, trees: Trees, derived: Sequence[str], inputs: Inputs) -> None:
-    """A chain: the sum of the trees, then the link.
+    """A model chain: the sum of the trees, then the logit link.
 
     Raises:
         ValueError: the trees are not symmetric.
     """
-    told = trees.as_json
-    if "oblivious_trees" not in told:
+    document = trees.as_json
+    if "oblivious_trees" not in document:
         raise ValueError("the model's trees are not symmetric; PMML is written for grow_policy SymmetricTree only")
-    features = {feature["feature_index"]: feature["flat_feature_index"] for feature in told["features_info"]["float_features"]}
+    features = {
+        feature["feature_index"]: feature["flat_feature_index"] for feature in document["features_info"]["float_features"]
+    }
     chain = ET.SubElement(root, "MiningModel", {"functionName": "regression", "modelName": "perennial"})
     _schema(chain, inputs.names)
     _output(chain, inputs.answer)
     steps = ET.SubElement(chain, "Segmentation", {"multipleModelMethod": "modelChain"})
-    _sum_of_trees(_segment(steps, "trees"), told["oblivious_trees"], [derived[features[i]] for i in sorted(features)], inputs)
-    scale, (bias,) = told["scale_and_bias"]
+    _totalof_trees(
+        _segment(steps, "trees"), document["oblivious_trees"], [derived[features[i]] for i in sorted(features)], inputs
+    )
+    scale, (bias,) = document["scale_and_bias"]
     link = ET.SubElement(
         _segment(steps, "link"), "RegressionModel", {"functionName": "regression", "normalizationMethod": "logit"}
     )
@@ -109,7 +113,7 @@ def _constant(parent: ET.Element, value: float) -> None:
 
 
 def _derive(parent: ET.Element, inputs: Inputs) -> list[str]:
-    """Names of the fields that a model was fitted on, in the order of the matrix."""
+    """Add the derived fields; returns their names in the order of the matrix."""
     names = []
     for number, (name, fill) in enumerate(inputs.fill.items()):
         field = _field(parent, f"_input_{number}")
@@ -133,7 +137,7 @@ def _derive(parent: ET.Element, inputs: Inputs) -> list[str]:
 
 
 def _writable(name: str, category: str) -> str:
-    """A category as XML can hold it; a runtime may trim what stands at its ends."""
+    """The category, if XML can hold it; a runtime may trim blanks at its ends."""
     allowed = all(c in "\t\n" or "\x20" <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000" for c in category)
     if not allowed or category != category.strip():
         raise ValueError(f"category {category!r} of {name} cannot be written in XML; choose another format")
@@ -151,8 +155,8 @@ def _schema(parent: ET.Element, names: Sequence[str]) -> None:
 
 
 def _output(parent: ET.Element, name: str) -> None:
-    told = {"name": name, "feature": "predictedValue", "optype": "continuous", "dataType": "double"}
-    ET.SubElement(ET.SubElement(parent, "Output"), "OutputField", told)
+    attributes = {"name": name, "feature": "predictedValue", "optype": "continuous", "dataType": "double"}
+    ET.SubElement(ET.SubElement(parent, "Output"), "OutputField", attributes)
 
 
 def _segment(parent: ET.Element, name: str) -> ET.Element:
@@ -161,18 +165,18 @@ def _segment(parent: ET.Element, name: str) -> ET.Element:
     return segment
 
 
-def _sum_of_trees(parent: ET.Element, trees: Sequence[Mapping[str, Any]], fields: Sequence[str], inputs: Inputs) -> None:
+def _totalof_trees(parent: ET.Element, trees: Sequence[Mapping[str, Any]], fields: Sequence[str], inputs: Inputs) -> None:
     ensemble = ET.SubElement(parent, "MiningModel", {"functionName": "regression"})
     _schema(ensemble, inputs.names)
     _output(ensemble, "_log_odds")
     segments = ET.SubElement(ensemble, "Segmentation", {"multipleModelMethod": "sum"})
     for number, tree in enumerate(trees):
-        told = {
+        attributes = {
             "functionName": "regression",
             "splitCharacteristic": "binarySplit",
             "noTrueChildStrategy": "returnLastPrediction",
         }
-        model = ET.SubElement(_segment(segments, f"tree_{number}"), "TreeModel", told)
+        model = ET.SubElement(_segment(segments, f"tree_{number}"), "TreeModel", attributes)
         _schema(model, inputs.names)
         node = ET.SubElement(model, "Node")
         ET.SubElement(node, "True")

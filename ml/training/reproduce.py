@@ -1,8 +1,8 @@
 """Rebuilds a registered version from its record and compares it with what was registered.
 
-A version carries its record with it: the deployment, the instant, the lake's versions, the features that were published, the
-code and the lock. From the lake alone features, training set and model are made again in an empty folder. CatBoost writes
-the time and a random guid into its file; up to these two, bytes are compared with bytes.
+A version includes its record: the deployment, the instant, the versions of the lake, the published features, the code and the
+lock. Features, training set and model are rebuilt from the lake alone in an empty folder and compared byte by byte, except for
+the time and the random guid in CatBoost's file.
 """
 
 from __future__ import annotations
@@ -19,100 +19,103 @@ from ml.config import Config
 from ml.errors import Refused
 from ml.features import history
 from ml.training import dataset
+from ml.training.candidates import select
 from ml.training.code import CHANGED, code_version
 from ml.training.export import to_onnx
 from ml.training.fit import Fit, origin_of, record_of, registry
-from ml.training.learn import select
 from ml.training.model import INPUTS, ONNX, Model, save
 
 
-class CodeMovedOn(Refused, RuntimeError):
-    """The version was made by other code or other packages than these; the message says which commit to check out."""
+class CodeChanged(Refused, RuntimeError):
+    """The version was made with other code or packages; the message names the commit to check out."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing that was made again: whether it is equal, and what was compared."""
+class Comparison:
+    """The comparison of one rebuilt artifact: whether it is equal, and what was compared."""
 
     name: str
     equal: bool
-    told: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A version made again; `checks` are in the order of the pipeline, so the first unequal one is where it went apart."""
+    """A rebuilt version; `checks` are in the order of the pipeline, so the first unequal one is the cause."""
 
     version: str
     as_of: str
     commit: str
-    checks: tuple[Check, ...]
+    checks: tuple[Comparison, ...]
 
     @property
     def equal(self) -> bool:
-        """Whether all of it is equal."""
+        """Whether all artifacts are equal."""
         return all(check.equal for check in self.checks)
 
 
 def reproduce(config: Config, version: str) -> Reproduction:
-    """Make a registered version again, beside what is there; nothing is changed.
+    """Rebuild a registered version in a temporary folder; nothing is changed.
 
     Raises:
-        CodeMovedOn: code or packages are not those of the version.
-        BrokenModel: the registered files are not the ones that were registered.
-        NoOrigin: the version was registered before versions said what they were made from.
+        CodeChanged: code or packages differ from those of the version.
+        BrokenModel: the registered files were changed.
+        NoOrigin: the version has no record of its origin.
         FileNotFoundError: the lake no longer holds the version's rows.
     """
     registered = registry(config).fetch(version)
     fitted = record_of(registered)
     frozen, deployment = origin_of(registered)
-    _same_code(config, version, fitted)
+    _require_same_code(config, version, fitted)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
-        again = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake})
-        checks = _again(again, registered, frozen, Path(temporary))
+        rebuilt_config = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake})
+        checks = _compare(rebuilt_config, registered, frozen, Path(temporary))
     return Reproduction(version, frozen.as_of, fitted.code["commit"], tuple(checks))
 
 
-def _same_code(config: Config, version: str, fitted: Fit) -> None:
-    here = code_version()
-    other = [name for name in ("sources", "lock") if here[name] != fitted.code[name]]
-    if not other:
+def _require_same_code(config: Config, version: str, fitted: Fit) -> None:
+    current = code_version()
+    changed = [name for name in ("sources", "lock") if current[name] != fitted.code[name]]
+    if not changed:
         return
     commit = fitted.code["commit"]
-    words = (
+    command = (
         f"git worktree add ../reproduce {commit.removesuffix(CHANGED)} && cd ../reproduce && make env && .venv/bin/python "
         f"-m ml reproduce --version {version} --home {shlex.quote(str(config.home))} --config YOUR_DEPLOYMENT_FILE"
     )
     if commit.endswith(CHANGED):
-        words += "; it was trained with changes that were not committed, so only who has them can make it again"
-    raise CodeMovedOn(
-        f"version {version} was made at commit {commit}, this is {here['commit']}, and they differ in {' and '.join(other)}. "
-        f"Check that commit out and make it again there: {words}"
+        command += "; it was trained with changes that were not committed, so only who has them can make it again"
+    raise CodeChanged(
+        f"version {version} was made at commit {commit}, this is {current['commit']}, and they differ in "
+        f"{' and '.join(changed)}. "
+        f"Check that commit out and make it again there: {command}"
     )
 
 
-def _again(config: Config, registered: Path, frozen: dataset.TrainingSet, folder: Path) -> list[Check]:
+def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, folder: Path) -> list[Comparison]:
     checks = []
     for window in config.windows:
         published = frozen.features[window.view]
-        dues = [history.due_of(window, told) for told in published]
+        dues = [history.due_of(window, record) for record in published]
         files = history.rebuild(config, window, dues, history.folder(config, window), frozen.lake)
-        same_files = [file.name for file in files] == [told["file"] for told in published]
-        checks.append(Check(f"features {window.view}", same_files, f"{len(files)} files, named by their content"))
-    built = dataset.build_at(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)
-    same_rows = built.training_set == frozen.training_set
-    checks.append(Check("training set", same_rows, f"{built.rows:,} rows, SHA-256 {built.training_set[:16]}"))
-    rows = dataset.read(config, built.training_set)
+        same_files = [file.name for file in files] == [record["file"] for record in published]
+        checks.append(Comparison(f"features {window.view}", same_files, f"{len(files)} files, named by their content"))
+    training_set = dataset.build_at(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)
+    same_rows = training_set.training_set == frozen.training_set
+    checks.append(
+        Comparison("training set", same_rows, f"{training_set.rows:,} rows, SHA-256 {training_set.training_set[:16]}")
+    )
+    rows = dataset.read(config, training_set.training_set)
     selected = select(config, rows)
-    save(folder, selected.learned, selected.inputs)
-    ours, theirs = Model(folder), Model(registered)
+    save(folder, selected.estimator, selected.inputs)
+    rebuilt, original = Model(folder), Model(registered)
     same_inputs = (folder / INPUTS).read_bytes() == (registered / INPUTS).read_bytes()
-    checks.append(Check(INPUTS, same_inputs, "bytes"))
-    ours_is, theirs_is = ours.learned, theirs.learned
-    same_model = (ours_is.FILE, ours_is.timeless()) == (theirs_is.FILE, theirs_is.timeless())
-    checks.append(Check(theirs_is.FILE, same_model, "bytes, without what tells the time"))
-    same_graph = to_onnx(ours_is, ours.inputs).SerializeToString() == (registered / ONNX).read_bytes()
-    checks.append(Check(ONNX, same_graph, "bytes"))
-    difference = float(np.abs(ours.score(rows) - theirs.score(rows)).max())
-    checks.append(Check("predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"))
+    checks.append(Comparison(INPUTS, same_inputs, "bytes"))
+    new, old = rebuilt.estimator, original.estimator
+    same_model = (new.FILE, new.canonical_bytes()) == (old.FILE, old.canonical_bytes())
+    checks.append(Comparison(old.FILE, same_model, "bytes, without what tells the time"))
+    same_graph = to_onnx(new, rebuilt.inputs).SerializeToString() == (registered / ONNX).read_bytes()
+    checks.append(Comparison(ONNX, same_graph, "bytes"))
+    difference = float(np.abs(rebuilt.score(rows) - original.score(rows)).max())
+    checks.append(Comparison("predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"))
     return checks

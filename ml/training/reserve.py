@@ -1,4 +1,4 @@
-"""Which events no model is ever fitted on, so that a golden set made of them tells the truth about every model."""
+"""Reserved events, on which no model is ever fitted, so that the golden set made of them is unbiased for every model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from ml.config import Config
 
 
 def is_reserved(config: Config) -> str:
-    """Condition on `event_id`, as SQL: a share of all events, by a hash of their ids, the same for ever."""
+    """SQL condition on `event_id`: a share of all events by a hash of their ids, which never changes."""
     share = config.gate.golden.share.value if config.gate.golden else 0.0
     return f"md5(event_id) < '{int(share * 2**32):08x}'" if share else "false"

@@ -1,4 +1,4 @@
-"""Cuts history by time: training, validation, a gap of the label's delay, and the newest matured window as holdout."""
+"""Splits history by time: training, validation, a gap of the label delay, and the newest matured window as holdout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ml.config import Config
 class Split:
     """Midnights that bound the windows, each [start, end).
 
-    Labels of training and validation rows are taken as they were known at `holdout_start`; those of the holdout as they are
-    known at `as_of`. Between the two lies the label's delay, so that no answer of a fitted row came in after the holdout began
-    and every fitted row had matured by then. A delay that is no whole number of days leaves out the day in which it ends.
+    Training and validation rows have the labels known at `holdout_start`, holdout rows the labels known at `as_of`. The gap
+    between `fitted_until` and `holdout_start` is the label delay, so that every fitted row had matured when the holdout began.
+    If the delay is not a whole number of days, the gap is rounded up to whole days.
     """
 
     train_start: dt.datetime

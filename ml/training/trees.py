@@ -1,4 +1,4 @@
-"""Boosted trees by CatBoost: fitted, calibrated in their leaves, attributed by SHAP, and as a piece of an ONNX graph."""
+"""Boosted trees by CatBoost: fitted, calibrated in their leaves, attributed by SHAP, and converted to part of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pandas as pd
 
 from ml.config import Config
 from ml.training.calibrate import Platt
+from ml.training.estimator import Nodes
 from ml.training.inputs import Inputs
-from ml.training.learned import Nodes
 from ml.training.weights import class_weights, row_weights
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CLOCK = ("train_finish_time", "model_guid")
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """Fitted trees; see `ml.training.learned.Learned`."""
+    """Fitted trees; see `ml.training.estimator.Estimator`."""
 
     FILE: ClassVar[str] = "model.cbm"
     FORMATS: ClassVar[tuple[str, ...]] = ("cbm", "json")
@@ -36,12 +36,12 @@ class Trees:
 
     @property
     def platt(self) -> Platt:
-        """What was folded into the leaves."""
+        """The calibration that was folded into the leaves."""
         return Platt(*json.loads(self.classifier.get_metadata()[METADATA]))
 
     @property
     def trees(self) -> int:
-        """How many there are."""
+        """Number of trees."""
         return int(self.classifier.tree_count_)
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
@@ -57,25 +57,25 @@ class Trees:
         return values
 
     def importance(self) -> np.ndarray:
-        """Share of each input in how much the margins change with it, shape (n_inputs,); sums to 100."""
+        """Share of each input in the changes of the margins, shape (n_inputs,); sums to 100."""
         return np.asarray(self.classifier.get_feature_importance(), dtype=np.float64)
 
-    def calibrated(self, found: Platt) -> Trees:
-        """Every leaf times the slope, the constants into the first tree's leaves; the metadata tell with what.
+    def calibrated(self, scaling: Platt) -> Trees:
+        """Multiply all leaves by the slope and add the constants to the leaves of the first tree; metadata record both.
 
-        CatBoost's own scale does not export to ONNX, and its bias is read wrongly there. These trees are changed themselves,
-        CatBoost changes no copy.
+        The ONNX export drops CatBoost's own scale and reads its bias wrongly. The trees are changed in place, because CatBoost
+        cannot change a copy.
         """
         scale, bias = self.classifier.get_scale_and_bias()
-        leaves = np.asarray(self.classifier.get_leaf_values()) * scale * found.slope
-        leaves[: self.classifier.get_tree_leaf_counts()[0]] += bias * found.slope + found.intercept
+        leaves = np.asarray(self.classifier.get_leaf_values()) * scale * scaling.slope
+        leaves[: self.classifier.get_tree_leaf_counts()[0]] += bias * scaling.slope + scaling.intercept
         self.classifier.set_leaf_values(leaves)
         self.classifier.set_scale_and_bias(1.0, 0.0)
-        self.classifier.get_metadata()[METADATA] = json.dumps(found)
+        self.classifier.get_metadata()[METADATA] = json.dumps(scaling)
         return self
 
     def to_onnx(self) -> Nodes:
-        """ONNX's own operator of trees, and of its two probabilities the positive's."""
+        """The ONNX operator of tree ensembles, and a selection of the probability of a positive."""
         from onnx import helper, numpy_helper
         from onnxmltools import convert_catboost
 
@@ -98,8 +98,8 @@ class Trees:
         classifier.load_model(str(path), format=path.suffix.removeprefix("."))
         return cls(classifier)
 
-    def timeless(self) -> bytes:
-        """The binary file without the time at which it was made and its random guid."""
+    def canonical_bytes(self) -> bytes:
+        """The binary file without its creation time and its random guid."""
         copy = self.classifier.copy()
         metadata = copy.get_metadata()
         for name in CLOCK:
@@ -108,9 +108,9 @@ class Trees:
 
     @cached_property
     def as_json(self) -> dict[str, Any]:
-        """CatBoost's JSON, which has all digits of a border."""
-        told: dict[str, Any] = json.loads(_written(self.classifier, "json"))
-        return told
+        """CatBoost's JSON, with all digits of the borders."""
+        document: dict[str, Any] = json.loads(_written(self.classifier, "json"))
+        return document
 
 
 def _written(classifier: CatBoostClassifier, file_format: str) -> bytes:
@@ -120,16 +120,15 @@ def _written(classifier: CatBoostClassifier, file_format: str) -> bytes:
         return path.read_bytes()
 
 
-def grow(
+def fit_trees(
     config: Config, inputs: Inputs, matrix: np.ndarray, train: pd.DataFrame, validation: pd.DataFrame | None = None
 ) -> Trees:
     """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
 
-    The validation rows have the weights of their classes and no others, so that the loss that stops the trees is the one that
-    they were fitted to, on rows that all count as they come.
+    Validation rows have class weights only: early stopping uses the loss of the fit, without the caps and decay of row weights.
 
     Args:
-        matrix: of the training rows, as `learn_inputs` gives it.
+        matrix: the training rows' inputs, as `learn_inputs` returns them.
 
     Raises:
         CapUnreachable: see `ml.training.weights`.
@@ -144,10 +143,10 @@ def grow(
     def pool(values: np.ndarray, labels: pd.Series, weights: np.ndarray) -> Pool:
         return Pool(values, labels, weight=weights, feature_names=inputs.names)
 
-    fitted = pool(matrix, train["label"], row_weights(config, train))
+    train_pool = pool(matrix, train["label"], row_weights(config, train))
     if validation is None:
-        return Trees(classifier.fit(fitted))
+        return Trees(classifier.fit(train_pool))
     weights = class_weights(validation["label"], config.training.model.positive_weight)
-    judged = pool(inputs.matrix(validation), validation["label"], weights)
-    patience = config.training.model.early_stopping_rounds
-    return Trees(classifier.fit(fitted, eval_set=judged, early_stopping_rounds=patience, use_best_model=True))
+    validation_pool = pool(inputs.matrix(validation), validation["label"], weights)
+    rounds = config.training.model.early_stopping_rounds
+    return Trees(classifier.fit(train_pool, eval_set=validation_pool, early_stopping_rounds=rounds, use_best_model=True))

@@ -1,8 +1,8 @@
-"""The study that the workers of a search share: Optuna's journal in one file, and which trial is whose.
+"""The Optuna study that the workers of a search share: its journal in one file, and the trials of each worker.
 
-The journal is a file of JSON lines under the deployment's home, where the training sets lie too, so that every worker that
-can read its rows can read the study. Optuna's own locks are files that a killed process leaves behind; the lock here is the
-kernel's, which goes with the process that held it, and a line that a killed process left half-written is cut off.
+The journal is a file of JSON lines under the deployment's home, beside the training sets, so that every worker that can read
+its rows can read the study. A killed process would leave Optuna's own lock files behind; the kernel releases the lock used here
+when its process ends, and an incomplete last line of a killed process is removed.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL, TURN = "journal.jsonl", "turn.lock"
-DRAWN_AT_RANDOM = 5
-BEFORE_GIVING_UP = 3
+RANDOM_TRIALS = 5
+TRIALS_BEFORE_PRUNING = 3
 
-# What is written on a trial: who runs it, why its settings were set, its value on each fold, its seconds so far, why it
-# could not be fitted, and the number of the lost trial that it repeats.
-WORKER, ORIGIN, FOLDS, SECONDS, ERROR, AGAIN = "worker", "origin", "folds", "seconds", "error", "again_of"
+# User attributes of a trial: its worker, the origin of its settings, its value on each fold, its seconds so far, the error of
+# its fit, and the number of the killed trial that it repeats.
+WORKER, ORIGIN, FOLDS, SECONDS, ERROR, REPEATS = "worker", "origin", "folds", "seconds", "error", "again_of"
 
 
-class Turn:
-    """A lock file; who is killed while holding it holds it no longer."""
+class FileLock:
+    """A lock on a file; the kernel releases it when the holder is killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle = -1
 
     def acquire(self) -> bool:
-        """Wait until nobody else holds it."""
+        """Wait for the lock."""
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
-        """Let the next one in."""
+        """Release the lock."""
         os.close(self._handle)
 
     def __enter__(self) -> None:
@@ -54,8 +54,8 @@ class Turn:
         self.release()
 
 
-class _JournalLock(Turn):
-    """The lock of a journal; who comes after a writer that was killed cuts off its half line."""
+class _JournalLock(FileLock):
+    """The lock of a journal; it removes the incomplete last line of a killed writer."""
 
     def __init__(self, journal: Path) -> None:
         super().__init__(journal.with_suffix(".lock"))
@@ -72,12 +72,12 @@ class _JournalLock(Turn):
         return True
 
 
-def opened(folder: Path, study: str, seed: tuple[int, ...] = ()) -> Study:
-    """The study in a folder, made when it is missing.
+def open_study(folder: Path, study: str, seed: tuple[int, ...] = ()) -> Study:
+    """The study in a folder; it is created if it is missing.
 
     Trials are drawn with `seed` by the tree-structured Parzen estimator over all settings at once (Bergstra et al., Algorithms
-    for Hyper-Parameter Optimization), where a trial that still runs counts as a bad one, so that workers keep apart. A trial is
-    given up when its mean over the folds so far is below the median of the others'.
+    for Hyper-Parameter Optimization), where a running trial counts as bad, so that workers sample different settings. A trial
+    is pruned if its mean over the folds so far is below the median of the other trials.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -92,28 +92,28 @@ def opened(folder: Path, study: str, seed: tuple[int, ...] = ()) -> Study:
         load_if_exists=True,
         direction="maximize",
         sampler=optuna.samplers.TPESampler(
-            n_startup_trials=DRAWN_AT_RANDOM,
+            n_startup_trials=RANDOM_TRIALS,
             multivariate=True,
             constant_liar=True,
             seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
         ),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=BEFORE_GIVING_UP),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING),
     )
 
 
 def distributions(tuning: Tuning, model: ModelSettings) -> dict[str, BaseDistribution]:
-    """Optuna's distribution of each searched setting; whole numbers where the model reads one."""
+    """Optuna's distribution of each tuned setting; integers for integer settings."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, BaseDistribution] = {}
+    result: dict[str, BaseDistribution] = {}
     for name, searched in tuning.space.items():
         if isinstance(searched, Choices):
-            found[name] = CategoricalDistribution(searched.choices)
+            result[name] = CategoricalDistribution(searched.choices)
         elif isinstance(getattr(with_settings(model, {name: searched.low}), name), int):
-            found[name] = IntDistribution(int(searched.low), int(searched.high), log=searched.log)
+            result[name] = IntDistribution(int(searched.low), int(searched.high), log=searched.log)
         else:
-            found[name] = FloatDistribution(searched.low, searched.high, log=searched.log)
-    return found
+            result[name] = FloatDistribution(searched.low, searched.high, log=searched.log)
+    return result
 
 
 def with_settings(model: ModelSettings, settings: dict[str, Any]) -> ModelSettings:
@@ -121,65 +121,67 @@ def with_settings(model: ModelSettings, settings: dict[str, Any]) -> ModelSettin
     return type(model).model_validate(model.model_dump() | settings)
 
 
-def within(tuning: Tuning, model: ModelSettings, settings: dict[str, Any]) -> dict[str, Any]:
-    """The nearest point of the space to some settings; the deployment's own where a setting has no such value any more."""
-    found: dict[str, Any] = {}
+def nearest(tuning: Tuning, model: ModelSettings, settings: dict[str, Any]) -> dict[str, Any]:
+    """The point of the space nearest to the settings; the deployment's own value if a setting has no such value any more."""
+    result: dict[str, Any] = {}
     for name, searched in tuning.space.items():
-        value, own = settings.get(name), getattr(model, name)
+        value, default = settings.get(name), getattr(model, name)
         if isinstance(searched, Choices):
-            found[name] = value if name in settings and value in searched.choices else own
+            result[name] = value if name in settings and value in searched.choices else default
         else:
-            found[name] = type(own)(min(max(value, searched.low), searched.high)) if isinstance(value, int | float) else own
-    return found
+            result[name] = (
+                type(default)(min(max(value, searched.low), searched.high)) if isinstance(value, int | float) else default
+            )
+    return result
 
 
-def reclaim(study: Study, folder: Path, worker: int, searched: int) -> None:
-    """Give up the trials that a killed process of this worker left running, and put their settings back into the queue.
+def reclaim(study: Study, folder: Path, worker: int, settings_count: int) -> None:
+    """Fail the trials that a killed process of this worker left running, and queue their settings again.
 
-    Settings that were drawn are repeated once: they may be what killed it.
+    Sampled settings are repeated only once, because they may have caused the crash.
 
     Args:
-        searched: how many settings the space has; a trial that was killed before it had drawn them all has none to repeat.
+        settings_count: number of settings in the space; a trial that was killed before all were sampled is not repeated.
     """
     from optuna.trial import TrialState
 
-    with Turn(folder / TURN):
+    with FileLock(folder / TURN):
         trials = study.get_trials(deepcopy=False)
-        repeated = {trial.user_attrs.get(AGAIN) for trial in trials}
+        repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
         for trial in trials:
-            # One without a worker was killed while it was drawn: nobody else draws now.
+            # A trial without a worker was killed while it was sampled: we hold the lock, so no other process samples now.
             if trial.state != TrialState.RUNNING or trial.user_attrs.get(WORKER, worker) != worker:
                 continue
             settings = trial.system_attrs.get("fixed_params") or trial.params
-            may_repeat = ORIGIN in trial.user_attrs or AGAIN not in trial.user_attrs
-            if may_repeat and trial.number not in repeated and len(settings) == searched:
-                told = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
-                study.enqueue_trial(settings, user_attrs=told | {AGAIN: trial.number})
+            may_repeat = ORIGIN in trial.user_attrs or REPEATS not in trial.user_attrs
+            if may_repeat and trial.number not in repeated and len(settings) == settings_count:
+                attributes = {ORIGIN: trial.user_attrs[ORIGIN]} if ORIGIN in trial.user_attrs else {}
+                study.enqueue_trial(settings, user_attrs=attributes | {REPEATS: trial.number})
             study.tell(trial.number, state=TrialState.FAIL)
 
 
-def draw(study: Study, folder: Path, worker: int, space: dict[str, BaseDistribution], most: int) -> Trial | None:
-    """The next trial of a worker, or None when the study has `most` trials; lost ones that are repeated do not count."""
+def draw(study: Study, folder: Path, worker: int, space: dict[str, BaseDistribution], limit: int) -> Trial | None:
+    """The next trial of a worker, or None when the study has `limit` trials; repeats of killed trials do not count."""
     from optuna.trial import TrialState
 
-    with Turn(folder / TURN):
+    with FileLock(folder / TURN):
         trials = study.get_trials(deepcopy=False)
-        begun = [t for t in trials if t.state != TrialState.WAITING and AGAIN not in t.user_attrs]
-        repeats = [t for t in trials if t.state == TrialState.WAITING and AGAIN in t.user_attrs]
-        if len(begun) >= most and not repeats:
+        started = [t for t in trials if t.state != TrialState.WAITING and REPEATS not in t.user_attrs]
+        repeats = [t for t in trials if t.state == TrialState.WAITING and REPEATS in t.user_attrs]
+        if len(started) >= limit and not repeats:
             return None
         trial = study.ask(fixed_distributions=space)
         trial.set_user_attr(WORKER, worker)
         return trial
 
 
-def spent(study: Study, worker: int | None = None) -> float:
-    """Seconds that trials of a worker, or of all, have taken so far, also those of a process that was killed."""
+def seconds_spent(study: Study, worker: int | None = None) -> float:
+    """Seconds of a worker's trials, or of all trials, with those of killed processes."""
     return sum(trial.user_attrs.get(SECONDS, 0.0) for trial in _of(study, worker))
 
 
 def counts(study: Study, worker: int | None = None) -> dict[str, int]:
-    """Trials of a worker, or of all, by how they ended."""
+    """Number of a worker's trials, or of all trials, by outcome."""
     states = [trial.state.name.lower() for trial in _of(study, worker)]
     return {"complete": states.count("complete"), "pruned": states.count("pruned"), "failed": states.count("fail")}
 
@@ -191,7 +193,7 @@ def finished(study: Study) -> list[FrozenTrial]:
 
 
 def importance(study: Study) -> dict[str, float]:
-    """Share of each searched setting in what tells good trials from bad ones, largest first; empty below two finished trials.
+    """Relative importance of each tuned setting, largest first; empty with fewer than two finished trials.
 
     Watanabe et al., PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces.
     """

@@ -1,9 +1,9 @@
-"""The steps `plan_tuning`, `search` and `choose_settings`: settings for the model, searched by workers beside each other.
+"""The steps `plan_tuning`, `search` and `choose_settings`: parallel workers tune the settings of the model.
 
-Workers share one study. A trial fits the settings that it has drawn on every fold and evaluates them on the days after; its
-value is the mean of average precision. The settings of the deployment file are the first trial and are never given up, so
-whatever wins was better than they were, on the same folds. It is the best of many and its value flatters it; what it is worth
-on days that no trial saw is for the gate to say.
+Workers share one study. A trial fits its sampled settings on every fold and evaluates them on the days after; its value is the
+mean average precision. The settings of the deployment file are the first trial and are never pruned, so the chosen settings
+were at least as good on the same folds. The value of the best of many trials is biased upwards; the gate evaluates the model on
+other days.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ml.config import Config, ModelSettings, Tuning
 from ml.errors import Refused
 from ml.evaluation.metrics import average_precision
 from ml.training import chosen, dataset, folds, trials
-from ml.training.chosen import CHOSEN, Chosen, FoldValue
+from ml.training.candidates import fit_own_trees
+from ml.training.chosen import CHOSEN, ChosenSettings, FoldValue
 from ml.training.code import code_version
 from ml.training.folds import Fold
-from ml.training.learn import learn
 from ml.training.split import Split
 
 if TYPE_CHECKING:
@@ -42,19 +42,19 @@ class TuningOff(Refused, ValueError):
     """The deployment has no section `training.tuning`."""
 
 
-class OtherStudy(Refused, ValueError):
+class StudyMismatch(Refused, ValueError):
     """A study was planned for another deployment file or by other code."""
 
 
 class SearchFailed(Refused, RuntimeError):
-    """One trial after the other could not be fitted."""
+    """The first trials all failed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A search that can start: its study, the workers to start, and the settings that come before any that is drawn.
+    """A planned search: its study, the numbers of its workers, and the settings to try first.
 
-    `warm_starts` tells values of the searched settings by where they come from.
+    `warm_starts` has the values of the tuned settings by their origin.
     """
 
     study: str
@@ -66,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Search:
-    """What one worker did: its trials by how they ended, and the seconds that they took."""
+    """The result of one worker: its trials by outcome, and their seconds."""
 
     study: str
     worker: int
@@ -77,13 +77,13 @@ class Search:
 
 
 def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
-    """Make the study of a training set and queue its first trials: the file's settings, and what the last search found best.
+    """Create the study of a training set and queue its first trials: the file's settings, and the best ones of the last search.
 
-    A study is named by what it searches: training set, settings, space, folds and code.
+    The name of a study is a hash of the training set, settings, space, folds and code.
 
     Raises:
         TuningOff: the deployment has no section `training.tuning`.
-        NoFold: the training set cannot be cut into these folds.
+        NoFold: the training set cannot be split into these folds.
     """
     tuning, model = _tuning(config), config.training.model
     study = _name(config, training_set)
@@ -91,11 +91,11 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
     if (folder / PLAN).exists():
         return _plan(config, study)
     _folds(config, training_set)
-    warm_starts = {FILE: trials.within(tuning, model, model.model_dump())}
-    for told, best in _last(config, as_of):
-        warm_starts[f"search as of {told}"] = trials.within(tuning, model, best)
+    warm_starts = {FILE: trials.nearest(tuning, model, model.model_dump())}
+    for past_as_of, best in _last(config, as_of):
+        warm_starts[f"search as of {past_as_of}"] = trials.nearest(tuning, model, best)
     folder.mkdir(parents=True, exist_ok=True)
-    queue = trials.opened(folder, study)
+    queue = trials.open_study(folder, study)
     for origin, values in warm_starts.items():
         queue.enqueue_trial(values, user_attrs={trials.ORIGIN: origin}, skip_if_exists=True)
     plan = Plan(study, as_of.isoformat(), training_set, list(range(tuning.workers)), warm_starts)
@@ -104,48 +104,48 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
 
 
 def search(config: Config, as_of: dt.datetime, study: str, worker: int | str) -> Search:
-    """Run trials until the worker's budget is spent or the study has all its trials; run again, it goes on where it was.
+    """Run trials until the worker's budget is spent or the study has all its trials; a second call continues the first.
 
-    No trial begins after the budget is spent; one that runs then is given up at its next fold. A trial that a killed process
-    of this worker left behind is run again, once.
+    No trial begins after the budget is spent; a running one is pruned at its next fold. A trial that a killed process of this
+    worker left unfinished is repeated once.
 
     Args:
         worker: number of the worker, from 0; no two processes may be the same worker at once.
 
     Raises:
         NoStudy: there is no such study.
-        OtherStudy: it was planned for another deployment file or by other code.
-        SearchFailed: the first trials could not be fitted, and none has worked.
+        StudyMismatch: it was planned with another deployment file or other code.
+        SearchFailed: the first trials failed, and none succeeded.
     """
-    tuning, plan, worker = _tuning(config), _checked(config, study), int(worker)
+    tuning, plan, worker = _tuning(config), _current_plan(config, study), int(worker)
     folder = chosen.folder_of(config, study)
     seed = config.training.model.random_seed
-    behind = sum(trials.counts(trials.opened(folder, study), worker).values())
-    shared = trials.opened(folder, study, (seed, worker, behind))
+    ended = sum(trials.counts(trials.open_study(folder, study), worker).values())
+    journal = trials.open_study(folder, study, (seed, worker, ended))
     if not (folder / CHOSEN).exists():
         space = trials.distributions(tuning, config.training.model)
-        trials.reclaim(shared, folder, worker, len(space))
-        deadline = time.monotonic() + tuning.budget.value * 60 - trials.spent(shared, worker)
-        cut = _folds(config, plan.training_set)
+        trials.reclaim(journal, folder, worker, len(space))
+        deadline = time.monotonic() + tuning.budget.value * 60 - trials.seconds_spent(journal, worker)
+        fold_rows = _folds(config, plan.training_set)
         while time.monotonic() < deadline:
-            trial = trials.draw(shared, folder, worker, space, int(tuning.trials.value))
+            trial = trials.draw(journal, folder, worker, space, int(tuning.trials.value))
             if trial is None:
                 break
-            _run(config, shared, trial, cut, deadline)
-    counts = trials.counts(shared, worker)
-    return Search(study, worker, **counts, seconds=trials.spent(shared, worker))
+            _run(config, journal, trial, fold_rows, deadline)
+    counts = trials.counts(journal, worker)
+    return Search(study, worker, **counts, seconds=trials.seconds_spent(journal, worker))
 
 
-def choose_settings(config: Config, as_of: dt.datetime, study: str) -> Chosen:
-    """Decide for the best settings if their mean average precision is above that of the file's, over the same folds.
+def choose_settings(config: Config, as_of: dt.datetime, study: str) -> ChosenSettings:
+    """Choose the best settings if their mean average precision is above that of the file's settings, over the same folds.
 
     Raises:
         NoStudy: there is no such study.
-        OtherStudy: it was planned for another deployment file or by other code.
+        StudyMismatch: it was planned with another deployment file or other code.
     """
     folder = chosen.folder_of(config, study)
     if not (folder / CHOSEN).exists():
-        _write(folder / CHOSEN, asdict(_choose(config, as_of, _checked(config, study))))
+        _write(folder / CHOSEN, asdict(_choose(config, as_of, _current_plan(config, study))))
     return chosen.describe(config, study)
 
 
@@ -156,8 +156,8 @@ def _tuning(config: Config) -> Tuning:
 
 
 def _name(config: Config, training_set: str) -> str:
-    told = [training_set, config.training.model_dump(), config.label_delay.total_seconds(), code_version()["sources"]]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    hashed = [training_set, config.training.model_dump(), config.label_delay.total_seconds(), code_version()["sources"]]
+    return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
 def _plan(config: Config, study: str) -> Plan:
@@ -167,95 +167,95 @@ def _plan(config: Config, study: str) -> Plan:
     return Plan(**json.loads(path.read_text()))
 
 
-def _checked(config: Config, study: str) -> Plan:
-    """The plan of a study, if this deployment as it stands would plan the same."""
+def _current_plan(config: Config, study: str) -> Plan:
+    """The plan of a study; an error if the deployment or the code changed since."""
     _tuning(config)
     plan = _plan(config, study)
     if _name(config, plan.training_set) != study:
-        raise OtherStudy(
+        raise StudyMismatch(
             f"study {study[:12]} was planned for another deployment file or by other code; run `plan_tuning` again"
         )
     return plan
 
 
 def _last(config: Config, as_of: dt.datetime) -> list[tuple[str, dict[str, Any]]]:
-    """The instant of the newest search that was decided as of this one or before, and what was best in it; none or one."""
+    """Instant and best settings of the newest search decided at or before `as_of`; a list of none or one."""
     records = [json.loads(path.read_text()) for path in sorted((config.home / "tuning").glob(f"*/{CHOSEN}"))]
-    past = [(told["as_of"], told["best"]) for told in records if told["best"]]
-    past = [(told, best) for told, best in past if dt.datetime.fromisoformat(told) <= as_of]
+    past = [(record["as_of"], record["best"]) for record in records if record["best"]]
+    past = [(instant, best) for instant, best in past if dt.datetime.fromisoformat(instant) <= as_of]
     return sorted(past, key=lambda record: dt.datetime.fromisoformat(record[0]))[-1:]
 
 
 def _folds(config: Config, training_set: str) -> list[Fold]:
     tuning = _tuning(config)
-    told = dataset.describe(config, training_set).windows
-    whole = Split(**{name: dt.datetime.fromisoformat(instant) for name, instant in told.items()})
+    instants = dataset.describe(config, training_set).windows
+    windows = Split(**{name: dt.datetime.fromisoformat(instant) for name, instant in instants.items()})
     rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
     seed = config.training.model.random_seed
-    return [folds.cut(window, rows, tuning.negatives.value, seed) for window in folds.windows(config, tuning, whole)]
+    return [folds.cut(window, rows, tuning.negatives.value, seed) for window in folds.windows(config, tuning, windows)]
 
 
-def _run(config: Config, shared: Study, trial: Trial, cut: list[Fold], deadline: float) -> None:
-    """Evaluate a trial's settings fold by fold and tell its value, or that it was given up or refused."""
+def _run(config: Config, journal: Study, trial: Trial, fold_rows: list[Fold], deadline: float) -> None:
+    """Evaluate a trial's settings fold by fold, and report its value, or that it was pruned or failed."""
     from catboost import CatBoostError
     from optuna.trial import TrialState
 
     model = trials.with_settings(config.training.model, trial.params)
     may_be_given_up = trial.user_attrs.get(trials.ORIGIN) != FILE
-    begun = time.monotonic()
+    started = time.monotonic()
     values: list[float] = []
-    for number, fold in enumerate(cut, start=1):
+    for number, fold in enumerate(fold_rows, start=1):
         try:
             values.append(_value(config, model, fold))
         except (CatBoostError, ValueError) as error:
             trial.set_user_attr(trials.ERROR, str(error))
-            shared.tell(trial, state=TrialState.FAIL)
-            _refuse_hopeless(shared)
+            journal.tell(trial, state=TrialState.FAIL)
+            _stop_if_all_failed(journal)
             return
-        trial.set_user_attr(trials.SECONDS, time.monotonic() - begun)
+        trial.set_user_attr(trials.SECONDS, time.monotonic() - started)
         trial.report(float(np.mean(values)), number)
-        if number < len(cut) and may_be_given_up and (time.monotonic() >= deadline or trial.should_prune()):
-            shared.tell(trial, state=TrialState.PRUNED)
+        if number < len(fold_rows) and may_be_given_up and (time.monotonic() >= deadline or trial.should_prune()):
+            journal.tell(trial, state=TrialState.PRUNED)
             return
     trial.set_user_attr(trials.FOLDS, values)
-    shared.tell(trial, float(np.mean(values)))
+    journal.tell(trial, float(np.mean(values)))
 
 
 def _value(config: Config, model: ModelSettings, fold: Fold) -> float:
     """Average precision of settings on a fold's evaluation days.
 
     Raises:
-        CatBoostError, ValueError: the settings cannot be fitted, or what they gave ranks nothing.
+        CatBoostError, ValueError: the fit failed, or the model does not rank.
     """
     tuning = _tuning(config)
-    # The fold has a share of the negatives, which a positive counts against in the same ratio as where it has all of them; and
-    # the threads of one fit are shared by the workers, who would wait for each other's.
-    here = {
+    # A fold has only a share of the negatives, so the positive weight is scaled to keep the ratio of the classes. The workers
+    # share the threads of one fit, because more threads than cores slow all of them.
+    adjusted = {
         "positive_weight": model.positive_weight * tuning.negatives.value,
         "thread_count": max(1, model.thread_count // tuning.workers),
     }
-    learned, inputs = learn(chosen.with_model(config, trials.with_settings(model, here)), fold.fitted)
-    margins = learned.margins(inputs.matrix(fold.evaluated))
+    estimator, inputs = fit_own_trees(chosen.with_model(config, trials.with_settings(model, adjusted)), fold.fitted)
+    margins = estimator.margins(inputs.matrix(fold.evaluated))
     return float(average_precision(fold.evaluated["label"].to_numpy(np.int8), margins))
 
 
-def _refuse_hopeless(shared: Study) -> None:
-    found = shared.get_trials(deepcopy=False)
-    errors = [trial.user_attrs[trials.ERROR] for trial in found if trials.ERROR in trial.user_attrs]
-    if len(errors) >= FIRST_FAILURES and not any(trials.FOLDS in trial.user_attrs for trial in found):
+def _stop_if_all_failed(shared: Study) -> None:
+    past = shared.get_trials(deepcopy=False)
+    errors = [trial.user_attrs[trials.ERROR] for trial in past if trials.ERROR in trial.user_attrs]
+    if len(errors) >= FIRST_FAILURES and not any(trials.FOLDS in trial.user_attrs for trial in past):
         raise SearchFailed(f"{len(errors)} trials could not be fitted and none has worked; the last one: {errors[-1]}")
 
 
-def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> Chosen:
-    shared = trials.opened(chosen.folder_of(config, plan.study), plan.study)
-    ended = trials.finished(shared)
+def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> ChosenSettings:
+    journal = trials.open_study(chosen.folder_of(config, plan.study), plan.study)
+    ended = trials.finished(journal)
     file = next((trial for trial in ended if trial.user_attrs.get(trials.ORIGIN) == FILE), None)
     best = ended[0] if ended else None
     winner = best if file is not None and best is not None and _value_of(best) > _value_of(file) else file
-    own = config.training.model
-    model = own if winner is None else trials.with_settings(own, winner.params)
-    counts, seconds = trials.counts(shared), trials.spent(shared)
-    return Chosen(
+    file_settings = config.training.model
+    model = file_settings if winner is None else trials.with_settings(file_settings, winner.params)
+    counts, seconds = trials.counts(journal), trials.seconds_spent(journal)
+    return ChosenSettings(
         settings=plan.study,
         as_of=as_of.isoformat(),
         training_set=plan.training_set,
@@ -268,8 +268,8 @@ def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> Chosen:
         trials=counts,
         seconds=seconds,
         warm_starts=plan.warm_starts,
-        importance=trials.importance(shared),
-        note=_note(own, model, winner, file, counts, seconds),
+        importance=trials.importance(journal),
+        note=_note(file_settings, model, winner, file, counts, seconds),
     )
 
 
@@ -281,10 +281,10 @@ def _compared(config: Config, plan: Plan, winner: FrozenTrial, file: FrozenTrial
             end=fold.window.holdout_end.isoformat(),
             rows=len(fold.evaluated),
             positives=int(fold.evaluated["label"].sum()),
-            chosen=theirs,
-            file=own,
+            chosen=winner_value,
+            file=file_value,
         )
-        for fold, theirs, own in values
+        for fold, winner_value, file_value in values
     ]
 
 
@@ -293,23 +293,27 @@ def _value_of(trial: FrozenTrial) -> float:
 
 
 def _note(
-    own: ModelSettings,
+    file_settings: ModelSettings,
     model: ModelSettings,
     winner: FrozenTrial | None,
     file: FrozenTrial | None,
     counts: dict[str, int],
     seconds: float,
 ) -> str:
-    took = f"{sum(counts.values())} trials ({counts['pruned']} given up, {counts['failed']} failed) in {seconds:.0f} s"
+    effort = f"{sum(counts.values())} trials ({counts['pruned']} given up, {counts['failed']} failed) in {seconds:.0f} s"
     if winner is None or file is None:
-        return f"**FILE'S SETTINGS** kept: {took}, and theirs did not come to an end; raise training.tuning.budget."
+        return f"**FILE'S SETTINGS** kept: {effort}, and theirs did not come to an end; raise training.tuning.budget."
     if winner is file:
-        return f"**FILE'S SETTINGS** kept: none of {took} was above their average precision of {_value_of(file):.4f}."
+        return f"**FILE'S SETTINGS** kept: none of {effort} was above their average precision of {_value_of(file):.4f}."
     pairs = list(zip(winner.user_attrs[trials.FOLDS], file.user_attrs[trials.FOLDS], strict=True))
-    changed = {name: (value, getattr(model, name)) for name, value in own.model_dump().items() if value != getattr(model, name)}
+    changed = {
+        name: (value, getattr(model, name))
+        for name, value in file_settings.model_dump().items()
+        if value != getattr(model, name)
+    }
     moves = ", ".join(f"{name} {_short(old)} → {_short(new)}" for name, (old, new) in changed.items())
     return (
-        f"**TUNED** in {took}: average precision {_value_of(winner):.4f}, {_value_of(file):.4f} with the file's settings, "
+        f"**TUNED** in {effort}: average precision {_value_of(winner):.4f}, {_value_of(file):.4f} with the file's settings, "
         f"better on {sum(new > old for new, old in pairs)} of {len(pairs)} folds. {moves}."
     )
 

@@ -56,20 +56,20 @@ def test_nothing_is_learned_from_whose_label_is_not_known_by_the_first_test_day(
         raise NoTrees
 
     monkeypatch.setattr(handbook, "learn_inputs", lambda config, train: (None, None))
-    monkeypatch.setattr(handbook, "grow", caught)
-    monkeypatch.setattr(handbook, "learn", caught)
+    monkeypatch.setattr(handbook, "fit_trees", caught)
+    monkeypatch.setattr(handbook, "fit_own_trees", caught)
     for start in STARTS[protocol]:
         with pytest.raises(NoTrees):
             handbook.fold(config, rows, start, one_week=protocol == "a")
         first_test_day = handbook.test_rows(rows, start)["day"].min()
-        learned = seen.pop()
-        assert learned["day"].max() == first_test_day - 8 * DAY
+        estimator = seen.pop()
+        assert estimator["day"].max() == first_test_day - 8 * DAY
         if protocol == "a":
-            assert learned["day"].min() == start
+            assert estimator["day"].min() == start
         else:
-            assert learned["day"].min() == max(start - config.training.train.value * DAY, rows["day"].min())
-            assert learned.loc[learned[dataset.SPLIT] == dataset.VALIDATION, "day"].min() == start
-            assert learned[dataset.SPLIT].iloc[0] == dataset.TRAIN
+            assert estimator["day"].min() == max(start - config.training.train.value * DAY, rows["day"].min())
+            assert estimator.loc[estimator[dataset.SPLIT] == dataset.VALIDATION, "day"].min() == start
+            assert estimator[dataset.SPLIT].iloc[0] == dataset.TRAIN
 
 
 def test_cards_with_a_fraud_by_then_leave_the_test_rows(rows: pd.DataFrame) -> None:

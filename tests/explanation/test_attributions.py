@@ -28,16 +28,16 @@ def test_contributions_add_up_to_the_score_of_every_row(model: Model, rows: pd.D
 def test_trees_that_were_scaled_afterwards_are_not_explained_wrongly(model: Model, rows: pd.DataFrame) -> None:
     """CatBoost attributes a shifted bias; what it cannot attribute it refuses itself."""
     other = Model(model.folder)
-    other.learned.classifier.set_scale_and_bias(1.0, -1.5)
+    other.estimator.classifier.set_scale_and_bias(1.0, -1.5)
     found = contributions(other, rows.head(50))
     assert found.values.sum(axis=1) + found.base == pytest.approx(_raw(other, rows.head(50)))
-    other.learned.classifier.set_scale_and_bias(1.3, 0.0)
+    other.estimator.classifier.set_scale_and_bias(1.3, 0.0)
     with pytest.raises(Exception, match="Scale"):
         contributions(other, rows.head(50))
 
 
 def _raw(model: Model, rows: pd.DataFrame) -> np.ndarray:
-    return model.learned.margins(model.inputs.matrix(rows))
+    return model.estimator.margins(model.inputs.matrix(rows))
 
 
 def test_attributions_that_do_not_add_up_are_refused(model: Model, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,8 +70,8 @@ def test_the_curve_says_what_is_unanswered_and_what_is_late(config: Config) -> N
     assert told.positive.late == pytest.approx(1 / 5)
     assert told.positive.hours[0] == pytest.approx(2, abs=0.01)
     assert told.positive.hours[3] == pytest.approx(60, abs=0.01)
-    assert told.proposed == "3 days"
-    assert "20.0% of the positive answers came later than labels.delay (24 hours)" in told.told
+    assert told.proposed_delay == "3 days"
+    assert "20.0% of the positive answers came later than labels.delay (24 hours)" in told.summary
 
 
 def test_a_delay_that_covers_the_answers_has_none_that_are_late(config: Config) -> None:

@@ -94,7 +94,7 @@ def test_probabilities_fit_on_rows_that_nobody_has_seen_whatever_a_positive_weig
     assert calibration_error(later["label"], after) < 0.15
     if positive_weight > 1:
         assert calibration_error(later["label"], raw) > 1
-    assert calibrated.platt.undone(after) == pytest.approx(raw, abs=1e-9)
+    assert calibrated.platt.inverted(after) == pytest.approx(raw, abs=1e-9)
 
 
 def test_the_ranking_stays_as_it_was() -> None:
@@ -114,7 +114,7 @@ def test_every_format_carries_it(tmp_path: Path) -> None:
     model = Model(tmp_path)
     assert model.score(rows) == pytest.approx(expected, abs=1e-12)
     assert model.score_onnx(rows) == pytest.approx(expected, abs=1e-6)
-    assert model.learned.platt == Platt(0.37, -2.5)
+    assert model.estimator.platt == Platt(0.37, -2.5)
     trees.save(tmp_path / "model.json")
     again = CatBoostClassifier()
     again.load_model(str(tmp_path / "model.json"), format="json")

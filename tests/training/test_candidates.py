@@ -11,10 +11,10 @@ import pytest
 from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision
-from ml.training import dataset, fit, learn
+from ml.training import candidates, dataset, fit
 from ml.training.calibrate import RanksNothing
-from ml.training.learn import Windows, candidates, select
-from ml.training.learned import Learned
+from ml.training.candidates import FitWindows, candidate_names, select
+from ml.training.estimator import Estimator
 from ml.training.split import split
 from tests.training import rows as made_up
 
@@ -34,24 +34,24 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, pd.DataFrame
 
 def spoil(monkeypatch: pytest.MonkeyPatch, *spoilt: str) -> None:
     """Some of the candidates learn from shuffled labels."""
-    honest = learn.fit_candidate
+    honest = candidates.fit_candidate
 
-    def fit_candidate(config: Config, name: str, windows: Windows) -> Learned:
+    def fit_candidate(config: Config, name: str, windows: FitWindows) -> Estimator:
         if name not in spoilt:
             return honest(config, name, windows)
         mixed = np.random.default_rng(0).permutation(windows.train["label"].to_numpy())
-        return honest(config, name, Windows(windows.train.assign(label=mixed), *_but_train(windows)))
+        return honest(config, name, FitWindows(windows.train.assign(label=mixed), *_but_train(windows)))
 
-    monkeypatch.setattr(learn, "fit_candidate", fit_candidate)
+    monkeypatch.setattr(candidates, "fit_candidate", fit_candidate)
 
 
-def _but_train(windows: Windows) -> tuple:
+def _but_train(windows: FitWindows) -> tuple:
     return windows.validation, windows.inputs, windows.matrix
 
 
 def linear_label(config: Config, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose label's log-odds are a weighted sum of the numbers."""
-    numbers = [name for name in rows if name in {*config.measures, *learn.Windows.of(config, rows).inputs.fill}]
+    numbers = [name for name in rows if name in {*config.measures, *candidates.FitWindows.of(config, rows).inputs.fill}]
     margin = rows[numbers] @ np.linspace(-0.8, 0.8, len(numbers)) - 2.5
     dice = np.random.default_rng(4)
     return rows.assign(label=(dice.random(len(rows)) < 1 / (1 + np.exp(-margin))).astype("int8"))
@@ -63,17 +63,17 @@ def test_each_candidate_has_its_figure_and_the_best_is_taken(told: tuple[Config,
     assert list(found.figures) == ALL
     assert found.figures[found.candidate] == max(found.figures.values())
     validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
-    for name, learned in {found.candidate: found.learned, **found.others}.items():
-        margins = learned.margins(found.inputs.matrix(validation))
+    for name, estimator in {found.candidate: found.estimator, **found.others}.items():
+        margins = estimator.margins(found.inputs.matrix(validation))
         assert average_precision(validation["label"].to_numpy(), margins) == pytest.approx(found.figures[name]), name
 
 
 def test_trees_win_where_inputs_act_together_and_the_regression_where_they_add_up(told: tuple[Config, pd.DataFrame]) -> None:
     config, rows = told
     together, apart = select(config, rows), select(config, linear_label(config, rows))
-    assert together.learned.trees > 0
+    assert together.estimator.trees > 0
     assert together.figures[LOGISTIC] < together.figures[together.candidate] - 0.05
-    assert (apart.candidate, apart.learned.trees) == (LOGISTIC, 0)
+    assert (apart.candidate, apart.estimator.trees) == (LOGISTIC, 0)
     assert apart.figures[LOGISTIC] > apart.figures[OWN] + 0.01
 
 
@@ -88,24 +88,24 @@ def test_candidates_that_learned_nothing_are_left(
 def test_one_that_ranks_nothing_is_no_candidate_and_without_any_nothing_is_fitted(
     told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    honest = learn.fit_candidate
+    honest = candidates.fit_candidate
 
-    def refuses(config: Config, name: str, windows: Windows) -> Learned:
+    def refuses(config: Config, name: str, windows: FitWindows) -> Estimator:
         if name != SHALLOW:
             raise RanksNothing("it ranks nothing")
         return honest(config, name, windows)
 
-    monkeypatch.setattr(learn, "fit_candidate", refuses)
+    monkeypatch.setattr(candidates, "fit_candidate", refuses)
     with caplog.at_level(logging.WARNING):
         found = select(*told)
     assert (found.candidate, set(found.figures), found.others) == (SHALLOW, {SHALLOW}, {})
     assert "boosted trees: no candidate, it ranks nothing" in caplog.text
     assert "logistic regression: no candidate, it ranks nothing" in caplog.text
 
-    def refuses_all(config: Config, name: str, windows: Windows) -> Learned:
+    def refuses_all(config: Config, name: str, windows: FitWindows) -> Estimator:
         raise RanksNothing("it ranks nothing")
 
-    monkeypatch.setattr(learn, "fit_candidate", refuses_all)
+    monkeypatch.setattr(candidates, "fit_candidate", refuses_all)
     with pytest.raises(RanksNothing):
         select(*told)
 
@@ -113,7 +113,7 @@ def test_one_that_ranks_nothing_is_no_candidate_and_without_any_nothing_is_fitte
 def test_of_equal_candidates_the_deployments_own_is_taken(
     told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learn, "_figure", lambda *_: 0.5)
+    monkeypatch.setattr(candidates, "_figure", lambda *_: 0.5)
     assert select(*told).candidate == OWN
 
 
@@ -128,7 +128,7 @@ def test_the_cheapest_is_taken_where_money_decides(told: tuple[Config, pd.DataFr
 def test_shallow_trees_are_never_more_or_deeper_than_the_deployments_own(told: tuple[Config, pd.DataFrame]) -> None:
     config, _ = told
     small = config.training.model.model_copy(update={"iterations": 3, "depth": 1})
-    fewer = learn._shallow(learn.chosen.with_model(config, small)).training.model
+    fewer = candidates._shallow(candidates.chosen.with_model(config, small)).training.model
     assert (fewer.iterations, fewer.depth) == (3, 1)
 
 
@@ -142,10 +142,10 @@ def test_a_record_says_which_candidate_it_is_and_what_the_others_reached() -> No
 
 def test_shallow_settings_are_fitted_once(told: tuple[Config, pd.DataFrame]) -> None:
     config, _ = told
-    small = learn.chosen.with_model(config, config.training.model.model_copy(update={"iterations": 3, "depth": 1}))
-    assert candidates(small) == [OWN, LOGISTIC]
+    small = candidates.chosen.with_model(config, config.training.model.model_copy(update={"iterations": 3, "depth": 1}))
+    assert candidate_names(small) == [OWN, LOGISTIC]
     alone = small.model_copy(update={"training": small.training.model_copy(update={"candidates": [SHALLOW]})})
-    assert candidates(alone) == [SHALLOW]
+    assert candidate_names(alone) == [SHALLOW]
 
 
 @pytest.mark.parametrize(

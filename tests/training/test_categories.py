@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from ml.config import Config, load
 from ml.evaluation.metrics import average_precision
 from ml.training import categories
+from ml.training.candidates import fit_own_trees
 from ml.training.categories import FOLDS, PRIOR, RARE, Levels
 from ml.training.export import to_onnx
 from ml.training.inputs import MISSING, Inputs, learn_inputs
-from ml.training.learn import learn
 from ml.training.model import Model
 from ml.training.split import split
 from tests.models import fitted, payments
@@ -104,7 +104,7 @@ def test_thousands_of_levels_that_say_nothing_cost_nothing(config: Config, rows:
 
     def precision(levels: int) -> float:
         told = rows.assign(**{name: np.random.default_rng(3).integers(0, levels, len(rows)).astype(str)})
-        trees, inputs = learn(config, told)
+        trees, inputs = fit_own_trees(config, told)
         later = made_up.made(config, split(config, made_up.AS_OF), seed=9)
         scores = trees.margins(inputs.matrix(later.assign(**{name: "0"})))
         return average_precision(later["label"].to_numpy(), scores)
@@ -119,20 +119,20 @@ def test_a_category_without_any_value_is_left_out_and_named(
 ) -> None:
     name = config.categories[0]
     with caplog.at_level(logging.WARNING):
-        trees, inputs = learn(config, rows.assign(**{name: None}))
+        trees, inputs = fit_own_trees(config, rows.assign(**{name: None}))
     assert name not in inputs.names
     assert f"{name} is left out of the model" in caplog.text
     to_onnx(trees, inputs)
 
 
 def test_without_any_category_there_is_still_a_model(config: Config, rows: pd.DataFrame) -> None:
-    trees, inputs = learn(config, rows.assign(**dict.fromkeys(config.categories, None)))
+    trees, inputs = fit_own_trees(config, rows.assign(**dict.fromkeys(config.categories, None)))
     assert inputs.categories == {}
     to_onnx(trees, inputs)
 
 
 def test_one_level_is_a_constant(config: Config, rows: pd.DataFrame) -> None:
-    trees, inputs = learn(config, rows.assign(**dict.fromkeys(config.categories, "only")))
+    trees, inputs = fit_own_trees(config, rows.assign(**dict.fromkeys(config.categories, "only")))
     assert {len(levels.codes) for levels in inputs.categories.values()} == {1}
     to_onnx(trees, inputs)
 

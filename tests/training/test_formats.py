@@ -57,7 +57,7 @@ def registered(model: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("kind", formats.FORMATS)
 def test_a_file_answers_as_the_registered_model(config: Config, tmp_path: Path, kind: str) -> None:
-    told = formats.hand_out(config, "1", kind, tmp_path / f"model.{kind}")
+    told = formats.write_checked(config, "1", kind, tmp_path / f"model.{kind}")
     assert told.checked.startswith("checked: 120 rows score at most")
     assert all(file.is_file() for file in told.files)
     assert {file.name for file in tmp_path.iterdir()} == {file.name for file in told.files}
@@ -76,13 +76,13 @@ def test_a_file_of_another_model_is_refused(
     monkeypatch.setattr(formats, "write", lambda model, kind, path: write(other, kind, path))
     target = tmp_path / "out" / f"model.{kind}"
     with pytest.raises(ParityError, match=rf"{kind}: row \d+ of the version's sample scores .* the file is not handed out"):
-        formats.hand_out(config, "1", kind, target)
+        formats.write_checked(config, "1", kind, target)
     assert list(target.parent.iterdir()) == []
 
 
 def test_one_border_that_is_off_is_refused(model: Model, rows: pd.DataFrame, tmp_path: Path) -> None:
     """The first border on an amount is moved to where half of the sample lies."""
-    root = ET.fromstring(to_pmml(model.learned, model.inputs))  # noqa: S314
+    root = ET.fromstring(to_pmml(model.estimator, model.inputs))  # noqa: S314
     predicates = [e for e in root.iter() if e.tag.endswith("SimplePredicate") and e.get("field") == "input_0"]
     for predicate in predicates[:2]:
         predicate.set("value", repr(float(rows["amount"].median())))
@@ -93,8 +93,8 @@ def test_one_border_that_is_off_is_refused(model: Model, rows: pd.DataFrame, tmp
 
 def test_pmml_holds_all_digits_of_a_border(model: Model) -> None:
     """CatBoost's own PMML has six, and rows between the two borders would be scored by another leaf."""
-    borders = {border for borders in model.learned.classifier.get_borders().values() for border in map(np.float32, borders)}
-    root = ET.fromstring(to_pmml(model.learned, model.inputs))  # noqa: S314
+    borders = {border for borders in model.estimator.classifier.get_borders().values() for border in map(np.float32, borders)}
+    root = ET.fromstring(to_pmml(model.estimator, model.inputs))  # noqa: S314
     written = {np.float32(e.get("value")) for e in root.iter() if e.tag.endswith("SimplePredicate")}
     assert written <= borders
     assert len(written) > 20
@@ -104,7 +104,7 @@ def test_a_category_that_xml_cannot_hold_is_named(config: Config, rows: pd.DataF
     inputs = Inputs({"amount": MISSING}, {"channel": levels("chip", "bell\x07", HOSTILE)})
     model = fitted(tmp_path, config, rows, inputs)
     with pytest.raises(ValueError, match=r"category 'bell\\x07' of channel cannot be written in XML; choose another format"):
-        to_pmml(model.learned, inputs)
+        to_pmml(model.estimator, inputs)
 
 
 @pytest.mark.usefixtures("registered")
@@ -119,7 +119,7 @@ def test_without_a_runtime_the_file_is_said_to_be_unchecked(
         return real(name, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without)
-    told = formats.hand_out(config, "1", "pmml", tmp_path / "model.pmml")
+    told = formats.write_checked(config, "1", "pmml", tmp_path / "model.pmml")
     assert told.checked.startswith("NOT CHECKED: pypmml is not installed")
     assert (tmp_path / "model.pmml").is_file()
 
@@ -127,6 +127,6 @@ def test_without_a_runtime_the_file_is_said_to_be_unchecked(
 @pytest.mark.usefixtures("registered")
 def test_a_format_or_a_place_that_cannot_be_is_named(config: Config, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="format is 'h5', expected one of"):
-        formats.hand_out(config, "1", "h5", tmp_path / "model.h5")
+        formats.write_checked(config, "1", "h5", tmp_path / "model.h5")
     with pytest.raises(ValueError, match="is a folder; name the file to write"):
-        formats.hand_out(config, "1", "onnx", tmp_path)
+        formats.write_checked(config, "1", "onnx", tmp_path)

@@ -20,7 +20,7 @@ from ml.training import formats
 from ml.training.calibrate import Platt
 from ml.training.export import SAMPLE, compare, to_onnx
 from ml.training.inputs import MISSING, Inputs
-from ml.training.linear import Linear, Term, regress
+from ml.training.linear import Linear, Term, fit_logistic
 from ml.training.model import ONNX, Model, importance, save
 from tests.deployments import small
 from tests.models import HOSTILE, levels
@@ -58,7 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def linear(config: Config) -> Linear:
     """Fitted on many rows."""
     told = rows(60_000)
-    return regress(config, INPUTS.names, INPUTS.matrix(told), told)
+    return fit_logistic(config, INPUTS.names, INPUTS.matrix(told), told)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def model(tmp_path: Path, linear: Linear) -> Model:
     return Model(tmp_path)
 
 
-def odd_rows() -> pd.DataFrame:
+def edge_case_rows() -> pd.DataFrame:
     """Each odd number in each column of numbers, beside categories that were seen, never seen, and missing."""
     frames = []
     for name in INPUTS.fill:
@@ -115,11 +115,11 @@ def test_it_is_the_regression_that_another_solver_finds(config: Config, linear: 
 
 
 def test_contributions_add_up_and_are_coefficients_times_the_distance_from_the_mean(model: Model) -> None:
-    told = pd.concat([rows(500, seed=4), odd_rows()], ignore_index=True)
+    told = pd.concat([rows(500, seed=4), edge_case_rows()], ignore_index=True)
     found = contributions(model, told)
     assert found.names == tuple(INPUTS.names)
-    assert np.abs(found.values.sum(axis=1) + found.base - model.learned.margins(INPUTS.matrix(told))).max() < 1e-12
-    amount = model.learned.terms[0]
+    assert np.abs(found.values.sum(axis=1) + found.base - model.estimator.margins(INPUTS.matrix(told))).max() < 1e-12
+    amount = model.estimator.terms[0]
     by_hand = amount.weight * (told["amount"].head(500).astype(np.float32).astype(np.float64) - amount.mean)
     assert found.values[:500, 0] == pytest.approx(by_hand.to_numpy(), abs=1e-9)
 
@@ -136,12 +136,12 @@ def test_importance_sums_to_a_hundred_and_knows_the_strong(model: Model) -> None
     assert sum(told.values()) == pytest.approx(100)
     assert list(told)[-1] == "count"
     assert importance(model) == pytest.approx(
-        dict(zip(INPUTS.names, model.learned.calibrated(Platt(3.0, 1.0)).importance(), strict=True))
+        dict(zip(INPUTS.names, model.estimator.calibrated(Platt(3.0, 1.0)).importance(), strict=True))
     )
 
 
 def test_the_graph_answers_as_the_model_does_whatever_comes(model: Model) -> None:
-    told = pd.concat([rows(2000, seed=5), odd_rows()], ignore_index=True)
+    told = pd.concat([rows(2000, seed=5), edge_case_rows()], ignore_index=True)
     parity = compare(model, told, threshold=0.123456, tolerance=1e-7, name="m")
     assert (parity.rows, parity.crossed_threshold) == (len(told), 0)
     assert np.isfinite(model.score(told)).all()
@@ -149,11 +149,11 @@ def test_the_graph_answers_as_the_model_does_whatever_comes(model: Model) -> Non
 
 def test_a_value_beyond_those_of_training_counts_as_the_outermost(model: Model) -> None:
     some = rows(1, seed=6)
-    assert model.score(some.assign(amount=1e30)) == model.score(some.assign(amount=model.learned.terms[0].high))
+    assert model.score(some.assign(amount=1e30)) == model.score(some.assign(amount=model.estimator.terms[0].high))
 
 
 def test_calibration_is_in_every_coefficient(linear: Linear) -> None:
-    told = INPUTS.matrix(odd_rows())
+    told = INPUTS.matrix(edge_case_rows())
     calibrated = linear.calibrated(Platt(0.37, -2.5))
     assert calibrated.margins(told) == pytest.approx(0.37 * linear.margins(told) - 2.5, abs=1e-9)
     assert calibrated.platt == Platt(0.37, -2.5)
@@ -162,10 +162,10 @@ def test_calibration_is_in_every_coefficient(linear: Linear) -> None:
 def test_the_file_is_the_model_and_threads_and_order_of_columns_change_no_byte(config: Config, tmp_path: Path) -> None:
     told = rows(5000)
     matrix = INPUTS.matrix(told)
-    made = [regress(config, INPUTS.names, matrix, told)]
+    made = [fit_logistic(config, INPUTS.names, matrix, told)]
     with threadpool_limits(2):
-        made.append(regress(config, INPUTS.names, np.asfortranarray(matrix), told))
-    assert made[0].timeless() == made[1].timeless()
+        made.append(fit_logistic(config, INPUTS.names, np.asfortranarray(matrix), told))
+    assert made[0].canonical_bytes() == made[1].canonical_bytes()
     made[0].save(tmp_path / Linear.FILE)
     assert Linear.load(tmp_path / Linear.FILE) == made[0]
 
@@ -175,7 +175,7 @@ def test_weights_are_those_of_the_deployment(config: Config) -> None:
     told = rows(60_000)
     model = config.training.model.model_copy(update={"positive_weight": 5.0})
     heavier = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
-    plain, weighted = (regress(each, INPUTS.names, INPUTS.matrix(told), told) for each in (config, heavier))
+    plain, weighted = (fit_logistic(each, INPUTS.names, INPUTS.matrix(told), told) for each in (config, heavier))
     assert weighted.base - plain.base == pytest.approx(np.log(5), abs=0.06)
     assert weighted.terms[1].weight == pytest.approx(plain.terms[1].weight, abs=0.08)
 
@@ -183,9 +183,9 @@ def test_weights_are_those_of_the_deployment(config: Config) -> None:
 @pytest.mark.parametrize("constant", [7.0, 0.1, np.nan, np.inf, MISSING])
 def test_an_input_that_never_changes_tells_nothing(config: Config, constant: float) -> None:
     told = rows(3000).assign(amount=constant)
-    found = regress(config, INPUTS.names, INPUTS.matrix(told), told)
+    found = fit_logistic(config, INPUTS.names, INPUTS.matrix(told), told)
     assert (found.terms[0].weight, found.terms[0].missing, found.terms[0].strength) == (0, 0, 0)
-    assert np.isfinite(found.margins(INPUTS.matrix(odd_rows()))).all()
+    assert np.isfinite(found.margins(INPUTS.matrix(edge_case_rows()))).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -198,7 +198,7 @@ def test_unit_and_origin_of_an_input_change_no_score(config: Config, scale: floa
     told = rows(800, seed=9)
     told.loc[np.random.default_rng(3).random(len(told)) < gaps, "amount"] = np.nan
     other = told.assign(amount=(told["amount"] + shift) * scale)
-    plain, moved = (regress(config, INPUTS.names, INPUTS.matrix(each), each) for each in (told, other))
+    plain, moved = (fit_logistic(config, INPUTS.names, INPUTS.matrix(each), each) for each in (told, other))
     apart = np.abs(plain.margins(INPUTS.matrix(told)) - moved.margins(INPUTS.matrix(other))).max()
     # Single precision has seven digits, of which a shift of a million leaves one after the point.
     assert apart < (0.05 if shift == 1e6 else 1e-3)
@@ -208,15 +208,15 @@ def test_unit_and_origin_of_an_input_change_no_score(config: Config, scale: floa
 def test_each_of_its_formats_answers_as_the_model_does(model: Model, tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"out.{kind}"
     formats.write(model, kind, path)
-    told = formats.odd_rows(INPUTS, pd.read_parquet(model.folder / SAMPLE))
+    told = formats.edge_case_rows(INPUTS, pd.read_parquet(model.folder / SAMPLE))
     extremes = told.head(2).assign(amount=[-1e8, 1e12], ratio=[1e12, -5e8])
     assert formats.compare(model, kind, path, pd.concat([told, extremes], ignore_index=True)) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["json", "pmml"])
 def test_a_file_with_another_coefficient_is_refused(model: Model, tmp_path: Path, kind: str) -> None:
-    first: Term = model.learned.terms[0]
-    other = replace(model.learned, terms=(replace(first, weight=first.weight * 1.01), *model.learned.terms[1:]))
+    first: Term = model.estimator.terms[0]
+    other = replace(model.estimator, terms=(replace(first, weight=first.weight * 1.01), *model.estimator.terms[1:]))
     (tmp_path / "other").mkdir()
     save(tmp_path / "other", other, INPUTS)
     formats.write(Model(tmp_path / "other"), kind, tmp_path / f"out.{kind}")
@@ -232,4 +232,4 @@ def test_a_format_that_it_does_not_have_is_refused_in_a_sentence(model: Model, t
 
 def test_a_folder_without_a_model_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"holds no model: expected one of model\.cbm, linear\.json"):
-        Model(tmp_path).learned  # noqa: B018
+        Model(tmp_path).estimator  # noqa: B018

@@ -97,7 +97,7 @@ def test_the_verdict_tells_what_the_others_reach_on_the_holdout(config: Config) 
 
 def test_monitoring_takes_it_as_a_champion(config: Config, model: Model) -> None:
     champion = champion_of(config, VERSION)
-    assert champion.model.learned == model.learned
+    assert champion.model.estimator == model.estimator
     assert champion.fitted.candidate == LOGISTIC
 
 

@@ -33,7 +33,7 @@ def test_an_older_training_set_is_read_by_todays_names(tmp_path: Path) -> None:
 
 
 def test_a_column_that_is_named_split_stays_what_it_is() -> None:
-    assert dataset.named_now(["split", "label_known_at", dataset.SPLIT]) == ["split", "label_known_at", dataset.SPLIT]
+    assert dataset.current_names(["split", "label_known_at", dataset.SPLIT]) == ["split", "label_known_at", dataset.SPLIT]
 
 
 @pytest.mark.parametrize(("score", "alerts"), [("score", "alerts"), (SCORE, ALERTS)])

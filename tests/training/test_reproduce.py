@@ -107,7 +107,7 @@ def test_another_model_is_found_out(
 def test_other_code_names_the_commit_to_check_out(four_versions: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = code.code_version()
     monkeypatch.setattr(reproduce, "code_version", lambda: here | {what: "0" * 64, "commit": "f" * 40})
-    with pytest.raises(reproduce.CodeMovedOn) as caught:
+    with pytest.raises(reproduce.CodeChanged) as caught:
         reproduce.reproduce(load(four_versions), "1")
     assert here["commit"] in str(caught.value)
     assert f"differ in {what}" in str(caught.value)

@@ -14,8 +14,8 @@ from ml.features.publish import publish_features
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.training import dataset
+from ml.training.candidates import fit_own_trees
 from ml.training.export import to_onnx
-from ml.training.learn import learn
 from tests import villages
 
 FIRST_DAY = villages.FIRST_DAY + 8 * villages.DAY
@@ -31,7 +31,7 @@ def _made(config: Config) -> tuple[str, str]:
     villages.ingest(config, villages.ARCHIVE_UNTIL)
     publish_features(config, villages.ARCHIVE_UNTIL)
     made = dataset.build_training_set(config, villages.ARCHIVE_UNTIL).training_set
-    trees, inputs = learn(config, dataset.read(config, made))
+    trees, inputs = fit_own_trees(config, dataset.read(config, made))
     return made, hashlib.sha256(to_onnx(trees, inputs).SerializeToString()).hexdigest()
 
 

@@ -50,12 +50,12 @@ def _search(folder: Path, study: str, worker: int) -> None:
 
 
 def _trials(config: Config, study: str) -> list[Any]:
-    return trials.opened(chosen.folder_of(config, study), study).get_trials()
+    return trials.open_study(chosen.folder_of(config, study), study).get_trials()
 
 
 def _settled(found: list[Any]) -> list[Any]:
     """Trials that came to an end of their own, or were lost and not repeated."""
-    repeated = {trial.user_attrs.get(trials.AGAIN) for trial in found}
+    repeated = {trial.user_attrs.get(trials.REPEATS) for trial in found}
     return [trial for trial in found if trial.number not in repeated]
 
 
@@ -155,15 +155,15 @@ def test_settings_that_were_running_twice_when_their_worker_died_are_not_tried_a
     space = trials.distributions(config.training.tuning, config.training.model)
     drawn = []
     for _ in range(4):
-        shared = trials.opened(folder, plan.study, (1,))
+        shared = trials.open_study(folder, plan.study, (1,))
         trials.reclaim(shared, folder, 0, len(space))
         trial = trials.draw(shared, folder, 0, space, MOST)
         drawn.append((trial.user_attrs.get(trials.ORIGIN), trial.params))
     assert [origin for origin, _ in drawn] == [FILE] * 4, "the file's settings are repeated as often as it takes"
-    trials.opened(folder, plan.study).tell(trial.number, 0.5)
+    trials.open_study(folder, plan.study).tell(trial.number, 0.5)
     lost = []
     for attempt in range(3):
-        shared = trials.opened(folder, plan.study, (attempt,))
+        shared = trials.open_study(folder, plan.study, (attempt,))
         trials.reclaim(shared, folder, 0, len(space))
         lost.append(trials.draw(shared, folder, 0, space, MOST).params)
     assert lost[0] == lost[1] != lost[2]
@@ -174,7 +174,7 @@ def test_trials_of_another_worker_are_left_alone(start: Any) -> None:
     plan = plan_tuning(config, AS_OF, training_set)
     folder = chosen.folder_of(config, plan.study)
     space = trials.distributions(config.training.tuning, config.training.model)
-    theirs = trials.draw(trials.opened(folder, plan.study), folder, 1, space, MOST)
+    theirs = trials.draw(trials.open_study(folder, plan.study), folder, 1, space, MOST)
     search(config, AS_OF, plan.study, 0)
     assert _trials(config, plan.study)[theirs.number].state.name == "RUNNING"
 
@@ -194,7 +194,7 @@ def test_no_trial_begins_after_the_budget_is_spent_and_a_retry_has_no_budget_of_
     config, training_set = start(budget={"value": 0.01, "unit": "minutes", "reason": "over before the second trial"})
     plan = plan_tuning(config, AS_OF, training_set)
     folder = chosen.folder_of(config, plan.study)
-    shared = trials.opened(folder, plan.study)
+    shared = trials.open_study(folder, plan.study)
     trial = trials.draw(shared, folder, 0, trials.distributions(config.training.tuning, config.training.model), MOST)
     trial.set_user_attr(trials.SECONDS, 1.0)
     told = search(config, AS_OF, plan.study, 0)
@@ -214,7 +214,7 @@ def test_the_files_settings_are_evaluated_to_the_end_whatever_the_budget(start: 
 def test_the_files_settings_are_kept_when_nothing_is_better(start: Any) -> None:
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    shared = trials.opened(chosen.folder_of(config, plan.study), plan.study)
+    shared = trials.open_study(chosen.folder_of(config, plan.study), plan.study)
     for value in (0.9, 0.5, 0.9):
         trial = shared.ask(fixed_distributions=trials.distributions(config.training.tuning, config.training.model))
         trial.set_user_attr(trials.FOLDS, [value, value])
@@ -258,11 +258,11 @@ def test_a_search_knows_nothing_of_one_that_came_after_its_instant(start: Any) -
 def test_a_winner_that_left_the_space_is_moved_to_its_edge(start: Any) -> None:
     config, _ = start()
     tuning, model = config.training.tuning, config.training.model
-    assert trials.within(tuning, model, {"learning_rate": 0.9, "depth": 9, "subsample": 0.3}) == {
+    assert trials.nearest(tuning, model, {"learning_rate": 0.9, "depth": 9, "subsample": 0.3}) == {
         "learning_rate": 0.5,
         "depth": 4,
     }
-    assert trials.within(tuning, model, {}) == {"learning_rate": 0.01, "depth": 1}
+    assert trials.nearest(tuning, model, {}) == {"learning_rate": 0.01, "depth": 1}
 
 
 def test_settings_that_cannot_be_fitted_fail_their_trial_and_all_of_them_the_search(
@@ -272,15 +272,15 @@ def test_settings_that_cannot_be_fitted_fail_their_trial_and_all_of_them_the_sea
 
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    learn, calls = tune.learn, []
+    fit_own_trees, calls = tune.fit_own_trees, []
 
     def refuses_the_second(*given: Any) -> Any:
         calls.append(given)
         if len(calls) == 3:
             raise CatBoostError("too deep")
-        return learn(*given)
+        return fit_own_trees(*given)
 
-    monkeypatch.setattr(tune, "learn", refuses_the_second)
+    monkeypatch.setattr(tune, "fit_own_trees", refuses_the_second)
     assert search(config, AS_OF, plan.study, 0).failed == 1
     again = rows.deployment(config.home.parent / "again")
     shutil.copytree(config.home / "training_sets", again.home / "training_sets")
@@ -289,7 +289,7 @@ def test_settings_that_cannot_be_fitted_fail_their_trial_and_all_of_them_the_sea
     def refuses(*_: Any) -> Any:
         raise CatBoostError("too deep")
 
-    monkeypatch.setattr(tune, "learn", refuses)
+    monkeypatch.setattr(tune, "fit_own_trees", refuses)
     with pytest.raises(tune.SearchFailed, match=r"3 trials could not be fitted and none has worked.*too deep"):
         search(again, AS_OF, plan.study, 0)
 
@@ -299,7 +299,7 @@ def test_a_study_of_another_deployment_file_is_not_searched(start: Any, tmp_path
     plan = plan_tuning(config, AS_OF, training_set)
     other = rows.deployment(tmp_path, trials=rows.trials(7))
     for step in (lambda: search(other, AS_OF, plan.study, 0), lambda: choose_settings(other, AS_OF, plan.study)):
-        with pytest.raises(tune.OtherStudy, match="run `plan_tuning` again"):
+        with pytest.raises(tune.StudyMismatch, match="run `plan_tuning` again"):
             step()
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from ml.config import Config, ModelSettings, load
+from ml.training.estimator import Estimator
 from ml.training.inputs import MISSING, Inputs
-from ml.training.learned import Learned
-from ml.training.linear import regress
-from ml.training.trees import grow
+from ml.training.linear import fit_logistic
+from ml.training.trees import fit_trees
 from ml.training.weights import CapUnreachable, capped, recency_weights, row_weights
 from tests.deployments import raw, write
 
@@ -149,14 +149,14 @@ def test_too_few_entities_of_a_class_are_told_with_the_cap_that_could_be_met(tmp
         row_weights(deployment(tmp_path, {"terminal": 0.1}), train)
 
 
-def boosted(config: Config, inputs: Inputs, train: pd.DataFrame) -> Learned:
+def boosted(config: Config, inputs: Inputs, train: pd.DataFrame) -> Estimator:
     """Trees of a deployment."""
-    return grow(config, inputs, inputs.matrix(train), train)
+    return fit_trees(config, inputs, inputs.matrix(train), train)
 
 
-def linear(config: Config, inputs: Inputs, train: pd.DataFrame) -> Learned:
+def linear(config: Config, inputs: Inputs, train: pd.DataFrame) -> Estimator:
     """The logistic regression of a deployment."""
-    return regress(config, inputs.names, inputs.matrix(train), train)
+    return fit_logistic(config, inputs.names, inputs.matrix(train), train)
 
 
 @pytest.mark.parametrize("learns", [boosted, linear])

@@ -1,4 +1,4 @@
-"""What a candidate is after it was fitted, whatever its kind: the rest of the code asks no more of a model than this."""
+"""The protocol of a fitted candidate, which is all that the rest of the code uses of one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Nodes(NamedTuple):
-    """A piece of an ONNX graph: its nodes in order, and its constants."""
+    """Part of an ONNX graph: its nodes in order, and its constants."""
 
     nodes: list[NodeProto]
     constants: list[TensorProto]
 
 
-class Learned(Protocol):
+class Estimator(Protocol):
     """A fitted candidate over the matrix of its `Inputs`, shape (n_rows, n_inputs), float32.
 
     A margin is a score in log-odds; the probability is its logistic function.
 
     Attributes:
-        FILE: its file's name in a model folder.
-        FORMATS: file formats of its own kind, the first that of `FILE`.
+        FILE: name of its file in a model folder.
+        FORMATS: native file formats; the first one is that of `FILE`.
     """
 
     FILE: ClassVar[str]
@@ -35,7 +35,7 @@ class Learned(Protocol):
 
     @property
     def platt(self) -> Platt:
-        """The calibration that its margins hold."""
+        """The calibration that its margins include."""
 
     @property
     def trees(self) -> int:
@@ -48,10 +48,10 @@ class Learned(Protocol):
         """SHAP values in log-odds, then the base value, shape (n_rows, n_inputs + 1); a row's sum is its margin."""
 
     def importance(self) -> np.ndarray:
-        """Share of each input in what the model tells, shape (n_inputs,); sums to 100."""
+        """Relative importance of each input, shape (n_inputs,); sums to 100."""
 
-    def calibrated(self, found: Platt) -> Self:
-        """The model with calibrated margins, in every format that is made of it; the one that was asked is used up."""
+    def calibrated(self, scaling: Platt) -> Self:
+        """The model with calibrated margins, in every format; do not use the uncalibrated one any more."""
 
     def to_onnx(self) -> Nodes:
         """From `_features`, the matrix, to `_answer`, float32 of shape (n_rows,)."""
@@ -63,5 +63,5 @@ class Learned(Protocol):
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
 
-    def timeless(self) -> bytes:
-        """Its file, without what tells when it was made."""
+    def canonical_bytes(self) -> bytes:
+        """Its file as bytes, without creation time and random ids."""

@@ -1,0 +1,137 @@
+"""Candidates: fitted on the training window, stopped early, calibrated and compared on the validation window.
+
+Beside the deployment's own trees there are a few shallow trees and a logistic regression, which are better if the signal is
+weak, rows are few, or effects are additive. The best candidate becomes the challenger; the gate uses other rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from ml.config import Config
+from ml.config.training import LOGISTIC, OWN, SHALLOW
+from ml.evaluation.metrics import average_precision, decision_costs
+from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
+from ml.training import calibrate, chosen, dataset
+from ml.training.costs import missed_costs
+from ml.training.estimator import Estimator
+from ml.training.inputs import Inputs, learn_inputs
+from ml.training.linear import fit_logistic
+from ml.training.model import threshold_for
+from ml.training.trees import fit_trees
+
+SHALLOW_ITERATIONS, SHALLOW_DEPTH = 100, 2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """The best candidate, the figure of each candidate in the deployment's primary metric, and the other candidates."""
+
+    candidate: str
+    estimator: Estimator
+    inputs: Inputs
+    metric: str
+    figures: dict[str, float]
+    others: dict[str, Estimator]
+
+
+@dataclass(frozen=True, eq=False)
+class FitWindows:
+    """The rows that all candidates of a training use, and the matrix of the training rows, see `learn_inputs`."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    inputs: Inputs
+    matrix: np.ndarray
+
+    @classmethod
+    def of(cls, config: Config, rows: pd.DataFrame) -> FitWindows:
+        """The windows of a training set."""
+        train, validation = (rows[rows[dataset.SPLIT] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
+        return cls(train, validation, *learn_inputs(config, train))
+
+
+def select(config: Config, rows: pd.DataFrame) -> Selected:
+    """Fit all candidates and select the best on the validation window; among equal ones the deployment's own.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: no candidate ranks positives above negatives; see `ml.training.calibrate`.
+    """
+    windows = FitWindows.of(config, rows)
+    validation_matrix = windows.inputs.matrix(windows.validation)
+    fitted: dict[str, Estimator] = {}
+    figures: dict[str, float] = {}
+    errors: list[calibrate.RanksNothing] = []
+    for name in candidate_names(config):
+        try:
+            fitted[name] = fit_candidate(config, name, windows)
+        except calibrate.RanksNothing as error:
+            log.warning("%s: no candidate, %s", name, error)
+            errors.append(error)
+            continue
+        figures[name] = _figure(config, windows.validation, expit(fitted[name].margins(validation_matrix)))
+    if not fitted:
+        raise errors[0]
+    best = min(figures.values()) if config.gate.metric == EXPECTED_COST.name else max(figures.values())
+    candidate = next(name for name, figure in figures.items() if figure == best)
+    estimator = fitted.pop(candidate)
+    return Selected(candidate, estimator, windows.inputs, config.gate.metric, figures, fitted)
+
+
+def candidate_names(config: Config) -> list[str]:
+    """The deployment's candidates, its own trees first; shallow trees are left out if its own are as few and as shallow."""
+    names = [name for name in (OWN, SHALLOW, LOGISTIC) if name in config.training.candidates]
+    return [name for name in names if name != SHALLOW or OWN not in names or _shallow(config) != config]
+
+
+def fit_candidate(config: Config, name: str, windows: FitWindows) -> Estimator:
+    """Fit one candidate on the training rows, and calibrate it on the validation rows.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: see `ml.training.calibrate`.
+    """
+    fitted: Estimator
+    if name == LOGISTIC:
+        fitted = fit_logistic(config, windows.inputs.names, windows.matrix, windows.train)
+    else:
+        settings = _shallow(config) if name == SHALLOW else config
+        fitted = fit_trees(settings, windows.inputs, windows.matrix, windows.train, windows.validation)
+    margins = fitted.margins(windows.inputs.matrix(windows.validation))
+    return fitted.calibrated(calibrate.platt(margins, windows.validation["label"]))
+
+
+def fit_own_trees(config: Config, rows: pd.DataFrame) -> tuple[Estimator, Inputs]:
+    """Fit the deployment's own trees on a training set; returns them and their inputs.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+        RanksNothing: see `ml.training.calibrate`.
+    """
+    windows = FitWindows.of(config, rows)
+    return fit_candidate(config, OWN, windows), windows.inputs
+
+
+def _shallow(config: Config) -> Config:
+    """The deployment with few shallow trees, at most as many and as deep as its own."""
+    settings = config.training.model
+    fewer = {"iterations": min(settings.iterations, SHALLOW_ITERATIONS), "depth": min(settings.depth, SHALLOW_DEPTH)}
+    return chosen.with_model(config, settings.model_copy(update=fewer))
+
+
+def _figure(config: Config, validation: pd.DataFrame, scores: np.ndarray) -> float:
+    labels, days = validation["label"].to_numpy(np.int8), config.training.validation.value
+    if config.gate.metric == AVERAGE_PRECISION.name or config.costs is None:
+        return float(average_precision(labels, scores))
+    alerts = scores >= threshold_for(scores, int(days), config.training.alerts.value)
+    amounts = missed_costs(config.costs, validation)
+    costs = decision_costs(labels, alerts, amounts, config.costs.alert.value, config.costs.false_alert.value)
+    return float(costs.sum() / days)
