@@ -14,6 +14,7 @@ from typing import Any
 
 from ml.config import PROJECT, Config
 from ml.errors import BadInput, NotThere
+from ml.evaluation.records import with_stored_keys
 
 STEPS = {
     "validate_batch": "ml.quality.validate",
@@ -95,8 +96,7 @@ def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, 
         raise BadInput(f"step {step} takes {sorted(takes)}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
     given |= {name: _flag(name, value) for name, value in given.items() if takes[name].is_flag}
     function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
-    record: dict[str, Any] = dataclasses.asdict(function(config, as_of, **given))
-    return record
+    return with_stored_keys(dataclasses.asdict(function(config, as_of, **given)))
 
 
 def _flag(name: str, value: object) -> bool:

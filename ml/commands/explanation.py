@@ -32,7 +32,7 @@ def reasons(config: Config, asked: argparse.Namespace) -> None:
 
     told = of_event(config, asked.version, asked.event, asked.top)
     line(f"event {asked.event}: probability {told.probability:.6f}, log-odds {told.log_odds:+.4f}")
-    rows = [[f"{reason.contribution:+.4f}", reason.told] for reason in told.reasons]
+    rows = [[f"{reason.contribution:+.4f}", reason.sentence] for reason in told.reasons]
     rows += [[f"{told.rest:+.4f}", "all other inputs together"], [f"{told.base:+.4f}", "base value, the same for every event"]]
     table(["log-odds", "because"], rows)
 

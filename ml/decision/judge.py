@@ -160,7 +160,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
     scores = scored.score(holdout)
     drift = attribution_drift(champion.model, scored, holdout) if champion.model else None
     meetings: list[Meeting] = []
-    notes = [drift.told] if drift else []
+    notes = [drift.sentence] if drift else []
     notes += _told_beside(holdout, {name: beside[name] for name in fit.others(config, model)})
     if reserved:
         meetings.append(_golden_meeting(config, reserved, frozen_rows, champion, scored))

@@ -12,7 +12,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,14 +23,19 @@ SENTENCE_KEY = "told"
 def to_record(value: Any) -> Any:
     """A dataclass, or a value inside one, as what `json.dumps` takes: instants become ISO 8601, tuples become lists."""
     if is_dataclass(value) and not isinstance(value, type):
-        return to_record(asdict(value))
+        return with_stored_keys({field.name: to_record(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Mapping):
-        return {SENTENCE_KEY if key == "sentence" else key: to_record(inner) for key, inner in value.items()}
+        return {key: to_record(inner) for key, inner in value.items()}
     if isinstance(value, datetime):
         return value.isoformat()
     return [to_record(inner) for inner in value] if isinstance(value, (tuple, list)) else value
 
 
+def with_stored_keys(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of one dataclass under the keys of its stored record; nested values stay as they are."""
+    return {SENTENCE_KEY if name == "sentence" else name: value for name, value in attributes.items()}
+
+
 def attributes_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of one record by the name of their attribute; nested records stay as they are."""
+    """The attributes of one dataclass from its stored record; nested records stay as they are."""
     return {"sentence" if key == SENTENCE_KEY else key: value for key, value in record.items()}

@@ -1,8 +1,13 @@
-"""The step `explain`: which inputs move a model's scores, over all rows and per slice, and what moved since the champion.
+"""The step `explain`: attribute a model's scores to its inputs, over all rows and per slice, and compare with the champion.
 
-Attributions are SHAP values, of trees by CatBoost itself (Lundberg et al. 2020, From local explanations to global understanding
-with explainable AI for trees), of a logistic regression by its terms, in log-odds: with the base value they add up to the score
-of each row exactly.
+Attributions are SHAP values in log-odds: for trees by CatBoost (Lundberg et al. 2020, From local explanations to global
+understanding with explainable AI for trees), for a logistic regression its terms. Their sum with the base value is exactly the
+score of the row.
+
+Example: two inputs on two rows, the second of which stands for three rows of the population.
+    >>> values = Contributions(("amount", "hour"), np.array([[1.0, -1.0], [2.0, 0.0]]), base=-3.0)
+    >>> [(f.feature, f.mean_absolute, f.share) for f in summarize(values, weights=np.array([1.0, 3.0]))]
+    [('amount', 1.75, 0.875), ('hour', 0.25, 0.125)]
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.errors import Refused
+from ml.evaluation.records import attributes_of, to_record
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
@@ -37,12 +43,12 @@ TOLERANCE = 1e-6
 
 
 class AttributionError(Refused, RuntimeError):
-    """Attributions do not add up to the scores that they explain."""
+    """The sum of the attributions differs from the score."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows that stand for a population: a weight tells how many rows of it each one stands for, shape (n_rows,)."""
+    """A weighted sample of rows; `weights` of shape (n_rows,): the number of rows of the population for each sampled row."""
 
     rows: pd.DataFrame
     weights: np.ndarray
@@ -50,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Contributions:
-    """SHAP values in log-odds, shape (n_rows, n_inputs), and the base value that they start from."""
+    """SHAP values in log-odds, shape (n_rows, n_inputs), and the base value: the score without any input."""
 
     names: tuple[str, ...]
     values: np.ndarray
@@ -59,7 +65,7 @@ class Contributions:
 
 @dataclass(frozen=True)
 class FeatureAttribution:
-    """One input: mean |SHAP| in log-odds, its share in the sum over all inputs, and the mean with its sign."""
+    """Attribution of one input: mean |SHAP| in log-odds, its share of the sum over all inputs, and the signed mean."""
 
     feature: str
     mean_absolute: float
@@ -69,7 +75,7 @@ class FeatureAttribution:
 
 @dataclass(frozen=True)
 class SliceAttribution:
-    """The inputs' shares within a slice, by name; `rows` are those of the sample, `weight` those that they stand for."""
+    """Shares of the inputs within a slice, by name; `rows` of the sample, and their `weight` in rows of the population."""
 
     slice: str
     rows: int
@@ -89,26 +95,26 @@ class Mover:
 
 @dataclass(frozen=True)
 class AttributionDrift:
-    """How two models' attributions differ on the same rows.
+    """Difference of the attributions of two models on the same rows.
 
     Attributes:
         rows: rows of the sample.
-        moved: share of all attribution that went from some inputs to others, half the sum of |differences|, in [0, 1].
-        rank_correlation: Spearman's, over the inputs of both; None where one of the models ranks nothing.
+        moved: share of the attribution that moved between inputs, half the sum of |differences|, in [0, 1].
+        rank_correlation: Spearman's, over the inputs of both; None where the ranks of a model are all equal.
         movers: every input of either model, the largest difference first.
-        told: the sentence for a verdict.
+        sentence: for the verdict.
     """
 
     rows: int
     moved: float
     rank_correlation: float | None
     movers: tuple[Mover, ...]
-    told: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class Attributions:
-    """What the step found, and where its pictures lie."""
+    """Attributions of a model; `explanation` is the name of the folder with the record and the pictures."""
 
     explanation: str
     model: str
@@ -125,13 +131,13 @@ class Attributions:
 
 @dataclass(frozen=True)
 class Explained:
-    """The step's record: where attributions lie, and what a person wants to know of them first."""
+    """Result of the step: the folder of the attributions, the input with the largest share, and a summary sentence."""
 
     explanation: str
     model: str
     champion_version: str | None
     leading: str
-    told: str
+    sentence: str
 
 
 def folder_of(config: Config, explanation: str) -> Path:
@@ -146,13 +152,13 @@ def address(model: str, champion_version: str | None) -> str:
 
 def record_of(folder: Path) -> Attributions:
     """The record in a folder of attributions."""
-    told = json.loads((folder / RECORD).read_text())
-    drift = told["drift"]
+    record = json.loads((folder / RECORD).read_text())
+    drift = record["drift"]
     if drift is not None:
-        drift = AttributionDrift(**drift | {"movers": tuple(Mover(**mover) for mover in drift["movers"])})
-    features = tuple(FeatureAttribution(**feature) for feature in told["features"])
-    slices = tuple(SliceAttribution(**each) for each in told["slices"])
-    return Attributions(**told | {"features": features, "slices": slices, "drift": drift})
+        drift = AttributionDrift(**attributes_of(drift) | {"movers": tuple(Mover(**mover) for mover in drift["movers"])})
+    features = tuple(FeatureAttribution(**feature) for feature in record["features"])
+    slices = tuple(SliceAttribution(**each) for each in record["slices"])
+    return Attributions(**record | {"features": features, "slices": slices, "drift": drift})
 
 
 def explain(config: Config, as_of: dt.datetime, model: str) -> Explained:
@@ -180,13 +186,15 @@ def explain(config: Config, as_of: dt.datetime, model: str) -> Explained:
     _log(config, fitted.mlflow_run, folder)
     record = record_of(folder)
     leading = record.features[0]
-    told = f"{leading.feature} leads with {share(leading.share, 0)} of all attribution"
-    return Explained(key, model, champion_version, leading.feature, f"{told}. {record.drift.told}" if record.drift else told)
+    sentence = f"{leading.feature} leads with {share(leading.share, 0)} of all attribution"
+    if record.drift:
+        sentence = f"{sentence}. {record.drift.sentence}"
+    return Explained(key, model, champion_version, leading.feature, sentence)
 
 
 @dataclass(frozen=True)
 class Attributed:
-    """Names what is explained."""
+    """Identity of the attributions: folder name, model, and champion."""
 
     explanation: str
     model: str
@@ -194,10 +202,10 @@ class Attributed:
 
 
 def _explain(config: Config, model: Model, champion: Model | None, drawn: Sample, folder: Path, what: Attributed) -> None:
-    found = contributions(model, drawn.rows)
-    features = summarize(found, drawn.weights)
+    contributed = contributions(model, drawn.rows)
+    features = summarize(contributed, drawn.weights)
     parts = {f"{part.slice}: {part.group}": part.mask for part in slices_of(config, drawn.rows)}
-    slices = by_slice(found, drawn.weights, parts)
+    slices = by_slice(contributed, drawn.weights, parts)
     labels = drawn.rows["label"].to_numpy()
     record = Attributions(
         **asdict(what),
@@ -205,16 +213,16 @@ def _explain(config: Config, model: Model, champion: Model | None, drawn: Sample
         positives=round(float(drawn.weights[labels == 1].sum())),
         sample_rows=len(drawn.rows),
         sample_positives=int(labels.sum()),
-        base=found.base,
+        base=contributed.base,
         features=features,
         slices=slices,
-        drift=None if champion is None else _compared(contributions(champion, drawn.rows), found, drawn.weights),
+        drift=None if champion is None else _compared(contributions(champion, drawn.rows), contributed, drawn.weights),
     )
     pictures.draw_attributions(
         [feature.feature for feature in features],
         [feature.share for feature in features],
-        _in_order(found, features),
-        model.inputs.matrix(drawn.rows)[:, [found.names.index(feature.feature) for feature in features]],
+        _in_order(contributed, features),
+        model.inputs.matrix(drawn.rows)[:, [contributed.names.index(feature.feature) for feature in features]],
         folder / SUMMARY,
     )
     pictures.draw_shares(
@@ -223,15 +231,16 @@ def _explain(config: Config, model: Model, champion: Model | None, drawn: Sample
         np.array([[f.share for f in features], *[[each.shares[f.feature] for f in features] for each in slices]]),
         folder / SLICES,
     )
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1))
+    (folder / RECORD).write_text(json.dumps(to_record(record), indent=1))
 
 
-def _in_order(found: Contributions, features: tuple[FeatureAttribution, ...]) -> np.ndarray:
-    return found.values[:, [found.names.index(feature.feature) for feature in features]]
+def _in_order(contributed: Contributions, features: tuple[FeatureAttribution, ...]) -> np.ndarray:
+    return contributed.values[:, [contributed.names.index(feature.feature) for feature in features]]
 
 
 def _judged_against(config: Config, exported: Path) -> str | None:
-    """The champion that the model was judged against, or will be: a step that is run again must not find itself."""
+    """The champion that the model was judged against; before the judgement the current one. So a repeated run never compares a
+    promoted model with itself."""
     ledger, challenger = Ledger(config.ledger), folder_hash(exported)
     judged = [d for d in ledger.decisions.all(config.name) if d.evidence.get("challenger_hash") == challenger]
     return judged[-1].champion_version if judged else ledger.moves.champion(config.name)
@@ -244,7 +253,7 @@ def _log(config: Config, run: str, folder: Path) -> None:
 
 
 def sample(rows: pd.DataFrame) -> Sample:
-    """At most 500 positives and 1500 negatives, chosen by the hash of their event ids, so that the same rows come again."""
+    """At most 500 positives and 1500 negatives, selected by the hash of their event ids, so that the sample is reproducible."""
     order = pd.util.hash_pandas_object(rows["event_id"].astype(str), index=False).to_numpy()
     labels = rows["label"].to_numpy()
     chosen, weights = [], []
@@ -265,45 +274,45 @@ def contributions(model: Model, rows: pd.DataFrame) -> Contributions:
         AttributionError: they do not add up to the model's scores.
     """
     matrix = model.inputs.matrix(rows)
-    found, scores = model.estimator.contributions(matrix), model.estimator.margins(matrix)
-    apart = float(np.abs(found.sum(axis=1) - scores).max(initial=0.0))
+    shap, scores = model.estimator.contributions(matrix), model.estimator.margins(matrix)
+    apart = float(np.abs(shap.sum(axis=1) - scores).max(initial=0.0))
     if not apart <= TOLERANCE:
         raise AttributionError(
             f"{model.folder}: attributions add up to a score {apart:g} away in log-odds, at most {TOLERANCE:g} was expected; "
             "the model was changed after it was fitted in a way that cannot be attributed"
         )
-    return Contributions(tuple(model.inputs.names), found[:, :-1], float(found[0, -1]) if len(found) else 0.0)
+    return Contributions(tuple(model.inputs.names), shap[:, :-1], float(shap[0, -1]) if len(shap) else 0.0)
 
 
-def summarize(found: Contributions, weights: np.ndarray) -> tuple[FeatureAttribution, ...]:
+def summarize(contributed: Contributions, weights: np.ndarray) -> tuple[FeatureAttribution, ...]:
     """Mean |SHAP| of each input over the weighted rows, largest first."""
-    absolute = np.average(np.abs(found.values), axis=0, weights=weights)
-    mean = np.average(found.values, axis=0, weights=weights)
+    absolute = np.average(np.abs(contributed.values), axis=0, weights=weights)
+    mean = np.average(contributed.values, axis=0, weights=weights)
     whole = float(absolute.sum()) or 1.0
     order = np.argsort(-absolute, kind="stable")
     return tuple(
-        FeatureAttribution(found.names[i], float(absolute[i]), float(absolute[i]) / whole, float(mean[i])) for i in order
+        FeatureAttribution(contributed.names[i], float(absolute[i]), float(absolute[i]) / whole, float(mean[i])) for i in order
     )
 
 
-def by_slice(found: Contributions, weights: np.ndarray, slices: Mapping[str, np.ndarray]) -> tuple[SliceAttribution, ...]:
+def by_slice(contributed: Contributions, weights: np.ndarray, slices: Mapping[str, np.ndarray]) -> tuple[SliceAttribution, ...]:
     """The inputs' shares within each slice that has at least 30 rows of the sample.
 
     Args:
-        slices: name to a mask of the sample's rows, shape (n_rows,), in the order in which they are to be read.
+        slices: name to a mask of the sample's rows, shape (n_rows,), in the order of the output.
     """
-    told = []
+    attributions = []
     for name, mask in slices.items():
         if mask.sum() < SMALLEST_SLICE:
             continue
-        within = Contributions(found.names, found.values[mask], found.base)
+        within = Contributions(contributed.names, contributed.values[mask], contributed.base)
         shares = {feature.feature: feature.share for feature in summarize(within, weights[mask])}
-        told.append(SliceAttribution(name, int(mask.sum()), float(weights[mask].sum()), shares))
-    return tuple(told)
+        attributions.append(SliceAttribution(name, int(mask.sum()), float(weights[mask].sum()), shares))
+    return tuple(attributions)
 
 
 def attribution_drift(champion: Model, challenger: Model, rows: pd.DataFrame) -> AttributionDrift:
-    """How the attributions of two models differ on the same sample of labelled rows; their inputs may differ.
+    """Compare the attributions of two models on the same sample of labelled rows; their inputs may differ.
 
     Args:
         rows: columns `event_id` and `label`, and the inputs of both models.
@@ -322,8 +331,8 @@ def _compared(champion: Contributions, challenger: Contributions, weights: np.nd
     correlation = _rank_correlation([before.get(n, 0.0) for n in names], [after.get(n, 0.0) for n in names])
     largest = ", ".join(f"{m.feature} {_percent(m.champion)} → {_percent(m.challenger)}" for m in movers[:3])
     ranks = "ranks cannot be compared" if correlation is None else f"rank correlation {correlation:.3f}"
-    told = f"{share(moved, 1)} of all attribution moved between inputs against the champion ({ranks}); most: {largest}"
-    return AttributionDrift(len(weights), moved, correlation, tuple(movers), told)
+    sentence = f"{share(moved, 1)} of all attribution moved between inputs against the champion ({ranks}); most: {largest}"
+    return AttributionDrift(len(weights), moved, correlation, tuple(movers), sentence)
 
 
 def _percent(value: float | None) -> str:

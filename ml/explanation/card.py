@@ -1,4 +1,4 @@
-"""The step `write_card`: the model card of a registered version, all of it read back from its record."""
+"""The step `write_card`: write the model card of a registered version from its records alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config
+from ml.evaluation.records import to_record
 from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.ledger.decisions import Decision
@@ -24,16 +25,16 @@ ARTIFACTS = "card"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the record says of a version, as far as it was known at `as_of`.
+    """The records of a version, as known at `as_of`.
 
     Attributes:
-        deployment: the deployment that it was made for, as it was then.
-        tuning: how its settings were found, None where nothing says so.
-        decision: the gate's last answer on it, None if it was never judged.
-        moves: every move of the champion from or to it, oldest first.
-        champion: the version that was champion.
-        attributions: what moves its scores, None if the step `explain` has not told.
-        exploration: the page on its training set, None if the step `explore` has not written it.
+        deployment: its configuration at the time of the training.
+        tuning: record of the search for its settings, None if there is none.
+        decision: the last decision of the gate on it, None if it was never judged.
+        moves: all promotions and rollbacks from or to it, oldest first.
+        champion: the champion version at `as_of`.
+        attributions: of its scores, None if the step `explain` has not run.
+        exploration: page on its training set, None if the step `explore` has not run.
     """
 
     model: str
@@ -52,13 +53,13 @@ class Evidence:
 
     @property
     def verdict(self) -> Mapping[str, Any]:
-        """The gate's whole verdict; empty if there is none."""
+        """The verdict of the gate; empty if there is none."""
         return {} if self.decision is None else self.decision.evidence
 
 
 @dataclass(frozen=True)
 class Card:
-    """Where a version's card lies, the MLflow run that it was logged to, and the sections in which something is missing."""
+    """Result of the step: paths of the card, its MLflow run, and the titles of the sections with missing information."""
 
     version: str
     html: str
@@ -76,12 +77,12 @@ def folder_of(config: Config) -> Path:
 def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
     """Write a version's card as HTML, Markdown and JSON, and log it and the page on its training set to its MLflow run.
 
-    What is not in the record is said to be missing; nothing on the card comes from anywhere else.
+    Information without a record is marked as missing.
 
     Raises:
         ValueError: the version is not a number.
         BrokenModel: the version's files are not the ones that were registered.
-        NoOrigin: it was registered before versions said what they were made from.
+        NoOrigin: it was registered by an earlier release, without a record of its origin.
     """
     evidence = gather(config, as_of, version)
     folder = folder_of(config)
@@ -102,7 +103,7 @@ def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
 
 
 def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
-    """What the record says of a version; errors as for `write_card`."""
+    """Collect the records of a version; errors as for `write_card`."""
     if not (version.isascii() and version.isdigit()):
         raise ValueError(f"version is {version!r}, expected a number, see `python -m ml history`")
     versions, ledger = fit.registry(config), Ledger(config.ledger)
@@ -134,39 +135,40 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
 
 
 def newest(config: Config, version: str) -> dt.datetime:
-    """The newest instant at which the ledger says anything of a model.
+    """The newest `as_of` of a promotion or a decision in the ledger.
 
     Raises:
-        LookupError: it says nothing.
+        LookupError: there is none.
     """
     ledger = Ledger(config.ledger)
-    told = [m.as_of for m in ledger.moves.history(config.name)] + [d.as_of for d in ledger.decisions.all(config.name)]
-    if not told:
+    instants = [m.as_of for m in ledger.moves.history(config.name)] + [d.as_of for d in ledger.decisions.all(config.name)]
+    if not instants:
         raise LookupError(f"the ledger of {config.name} is empty; there is no version {version} yet")
-    return max(told)
+    return max(instants)
 
 
 def _pictures(config: Config, evidence: Evidence, folder: Path) -> dict[str, Path]:
-    """The pictures of the attributions, beside the card; by their names."""
+    """Copy the pictures of the attributions to the folder of the card; paths by name."""
     if evidence.attributions is None:
         return {}
     source = attributions.folder_of(config, evidence.attributions.explanation)
-    found = {}
+    copies = {}
     for name in (attributions.SUMMARY, attributions.SLICES):
         target = folder / f"{evidence.version}-{name}"
         partial = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copy(source / name, partial)
-        found[name] = partial.replace(target)
-    return found
+        copies[name] = partial.replace(target)
+    return copies
 
 
 def _plain(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as JSON's values."""
-    told = {name: getattr(evidence, name) for name in evidence.__dataclass_fields__}
-    nested = ("training_set", "fitted", "decision", "attributions")
-    told |= {name: asdict(told[name]) for name in nested if told[name] is not None}
-    told |= {"deployment": json.loads(evidence.deployment.portable_json), "moves": [asdict(move) for move in evidence.moves]}
-    return told
+    """The evidence as values for JSON."""
+    record = {name: getattr(evidence, name) for name in evidence.__dataclass_fields__}
+    nested = ("training_set", "fitted", "decision")
+    record |= {name: asdict(record[name]) for name in nested if record[name] is not None}
+    record["attributions"] = to_record(evidence.attributions)
+    record |= {"deployment": json.loads(evidence.deployment.portable_json), "moves": [asdict(move) for move in evidence.moves]}
+    return record
 
 
 def _log(config: Config, run: str, files: list[Path], folder: str) -> None:

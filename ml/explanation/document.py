@@ -1,7 +1,13 @@
-"""A page as a record: sections of facts, tables and pictures, which `render` writes as HTML and as Markdown.
+"""A page as dataclasses: sections of facts, tables and pictures, which `ml.explanation.render` writes as HTML and Markdown.
 
-Whatever stands in a record is plain text and is escaped by the renderer, column names and category values included; only a
-`Drawing` is markup, and `ml.explanation.svg` makes it.
+All texts are plain text and are escaped by the renderer, including column names and category values; only a `Drawing` is
+markup, and only `ml.explanation.svg` creates one.
+
+Example: figures as text; a missing or infinite figure is a dash.
+    >>> number(0.61234), signed(0.0345), count(68108), share(0.0081), brief(12345.6), number(None)
+    ('0.6123', '+0.0345', '68,108', '0.81 %', '12,346', '–')
+    >>> between((0.1, 0.2)), between((0.1, None))
+    ('0.1000 to 0.2000', '–')
 """
 
 from __future__ import annotations
@@ -14,15 +20,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG element made by `ml.explanation.svg`, and what it shows in words."""
+    """An SVG element from `ml.explanation.svg`, and a description of what it shows, for screen readers."""
 
     svg: str
-    told: str
+    description: str
 
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a table's column; figures stand to the right."""
+    """Head of a table's column; `right` aligns its cells to the right, for figures."""
 
     name: str
     right: bool = False
@@ -33,7 +39,11 @@ Cell = str | Drawing
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; a row has one cell a column."""
+    """A table; each row has one cell per column.
+
+    Raises:
+        ValueError: a row has another number of cells.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -46,16 +56,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, one pair a line."""
+    """Names and values, one pair per line."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a note is set smaller."""
+    """A paragraph; a note has a smaller font."""
 
-    told: str
+    text: str
     is_note: bool = False
 
 
@@ -63,14 +73,14 @@ class Text:
 class Points:
     """A list of sentences."""
 
-    told: tuple[str, ...]
+    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Says that something a reader expects is not in the record, and why."""
+    """A statement that the record lacks something that a reader expects, and why."""
 
-    told: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Picture:
     """A PNG file or a drawing over the whole width, with its caption."""
 
     shown: Path | Drawing
-    told: str
+    caption: str
 
 
 Block = Table | Facts | Text | Points | Missing | Picture
@@ -94,7 +104,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A page: its title, the line above it, a badge, the sentence that matters most, and a few figures before the sections."""
+    """A page: `kind` (line above the title), title, badge, lead (the most important sentence), key figures, and sections."""
 
     kind: str
     title: str
@@ -105,12 +115,12 @@ class Document:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure with a fixed number of decimals, two from a hundred on; a dash where there is none."""
+    """A figure with a fixed number of decimals, at most two from a hundred on; a dash if it is missing or not finite."""
     return "–" if value is None or not math.isfinite(value) else f"{value:,.{_decimals(value, digits)}f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """The same with its sign."""
+    """As `number`, with the sign."""
     return "–" if value is None or not math.isfinite(value) else f"{value:+,.{_decimals(value, digits)}f}"
 
 
@@ -119,7 +129,7 @@ def _decimals(value: float, digits: int) -> int:
 
 
 def count(value: float | None) -> str:
-    """A count with separators of thousands."""
+    """A count with thousands separators."""
     return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
@@ -136,7 +146,7 @@ def brief(value: float | None) -> str:
 
 
 def between(pair: Sequence[float | None] | None, digits: int = 4) -> str:
-    """An interval; a dash for one whose ends are not both there."""
+    """An interval; a dash if one of its ends is missing."""
     return f"{number(pair[0], digits)} to {number(pair[1], digits)}" if is_interval(pair) and pair else "–"
 
 
@@ -145,11 +155,11 @@ def is_interval(pair: Sequence[float | None] | None) -> bool:
     return pair is not None and len(pair) == 2 and all(end is not None and math.isfinite(end) for end in pair)
 
 
-def worded(told: object) -> str:
-    """A name or a sentence; a dash where there is none."""
-    return "–" if told is None else str(told)
+def worded(value: object) -> str:
+    """A name or a sentence; a dash if it is missing."""
+    return "–" if value is None else str(value)
 
 
-def instant(told: object) -> str:
-    """An instant to the minute; a dash where there is none."""
-    return worded(told)[:16].replace("T", " ")
+def instant(value: object) -> str:
+    """An instant to the minute; a dash if it is missing."""
+    return worded(value)[:16].replace("T", " ")

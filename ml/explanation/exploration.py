@@ -1,11 +1,11 @@
-"""The step `explore`: one page on a training set, and what changed since the last one."""
+"""The step `explore`: write a page with the summary of a training set, and the changes since the previous one."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ml.config import Config
 from ml.evaluation.metrics import wilson
+from ml.evaluation.records import attributes_of, to_record
 from ml.explanation import render, svg
 from ml.explanation.document import (
     Block,
@@ -56,7 +57,7 @@ CORRELATIONS = 40
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of a training set."""
+    """Summary of a training set."""
 
     training_set: str
     as_of: str
@@ -69,7 +70,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Change:
-    """What changed since another training set: label rates with what they count, columns only one has, and all shifts."""
+    """Changes since another training set: its counts, new and removed columns (`new`, `gone`), and the shifts of all others."""
 
     previous: str
     previous_as_of: str
@@ -82,21 +83,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Where the page lies, which training set came before, and the sentence on what changed most."""
+    """Result of the step: path of the page, the previous training set, and a sentence on the largest change."""
 
     training_set: str
     page: str
     previous: str | None
-    told: str
+    sentence: str
 
 
 def path_of(config: Config, training_set: str) -> Path:
-    """The page of a training set; its figures lie beside it as JSON."""
+    """Path of the page of a training set; the figures are in a JSON file with the same name."""
     return config.home / "explorations" / f"{training_set}.html"
 
 
 def explore(config: Config, as_of: dt.datetime, training_set: str) -> Exploration:
-    """Describe a frozen training set, and compare it with the last one before it."""
+    """Write the page of a frozen training set, compared with the previous one; a second call returns the first result."""
     page = path_of(config, training_set)
     record = page.with_suffix(".json")
     if not (page.exists() and record.exists()):
@@ -105,14 +106,14 @@ def explore(config: Config, as_of: dt.datetime, training_set: str) -> Exploratio
         summary = summarize(config, frozen, rows)
         before = previous_of(config, frozen)
         change = None if before is None else compare(config, before, summary, rows)
-        told = _told(summary, change)
+        sentence = _sentence(summary, change)
         page.parent.mkdir(parents=True, exist_ok=True)
         answers = arrivals(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)
-        _write(page, render.html(document(config, frozen, summary, change, rows, told, answers)))
-        exploration = Exploration(training_set, str(page), None if change is None else change.previous, told)
-        figures = {"exploration": asdict(exploration), "summary": asdict(summary), "change": change and asdict(change)}
-        _write(record, json.dumps(figures, indent=1))
-    return Exploration(**json.loads(record.read_text())["exploration"])
+        _write(page, render.html(document(config, frozen, summary, change, rows, sentence, answers)))
+        exploration = Exploration(training_set, str(page), None if change is None else change.previous, sentence)
+        figures = {"exploration": exploration, "summary": summary, "change": change}
+        _write(record, json.dumps(to_record(figures), indent=1))
+    return Exploration(**attributes_of(json.loads(record.read_text())["exploration"]))
 
 
 def summarize(config: Config, frozen: dataset.TrainingSet, rows: pd.DataFrame) -> Summary:
@@ -132,14 +133,16 @@ def summarize(config: Config, frozen: dataset.TrainingSet, rows: pd.DataFrame) -
 def previous_of(config: Config, frozen: dataset.TrainingSet) -> dataset.TrainingSet | None:
     """The training set of this deployment with the latest instant before this one's, None if it is the first."""
     folder = dataset.path_of(config, frozen.training_set).parent
-    told = [dataset.describe(config, path.stem) for path in folder.glob("*.json") if path.with_suffix(".parquet").exists()]
+    training_sets = [
+        dataset.describe(config, path.stem) for path in folder.glob("*.json") if path.with_suffix(".parquet").exists()
+    ]
     now = dt.datetime.fromisoformat(frozen.as_of)
-    earlier = [other for other in told if dt.datetime.fromisoformat(other.as_of) < now]
+    earlier = [other for other in training_sets if dt.datetime.fromisoformat(other.as_of) < now]
     return max(earlier, key=lambda other: (dt.datetime.fromisoformat(other.as_of), other.training_set), default=None)
 
 
 def compare(config: Config, before: dataset.TrainingSet, summary: Summary, rows: pd.DataFrame) -> Change:
-    """What changed since the training set `before`, the largest shift first."""
+    """Changes since the training set `before`, the largest shift first."""
     older = _read(config, before.training_set)
     labels = older["label"].to_numpy()
     was = {*_numeric(config, older), *(name for name in config.categories if name in older)}
@@ -172,7 +175,7 @@ def document(
     summary: Summary,
     change: Change | None,
     rows: pd.DataFrame,
-    told: str,
+    sentence: str,
     answers: Arrivals,
 ) -> Document:
     """The page."""
@@ -180,7 +183,7 @@ def document(
         kind=f"{config.name}, training set",
         title=f"Training set {frozen.training_set[:12]}",
         badge="",
-        lead=told,
+        lead=sentence,
         figures=(
             ("as of, UTC", _instant(frozen.as_of)),
             ("rows", count(summary.rows)),
@@ -201,13 +204,13 @@ def document(
     )
 
 
-def _told(summary: Summary, change: Change | None) -> str:
+def _sentence(summary: Summary, change: Change | None) -> str:
     rate = share(summary.positives / max(summary.rows, 1), 3)
     if change is None:
         return f"{count(summary.rows)} rows, {rate} of them positive. No training set of this deployment came before it."
     was = share(change.previous_positives / max(change.previous_rows, 1), 3)
     most = change.shifts[0] if change.shifts else None
-    moved = f" The largest shift is that of {most.name}: {most.told}." if most and most.size > 0 else " No column moved."
+    moved = f" The largest shift is that of {most.name}: {most.sentence}." if most and most.size > 0 else " No column moved."
     return f"The label rate went from {was} to {rate} since the training set as of {_instant(change.previous_as_of)}.{moved}"
 
 
@@ -245,7 +248,7 @@ def _changes(summary: Summary, change: Change | None) -> tuple[Block, ...]:
         Table(
             (Column("column"), Column("shift"), Column("of rows", True), Column("what moved")),
             tuple(
-                (shift.name, svg.bar(shift.size, highest, f"shift of {shift.name}", 130), share(shift.size), shift.told)
+                (shift.name, svg.bar(shift.size, highest, f"shift of {shift.name}", 130), share(shift.size), shift.sentence)
                 for shift in change.shifts[:SHIFTS]
             ),
         )
@@ -293,7 +296,7 @@ def _over_time(frozen: dataset.TrainingSet, summary: Summary) -> tuple[Block, ..
 
 
 def _answers(answers: Arrivals) -> tuple[Block, ...]:
-    """The answers' ages against the declared delay."""
+    """The ages of the labels, compared with the declared delay."""
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (name, count(curve.answers), share(curve.late), *(brief(hours) for hours in curve.hours))
         for name, curve in (("all first answers", answers.all), ("positive ones", answers.positive))
@@ -314,12 +317,12 @@ def _number_table(summary: Summary) -> tuple[Block, ...]:
     )
     rows: list[tuple[Cell, ...]] = []
     for number in summary.numbers:
-        told = f"{number.name} by label" + (", logarithmic scale" if number.is_log else "")
+        description = f"{number.name} by label" + (", logarithmic scale" if number.is_log else "")
         quantiles = [brief(value) for value in number.quantiles] or ["–"] * 5
         rows.append(
             (
                 number.name + (" (log)" if number.is_log else ""),
-                svg.histogram(number.negatives, number.positives, told, width=150, height=34),
+                svg.histogram(number.negatives, number.positives, description, width=150, height=34),
                 share(number.missing, 1),
                 *quantiles,
                 *(brief(mean) for mean in number.means),

@@ -1,4 +1,4 @@
-"""The sections of a card on the gate's verdict: the answer, guardrails, slices and fairness."""
+"""The sections of a model card on the gate's verdict: metrics, guardrails, slices and fairness."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml.evaluation.pictures import GREEN, MUTED
+from ml.evaluation.records import SENTENCE_KEY
 from ml.explanation import svg
 from ml.explanation.document import (
     Block,
@@ -31,7 +32,7 @@ STATUS_COLOURS = {"passed": GREEN, "vetoed": RED}
 
 
 def answer(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    """What was measured of both models, and by which rules it was decided."""
+    """The metrics of both models, and the rules of the decision."""
     if not verdict:
         yield Missing("The ledger holds no verdict on this version: it was registered and not judged, or not yet.")
         return
@@ -65,7 +66,7 @@ def answer(verdict: Mapping[str, Any]) -> Iterator[Block]:
 
 def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     primary, rules = verdict.get("primary") or {}, verdict.get("rules") or verdict
-    told = {
+    facts = {
         "lower bound of the gain": signed(primary.get("lower_bound")) if primary else None,
         "upper bound of the gain": signed(primary.get("upper_bound")) if primary else None,
         "chance of promoting an equal challenger": _value(rules, "alpha", brief),
@@ -80,7 +81,7 @@ def _rule(verdict: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "replicates": _value(verdict, "replicates", count),
         "trigger": str(verdict["trigger"]) if verdict.get("trigger") else None,
     }
-    yield from ((what, value) for what, value in told.items() if value is not None)
+    yield from ((what, value) for what, value in facts.items() if value is not None)
 
 
 def _value(verdict: Mapping[str, Any], field: str, shown: Any) -> str | None:
@@ -97,8 +98,8 @@ def _holdout(verdict: Mapping[str, Any]) -> str | None:
 
 def guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """Each guardrail with its bounds and its margin."""
-    found = [rail for rail in verdict.get("guardrails") or [] if rail]
-    if not found:
+    checks = [rail for rail in verdict.get("guardrails") or [] if rail]
+    if not checks:
         yield Missing("The verdict holds no guardrails.")
         return
     rows = [
@@ -112,27 +113,27 @@ def guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
             worded(rail.get("unit")),
             worded(rail.get("status")),
         )
-        for rail in found
+        for rail in checks
     ]
     names = ("champion", "challenger", "gain", "bounds", "margin")
     yield Table((Column("guardrail"), *(Column(n, True) for n in names), Column("unit"), Column("status")), tuple(rows))
-    absent = [each for each in ("golden set", "ancestor") if not any(worded(r.get("name")).startswith(each) for r in found)]
+    absent = [each for each in ("golden set", "ancestor") if not any(worded(r.get("name")).startswith(each) for r in checks)]
     if absent:
         yield Text(f"Not among the guardrails: {', '.join(absent)}.", is_note=True)
-    yield Points(tuple(_about(worded(rail.get("name")), str(rail["told"])) for rail in found if rail.get("told")))
+    yield Points(tuple(_about(worded(rail.get("name")), str(rail[SENTENCE_KEY])) for rail in checks if rail.get(SENTENCE_KEY)))
 
 
-def _about(what: str, told: str) -> str:
-    return told if what in told else f"{what}: {told}"
+def _about(subject: str, sentence: str) -> str:
+    return sentence if subject in sentence else f"{subject}: {sentence}"
 
 
 def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    """Each slice with its interval, and why one was not judged."""
-    found = [each for each in verdict.get("slices") or [] if each]
-    if not found:
+    """Each slice with its interval and status."""
+    checks = [each for each in verdict.get("slices") or [] if each]
+    if not checks:
         yield Missing("The verdict holds no slices.")
         return
-    judged = [each for each in found if is_interval(each.get("interval")) and is_interval((each.get("gain"),) * 2)]
+    judged = [each for each in checks if is_interval(each.get("interval")) and is_interval((each.get("gain"),) * 2)]
     reach = (min([e["interval"][0] for e in judged], default=0.0), max([e["interval"][1] for e in judged], default=0.0))
     rows = [
         (
@@ -148,14 +149,14 @@ def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
             number(each.get("p_harm"), 3),
             worded(each.get("status")),
         )
-        for each in found
+        for each in checks
     ]
     names = ("rows", "positives", "champion", "challenger", "gain", "interval")
     head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
     yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
-    told = [_about(_of(each), str(each["told"])) for each in found if each.get("told") and each.get("status") != "passed"]
-    if told:
-        yield Points(tuple(told))
+    open_checks = [each for each in checks if each.get(SENTENCE_KEY) and each.get("status") != "passed"]
+    if open_checks:
+        yield Points(tuple(_about(_of(each), str(each[SENTENCE_KEY])) for each in open_checks))
 
 
 def _bar(each: Mapping[str, Any], reach: tuple[float, float]) -> svg.Drawing:
@@ -170,9 +171,9 @@ def _of(each: Mapping[str, Any]) -> str:
 
 
 def fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
-    """What both models' alerts mean for each group of people."""
-    found = [each for each in verdict.get("fairness") or [] if each]
-    if not found:
+    """Alert rates of both models for each group of people."""
+    groups = [each for each in verdict.get("fairness") or [] if each]
+    if not groups:
         yield Missing("The verdict holds no figures by group of people.")
         return
     rates = ("selection_rate", "false_positive_rate", "recall")
@@ -185,7 +186,7 @@ def fairness(verdict: Mapping[str, Any]) -> Iterator[Block]:
             count(each.get("positives")),
             *(_rate(each.get(rate)) for rate in rates),
         )
-        for each in found
+        for each in groups
     ]
     heads = (Column("attribute"), Column("group"), Column("model"), Column("rows", True), Column("positives", True))
     yield Table((*heads, *(Column(rate.replace("_", " "), True) for rate in rates)), tuple(rows))

@@ -120,8 +120,8 @@ def _colour_key(figure, colours, height: float) -> None:  # type: ignore[no-unty
     key = figure.add_axes((0.62, 1 - 0.40 / height, 0.16, 0.10 / height))
     key.imshow(np.linspace(0, 1, 64)[None, :], cmap=colours, aspect="auto")
     key.set_axis_off()
-    for at, told, side in ((0.612, "low value", "right"), (0.788, "high value", "left")):
-        figure.text(at, 1 - 0.35 / height, told, color=MUTED, fontsize=9, va="center", ha=side)
+    for at, label, side in ((0.612, "low value", "right"), (0.788, "high value", "left")):
+        figure.text(at, 1 - 0.35 / height, label, color=MUTED, fontsize=9, va="center", ha=side)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Reason codes: why one event was scored as it was, input by input, in log-odds and in words."""
+"""Reason codes: the contribution of each input to the score of one event, in log-odds and as a sentence.
+
+Example: the factor is that of the odds of a positive label.
+    >>> sentence("amount", None, 12.5, 0.693147)
+    'amount is 12.5 and multiplies the odds by 2'
+"""
 
 from __future__ import annotations
 
@@ -25,17 +30,17 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class Reason:
-    """One input's part in a score: its value (None if missing), its contribution in log-odds, and a sentence."""
+    """Contribution of one input to a score: its value (None if missing), the contribution in log-odds, and a sentence."""
 
     feature: str
     value: float | str | None
     contribution: float
-    told: str
+    sentence: str
 
 
 @dataclass(frozen=True)
 class Reasons:
-    """Why a row has its score: log-odds = base + the reasons' contributions + rest, which all other inputs brought together."""
+    """Decomposition of a score: log-odds = base + contributions of the reasons + rest (the sum over all other inputs)."""
 
     probability: float
     log_odds: float
@@ -49,30 +54,30 @@ def reason_codes(model: Model, row: pd.DataFrame, top: int = 4) -> Reasons:
 
     Args:
         row: one row with the model's raw columns.
-        top: how many reasons are told.
+        top: number of reasons.
 
     Raises:
         ValueError: there is not exactly one row, or `top` is below 1.
-        NoOrigin: the model does not say which deployment it was made for.
+        NoOrigin: the model lacks the record of its deployment.
     """
     if len(row) != 1 or top < 1:
         raise ValueError(f"{len(row)} rows and top {top} were given, expected one row and at least one reason")
-    found = contributions(model, row)
-    values = found.values[0]
+    shap = contributions(model, row)
+    values = shap.values[0]
     order = np.argsort(-np.abs(values), kind="stable")[:top]
     meanings = _meanings(model)
     reasons = []
     for i in order:
-        name = found.names[i]
+        name = shap.names[i]
         value = _plain(row[name].iloc[0])
         reasons.append(Reason(name, value, float(values[i]), sentence(name, meanings.get(name), value, float(values[i]))))
-    log_odds = float(values.sum() + found.base)
-    rest = log_odds - found.base - sum(reason.contribution for reason in reasons)
-    return Reasons(1 / (1 + math.exp(-log_odds)), log_odds, found.base, tuple(reasons), rest)
+    log_odds = float(values.sum() + shap.base)
+    rest = log_odds - shap.base - sum(reason.contribution for reason in reasons)
+    return Reasons(1 / (1 + math.exp(-log_odds)), log_odds, shap.base, tuple(reasons), rest)
 
 
 def sentence(feature: str, meaning: str | None, value: float | str | None, contribution: float) -> str:
-    """A reason in words; the factor is that of the odds of a positive label."""
+    """A reason as a sentence; its factor multiplies or divides the odds of a positive label."""
     shown = "missing" if value is None else repr(value) if isinstance(value, str) else f"{value:,.6g}"
     explained = f" ({meaning})" if meaning else ""
     if contribution == 0:
@@ -116,18 +121,18 @@ def _row(config: Config, model: Model, event: str) -> pd.DataFrame:
     training_set = record_of(model.folder).training_set
     if dataset.path_of(config, training_set).exists():
         rows = dataset.read(config, training_set)
-        found = rows[rows["event_id"].astype(str) == event]
-        if len(found):
-            return found.head(1)
+        matches = rows[rows["event_id"].astype(str) == event]
+        if len(matches):
+            return matches.head(1)
     deployment = origin_of(model.folder)[1].model_copy(update={"home": config.home, "lake_folder": config.lake_folder})
     named = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}) as connection:
-        found = connection.execute(
+        matches = connection.execute(
             f"SELECT {columns(named)} FROM {schema.EVENTS} WHERE event_id::VARCHAR = ? LIMIT 1", [event]
         ).df()
-    if found.empty:
+    if matches.empty:
         raise LookupError(f"no event {event!r} in the version's training set or in the lake {config.lake}")
-    return pd.concat([found, retrieve(deployment, found)], axis=1)
+    return pd.concat([matches, retrieve(deployment, matches)], axis=1)
 
 
 def _meanings(model: Model) -> dict[str, str]:

@@ -1,4 +1,9 @@
-"""Writes a `Document` as one self-contained HTML page, and as Markdown."""
+"""Render a `Document` as one self-contained HTML page, and as Markdown.
+
+Example: Markdown special characters of a text are escaped.
+    >>> escaped("*bold* <b> snake_case")
+    '\\\\*bold\\\\* &lt;b&gt; snake_case'
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def html(document: Document) -> str:
-    """The page as HTML: pictures and style inside, no script, and a policy that lets none run."""
+    """The page as HTML: with embedded pictures and style, without scripts, and a content security policy that blocks them."""
     from markupsafe import Markup
 
     style = Markup((HERE / "page.css").read_text())  # noqa: S704
@@ -46,7 +51,7 @@ def _inline(picture: Path) -> str:
 
 
 def markdown(document: Document) -> str:
-    """The page as Markdown; a table's drawings are left out, and pictures are links to files beside the page."""
+    """The page as Markdown; drawings in tables are left out, and pictures are links to files in the folder of the page."""
     badge = f" ({escaped(document.badge)})" if document.badge else ""
     lines = [f"# {escaped(document.title)}{badge}", "", f"{escaped(document.kind)}. {escaped(document.lead)}", ""]
     if document.figures:
@@ -59,7 +64,7 @@ def markdown(document: Document) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is: no markup, no HTML, no links, no line of its own."""
+    """Text that Markdown shows literally: no markup, no HTML, no links, no line breaks."""
     shown = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     shown = re.sub(r"([\\`*\[\]{}#|~!$@])", r"\\\1", shown)
     shown = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", shown)
@@ -69,33 +74,33 @@ def escaped(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """The same at the beginning of a line, where it starts neither a list nor a title."""
+    """As `escaped`, at the beginning of a line: it starts neither a list nor a title."""
     shown = re.sub(r"^(\s*)([-+=])", r"\1\\\2", escaped(text))
     return re.sub(r"^(\s*\d+)([.)])(?=\s)", r"\1\\\2", shown)
 
 
 def _block(block: Block) -> list[str]:
     match block:
-        case Text(told=told):
-            return [_line(told)]
-        case Missing(told=told):
-            return [f"**Missing.** {escaped(told)}"]
-        case Points(told=points):
-            return [f"- {_line(point)}" for point in points]
+        case Text(text=text):
+            return [_line(text)]
+        case Missing(text=text):
+            return [f"**Missing.** {escaped(text)}"]
+        case Points(sentences=sentences):
+            return [f"- {_line(sentence)}" for sentence in sentences]
         case Facts(rows=rows):
             return _rows(["", ""], [list(row) for row in rows], [False, False])
         case Table(columns=columns, rows=rows):
             kept = [i for i in range(len(columns)) if not any(isinstance(row[i], Drawing) for row in rows)]
             cells = [[row[i] for i in kept] for row in rows]
             return _rows([columns[i].name for i in kept], cells, [columns[i].right for i in kept])
-        case Picture(shown=Path() as file, told=told):
-            return [f"![{escaped(told)}](<{file.name}>)", "", _line(told)]
-        case Picture(told=told):
-            return [_line(told)]
+        case Picture(shown=Path() as file, caption=caption):
+            return [f"![{escaped(caption)}](<{file.name}>)", "", _line(caption)]
+        case Picture(caption=caption):
+            return [_line(caption)]
 
 
 def _rows(head: list[str], rows: list[list[Cell]] | list[list[str]], right: list[bool]) -> list[str]:
-    """A table of GitHub's Markdown."""
+    """A table in GitHub Flavored Markdown."""
     rule = "|".join("---:" if each else "---" for each in right)
     body = ["| " + " | ".join(escaped(cell) for cell in row if isinstance(cell, str)) + " |" for row in rows]
     return ["| " + " | ".join(map(escaped, head)) + " |", f"|{rule}|", *body]

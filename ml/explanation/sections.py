@@ -1,4 +1,4 @@
-"""A version's evidence as a document: what an auditor reads, section by section."""
+"""The model card of a version as a document, section by section."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ def document(evidence: Evidence, pictures: Mapping[str, Path]) -> Document:
     )
 
 
-def missing(told: Document) -> tuple[str, ...]:
+def missing(card: Document) -> tuple[str, ...]:
     """Titles of the sections in which something is missing."""
-    return tuple(s.title for s in told.sections if any(isinstance(block, Missing) for block in s.blocks))
+    return tuple(s.title for s in card.sections if any(isinstance(block, Missing) for block in s.blocks))
 
 
 def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     primary = evidence.verdict.get("primary")
-    told = [("as of, UTC", instant(evidence.training_set.as_of))]
+    figures = [("as of, UTC", instant(evidence.training_set.as_of))]
     if primary:
-        told += [(worded(primary.get("name")), number(primary.get("challenger"))), ("gain", signed(primary.get("gain")))]
-    told.append(("training rows", count(evidence.training_set.train_rows)))
-    told.append(("champion now", _named(evidence)))
-    return tuple(told)
+        figures += [(worded(primary.get("name")), number(primary.get("challenger"))), ("gain", signed(primary.get("gain")))]
+    figures.append(("training rows", count(evidence.training_set.train_rows)))
+    figures.append(("champion now", _named(evidence)))
+    return tuple(figures)
 
 
 def _named(evidence: Evidence) -> str:
@@ -150,34 +150,34 @@ def _against(evidence: Evidence) -> str:
 
 
 def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[Block]:
-    found = evidence.attributions
-    if found is None:
+    explained = evidence.attributions
+    if explained is None:
         yield Missing(
             f"No attributions are in the record; `python -m ml explain --model {evidence.fitted.model}` makes them, then write "
             "the card again."
         )
         return
     yield Text(
-        f"SHAP values in log-odds on {count(found.sample_rows)} rows of the holdout ({count(found.sample_positives)} of them "
-        f"positive), weighted to stand for its {count(found.rows)} rows. With the base value of {number(found.base, 3)} they "
-        "add up to each score exactly."
+        f"SHAP values in log-odds on {count(explained.sample_rows)} rows of the holdout "
+        f"({count(explained.sample_positives)} of them positive), weighted to stand for its {count(explained.rows)} rows. "
+        f"With the base value of {number(explained.base, 3)} they add up to each score exactly."
     )
     yield Picture(pictures[attributions.SUMMARY], "A dot is a row; to the right of 0 its input raises the score.")
     yield Picture(pictures[attributions.SLICES], "Which inputs carry the scores of a slice, in percent of its attribution.")
-    highest = max((feature.share for feature in found.features), default=1.0)
+    highest = max((feature.share for feature in explained.features), default=1.0)
     rows = [
         (f.feature, svg.bar(f.share, highest, f"share of {f.feature}"), share(f.share), number(f.mean_absolute), signed(f.mean))
-        for f in found.features[:FEATURES]
+        for f in explained.features[:FEATURES]
     ]
     heads = (Column("input"), Column(""), Column("share", True), Column("mean |SHAP|", True), Column("mean", True))
     yield Table(heads, tuple(rows))
-    if len(found.features) > FEATURES:
-        rest = found.features[FEATURES:]
+    if len(explained.features) > FEATURES:
+        rest = explained.features[FEATURES:]
         yield Text(f"{len(rest)} other inputs hold {share(sum(f.share for f in rest))} together.", is_note=True)
-    if found.drift is None:
+    if explained.drift is None:
         yield Text("There was no champion whose attributions could be compared.")
         return
-    yield Text(f"{found.drift.told}.")
+    yield Text(f"{explained.drift.sentence}.")
     movers = [
         (
             mover.feature,
@@ -185,7 +185,7 @@ def _attributions(evidence: Evidence, pictures: Mapping[str, Path]) -> Iterator[
             share(mover.challenger) if mover.challenger is not None else "absent",
             f"{100 * mover.difference:+.2f} points",
         )
-        for mover in found.drift.movers[:MOVERS]
+        for mover in explained.drift.movers[:MOVERS]
     ]
     names = ("champion", "this version", "difference")
     yield Table((Column("largest movers"), *(Column(name, True) for name in names)), tuple(movers))
@@ -242,8 +242,8 @@ def _settings(evidence: Evidence) -> Iterator[Block]:
     if fitted.candidates:
         best = fitted.candidates[fitted.candidate]
         yield Text(f"Candidates by {fitted.selected_by} on the validation window; {fitted.candidate} was selected:")
-        told = [(name, number(figure), f"{figure - best:+.4g}") for name, figure in fitted.candidates.items()]
-        yield Table((Column("candidate"), Column(fitted.selected_by, True), Column("apart", True)), tuple(told))
+        candidates = [(name, number(figure), f"{figure - best:+.4g}") for name, figure in fitted.candidates.items()]
+        yield Table((Column("candidate"), Column(fitted.selected_by, True), Column("apart", True)), tuple(candidates))
     yield Text("What came out on the validation window:")
     yield Facts(
         (
@@ -272,9 +272,9 @@ def _thresholds(section: BaseModel, prefix: str) -> Iterator[tuple[str, Threshol
                 yield from _thresholds(each, f"{where}.")
 
 
-def _flat(told: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Values by their dotted names; of a list only its length, unless it holds plain values."""
-    for name, value in told.items():
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Values by dotted name; a list of records is shown as its length."""
+    for name, value in nested.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
@@ -311,7 +311,7 @@ def _cell(numbered: Sequence[tuple[int, Risk]], probability: str, impact: str) -
 
 def _environment(evidence: Evidence) -> Iterator[Block]:
     code, tags = evidence.fitted.code, evidence.tags
-    told = {
+    facts = {
         "environment": tags.get("environment"),
         "code commit": code.get("commit"),
         "sources, SHA-256": code.get("sources"),
@@ -320,7 +320,7 @@ def _environment(evidence: Evidence) -> Iterator[Block]:
         "MLflow run": evidence.fitted.mlflow_run,
         "model, SHA-256": evidence.verdict.get("challenger_hash"),
     }
-    yield Facts(tuple((name, value) for name, value in told.items() if value))
-    gone = [name for name, value in told.items() if not value]
-    if gone:
-        yield Missing(f"The record does not say: {', '.join(gone)}.")
+    yield Facts(tuple((name, value) for name, value in facts.items() if value))
+    unknown = [name for name, value in facts.items() if not value]
+    if unknown:
+        yield Missing(f"The record does not say: {', '.join(unknown)}.")

@@ -1,6 +1,12 @@
-"""Small drawings as SVG elements: histograms, series, shares and heat maps that stand inside of a page and print sharply.
+"""Small SVG drawings for pages: histograms, time series, shares and heat maps.
 
-Every text that goes in is escaped here. Widths and heights are in CSS pixels.
+All texts are escaped here. Widths and heights are in CSS pixels; each drawing has a description for screen readers.
+
+Example: a bar of half the width, and the colours of correlations.
+    >>> bar(0.5, highest=1.0, description="share", width=102).svg.count('width="50.0"')
+    1
+    >>> diverging(0.0), diverging(1.0) == ORANGE, diverging(-1.0) == BLUE
+    ('#ffffff', True, True)
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ PALE = "#c9dce5"
 PAPER = "#ffffff"
 
 
-def histogram(negatives: ArrayLike, positives: ArrayLike, told: str, width: int = 190, height: int = 40) -> Drawing:
+def histogram(negatives: ArrayLike, positives: ArrayLike, description: str, width: int = 190, height: int = 40) -> Drawing:
     """Two histograms over the same bins, each as shares of its own label: negatives filled, positives as a line."""
     shapes = []
     for counts, style in (
@@ -36,10 +42,10 @@ def histogram(negatives: ArrayLike, positives: ArrayLike, told: str, width: int 
         path = _path([(0, height - 1), *steps, (width, height - 1)])
         shapes.append(f'<path d="{path}" {style}/>')
     line = f'<line x1="0" x2="{width}" y1="{height - 1}" y2="{height - 1}" stroke="{LINE}"/>'
-    return _drawing(width, height, [*shapes, line], told)
+    return _drawing(width, height, [*shapes, line], description)
 
 
-def share_bar(value: float, low: float, high: float, highest: float, told: str, width: int = 170) -> Drawing:
+def share_bar(value: float, low: float, high: float, highest: float, description: str, width: int = 170) -> Drawing:
     """A share with its interval on a scale from 0 to `highest`."""
     scale = (width - 8) / (highest or 1.0)
     y = 9
@@ -48,13 +54,13 @@ def share_bar(value: float, low: float, high: float, highest: float, told: str, 
         f'<line x1="{4 + low * scale:.1f}" x2="{4 + high * scale:.1f}" y1="{y}" y2="{y}" stroke="{BLUE}" stroke-width="2"/>',
         f'<circle cx="{4 + value * scale:.1f}" cy="{y}" r="3.6" fill="{BLUE}"/>',
     ]
-    return _drawing(width, 2 * y, shapes, told)
+    return _drawing(width, 2 * y, shapes, description)
 
 
 def interval_bar(
-    value: float, low: float, high: float, reach: tuple[float, float], colour: str, told: str, width: int = 170
+    value: float, low: float, high: float, reach: tuple[float, float], colour: str, description: str, width: int = 170
 ) -> Drawing:
-    """A difference with its interval against 0, on a scale that all rows of a table share."""
+    """A difference with its interval and a line at 0, on the common scale `reach` of a table."""
     left, right = min(reach[0], 0.0), max(reach[1], 0.0)
     scale = (width - 12) / ((right - left) or 1.0)
 
@@ -67,31 +73,31 @@ def interval_bar(
         f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>',
         f'<circle cx="{x(value):.1f}" cy="{y}" r="3.6" fill="{colour}"/>',
     ]
-    return _drawing(width, 2 * y, shapes, told)
+    return _drawing(width, 2 * y, shapes, description)
 
 
-def bar(value: float, highest: float, told: str, width: int = 170) -> Drawing:
-    """A value that is not negative as a bar."""
+def bar(value: float, highest: float, description: str, width: int = 170) -> Drawing:
+    """A value, not negative, as a bar on a scale from 0 to `highest`."""
     length = (width - 2) * value / (highest or 1.0)
-    return _drawing(width, 14, [f'<rect x="0" y="2" width="{length:.1f}" height="10" fill="{BLUE}"/>'], told)
+    return _drawing(width, 14, [f'<rect x="0" y="2" width="{length:.1f}" height="10" fill="{BLUE}"/>'], description)
 
 
 def over_time(
     days: Sequence[str],
     values: ArrayLike,
     bands: Iterable[tuple[str, int, int]],
-    told: str,
+    description: str,
     percent: bool,
     interval: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Drawing:
-    """A figure per day: a line with its interval, or bars without one.
+    """One value per day: a line if an interval is given, otherwise bars.
 
     Args:
         days: ISO dates, shape (n_days,).
-        values: shape (n_days,); NaN leaves a day out.
-        bands: name and first and last index of each window that is shaded.
-        told: what it shows, in words.
-        percent: whether the scale is a share.
+        values: shape (n_days,); NaN for a day without a value.
+        bands: name, first index and last index of each shaded window.
+        description: of what it shows, for screen readers.
+        percent: whether values are shares, with a scale in percent.
         interval: lower and upper bounds, each of shape (n_days,).
     """
     width, height, left, top, bottom = 1080, 210, 52, 24, 26
@@ -117,9 +123,9 @@ def over_time(
         shapes.append(f'<line x1="{left}" x2="{width - 8}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="{LINE}"/>')
         label = f"{100 * tick:.3g} %" if percent else f"{tick:,.0f}"
         shapes.append(_text(left - 8, y(tick) + 4, label, MUTED, 11, "end"))
-    seen = [i for i in range(len(days)) if np.isfinite(y_values[i])]
+    defined = [i for i in range(len(days)) if np.isfinite(y_values[i])]
     if interval is None:
-        for i in seen:
+        for i in defined:
             tall = y(0) - y(y_values[i])
             shapes.append(
                 f'<rect x="{x(i) - 0.38 * step:.1f}" y="{y(y_values[i]):.1f}" width="{0.76 * step:.1f}" '
@@ -127,18 +133,18 @@ def over_time(
             )
     else:
         low, high = (np.asarray(bound, dtype=np.float64) for bound in interval)
-        for run in _runs(seen):
+        for run in _runs(defined):
             outline = [*[(x(i), y(high[i])) for i in run], *[(x(i), y(low[i])) for i in reversed(run)]]
             shapes.append(f'<path d="{_path(outline)}Z" fill="{PALE}" opacity="0.75"/>')
             line = _path([(x(i), y(y_values[i])) for i in run])
             shapes.append(f'<path d="{line}" fill="none" stroke="{BLUE}" stroke-width="1.8"/>')
     labelled = range(0, len(days), max(1, round(len(days) / 9)))
     shapes += [_text(x(i), height - 8, days[i], MUTED, 11, "middle") for i in labelled]
-    return _drawing(width, height, shapes, told, fluid=True)
+    return _drawing(width, height, shapes, description, fluid=True)
 
 
-def heat_map(names: Sequence[str], values: np.ndarray, told: str) -> Drawing:
-    """A square matrix of correlations in [-1, 1], shape (n, n): blue below 0, orange above, hovering tells the figure."""
+def heat_map(names: Sequence[str], values: np.ndarray, description: str) -> Drawing:
+    """A square matrix of correlations in [-1, 1], shape (n, n): blue below 0, orange above; a tooltip shows the value."""
     count = len(names)
     cell = max(11.0, min(26.0, 760 / max(count, 1)))
     left = 34 + 6.3 * max((len(name) for name in names), default=0)
@@ -156,7 +162,7 @@ def heat_map(names: Sequence[str], values: np.ndarray, told: str) -> Drawing:
                 f'fill="{diverging(value)}"><title>{title}</title></rect>'
             )
         shapes.append(_text(left + (i + 1) * cell + 3, 4 + (i + 0.5) * cell + 4, str(i + 1), MUTED, 9))
-    return _drawing(width + 16, height, shapes, told, fluid=True)
+    return _drawing(width + 16, height, shapes, description, fluid=True)
 
 
 def diverging(value: float) -> str:
@@ -168,7 +174,7 @@ def diverging(value: float) -> str:
 
 
 def _runs(indices: Sequence[int]) -> list[list[int]]:
-    """Neighbouring indices together."""
+    """Group consecutive indices."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and runs[-1][-1] == index - 1:
@@ -196,9 +202,9 @@ def _text(x: float, y: float, text: str, colour: str, size: int, anchor: str = "
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" text-anchor="{anchor}">{shown}</text>'
 
 
-def _drawing(width: int, height: int, shapes: Sequence[str], told: str, fluid: bool = False) -> Drawing:
+def _drawing(width: int, height: int, shapes: Sequence[str], description: str, fluid: bool = False) -> Drawing:
     size = f'viewBox="0 0 {width} {height}"' + (
         f' style="width:100%;max-width:{width}px"' if fluid else f' width="{width}" height="{height}"'
     )
-    label = escape(printable(told), quote=True)
-    return Drawing(f'<svg role="img" aria-label="{label}" {size}>{"".join(shapes)}</svg>', told)
+    label = escape(printable(description), quote=True)
+    return Drawing(f'<svg role="img" aria-label="{label}" {size}>{"".join(shapes)}</svg>', description)

@@ -97,8 +97,8 @@ def test_an_input_that_only_one_model_has_is_the_largest_mover(
     mover = next(m for m in lost.movers if m.feature == "customer_amount_mean_7d")
     assert (mover.challenger, mover.champion) == (None, pytest.approx(there["customer_amount_mean_7d"]))
     assert mover == lost.movers[0]
-    assert "customer_amount_mean_7d" in lost.told
-    assert "absent" in lost.told
+    assert "customer_amount_mean_7d" in lost.sentence
+    assert "absent" in lost.sentence
     assert lost.moved == pytest.approx(won.moved)
     assert sum(m.difference for m in lost.movers) == pytest.approx(0)
 

@@ -96,12 +96,12 @@ def test_a_planted_shift_comes_first(deployment: Config, everything: pd.DataFram
     gone = moved["customer_amount_mean_7d"].isna().mean() - everything["customer_amount_mean_7d"].isna().mean()
     assert found["customer_amount_mean_7d"]["size"] == pytest.approx(gone)
     assert found["amount"]["size"] == 0
-    assert change["shifts"][0]["name"] in told.told
+    assert change["shifts"][0]["name"] in told.sentence
 
 
 def test_the_same_rows_have_not_moved(deployment: Config, everything: pd.DataFrame) -> None:
     explored(deployment, everything, 0)
-    assert "No column moved." in explored(deployment, everything.sample(frac=1, random_state=1), 1).told
+    assert "No column moved." in explored(deployment, everything.sample(frac=1, random_state=1), 1).sentence
 
 
 def test_a_page_compares_with_the_last_set_before_its_own(deployment: Config, everything: pd.DataFrame) -> None:
@@ -188,7 +188,7 @@ def test_a_category_that_is_replaced_moved_altogether() -> None:
     labels = np.zeros(4, dtype=int)
     before, after = (summarize_category(pd.Series([level] * 4), labels, "c") for level in ("a", "b"))
     assert shift_of_category(before, after).size == 1
-    assert shift_of_category(before, before).told == "the same shares"
+    assert shift_of_category(before, before).sentence == "the same shares"
 
 
 def test_a_day_without_rows_is_told() -> None:

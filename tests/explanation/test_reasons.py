@@ -31,9 +31,9 @@ def test_a_reason_says_what_the_feature_means(model: Model, rows: pd.DataFrame) 
     row = rows.iloc[[0]].assign(customer_amount_mean_7d=12.5)
     told = {reason.feature: reason for reason in reason_codes(model, row, top=3).reasons}
     mean = told["customer_amount_mean_7d"]
-    assert "12.5 (mean of amount over a customer's events that have it in the 7 days before midnight UTC)" in mean.told
+    assert "12.5 (mean of amount over a customer's events that have it in the 7 days before midnight UTC)" in mean.sentence
     factor = math.exp(abs(mean.contribution))
-    assert f"{'multiplies' if mean.contribution > 0 else 'divides'} the odds by {factor:,.3g}" in mean.told
+    assert f"{'multiplies' if mean.contribution > 0 else 'divides'} the odds by {factor:,.3g}" in mean.sentence
     assert told["channel"].value == row["channel"].iloc[0]
 
 
@@ -41,7 +41,7 @@ def test_a_missing_value_is_said_to_be_missing(model: Model, rows: pd.DataFrame)
     row = rows.iloc[[0]].assign(customer_amount_mean_7d=float("nan"))
     told = {reason.feature: reason for reason in reason_codes(model, row, top=3).reasons}
     assert told["customer_amount_mean_7d"].value is None
-    assert told["customer_amount_mean_7d"].told.startswith("customer_amount_mean_7d is missing (mean of")
+    assert told["customer_amount_mean_7d"].sentence.startswith("customer_amount_mean_7d is missing (mean of")
 
 
 def test_no_contribution_leaves_the_odds() -> None:
