@@ -1,4 +1,4 @@
-"""What each feature means, in one sentence that follows from its line of the deployment file."""
+"""Descriptions of features, one sentence each, generated from the deployment file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,23 @@ def catalogue(config: Config) -> list[Feature]:
         for days in window.days
         for aggregate in window.aggregates
     ]
-    return [*windowed, *[Feature(name, REQUEST, "double", told) for name, told in request.descriptions(config).items()]]
+    return [
+        *windowed,
+        *[Feature(name, REQUEST, "double", description) for name, description in request.descriptions(config).items()],
+    ]
 
 
 def describe(config: Config, window: Window, aggregate: str, days: int) -> str:
-    """One sentence on an aggregate of a window; an event whose measure is missing is counted, and is in no sum and no mean."""
+    """Describe an aggregate of a window; an event with a missing measure is counted, but it is in no sum and no mean."""
     events, column = f"a {window.entity}'s events", window.column
-    some, each = (" that have it", f", with or without {column},")
+    of_which, which = (" that have it", f", with or without {column},")
     if column == "label":
-        some, each = (" that are answered", ", answered or not,") if config.labels.complete else ("", "")
-    what = {"count": f"number of {events}{each}"}
-    what |= {name: f"{name} of {column} over {events}{some}" for name in ("sum", "mean")}
+        of_which, which = (" that are answered", ", answered or not,") if config.labels.complete else ("", "")
+    meanings = {"count": f"number of {events}{which}"}
+    meanings |= {name: f"{name} of {column} over {events}{of_which}" for name in ("sum", "mean")}
     span = "the day" if days == 1 else f"the {days} days"
-    tick = (
+    snapshot = (
         "midnight UTC" if window.interval == ticks.DAY else f"the newest {window.publish.value:g}-hour mark from midnight UTC"
     )
-    end = f"that ended {window.delay_text} before {tick}" if window.delay else f"before {tick}"
-    return f"{what[aggregate]} in {span} {end}"
+    end = f"that ended {window.delay_text} before {snapshot}" if window.delay else f"before {snapshot}"
+    return f"{meanings[aggregate]} in {span} {end}"

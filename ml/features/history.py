@@ -1,7 +1,7 @@
-"""A view's history: a folder of Parquet files that are never changed, named by the ticks and the content of each.
+"""A view's history: a folder of Parquet files that never change; each is named by its ticks and the hash of its content.
 
-A file is complete when it has its name; what is not complete, and what only makes the next publication faster, has a hidden
-name that no reader's `*.parquet` matches. What a file says of itself is enough to make it again from the lake.
+A file gets its name when it is complete. Incomplete files and caches have hidden names, which `*.parquet` does not match. A
+file's metadata are sufficient to rebuild it from the lake.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 
 ROW_GROUP = 122_880
-# What a line of the deployment file has meant since. 2: a missing measure is no value, a missing key no entity.
-MEANING = 2
+# Version of the definition of windows. 2: a missing measure is no value, a missing key is no entity.
+DEFINITION_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Due:
-    """The ticks `first` to `last` of one publication, `every` so often, and when the last of them can be read.
+    """A publication: its ticks from `first` to `last` at a fixed interval, and the creation time of the last one.
 
-    The initial one makes the history at the cadence of the live feed, each tick as long before its creation as the last;
-    the ticks of a later one are all created together.
+    The initial publication backdates its ticks to the schedule of the live feed: each tick has the same delay from tick to
+    creation as the last one. All ticks of a later publication are created together.
     """
 
     first: dt.datetime
     last: dt.datetime
-    every: dt.timedelta
+    interval: dt.timedelta
     created: dt.datetime
     initial: bool
 
     @property
     def snapshots(self) -> Snapshots:
-        """Each tick with its creation."""
-        due = [self.first + i * self.every for i in range((self.last - self.first) // self.every + 1)]
+        """Each tick with its creation time."""
+        due = [self.first + i * self.interval for i in range((self.last - self.first) // self.interval + 1)]
         return [(tick, self.created - (self.last - tick if self.initial else dt.timedelta())) for tick in due]
 
     def text(self, tick: dt.datetime) -> str:
-        """A tick in names: its day, and its hour where a day has several."""
-        return f"{tick:%Y-%m-%d}" if self.every == ticks.DAY else f"{tick:%Y-%m-%dT%H}"
+        """A tick in file names: its day, and its hour if a day has several ticks."""
+        return f"{tick:%Y-%m-%d}" if self.interval == ticks.DAY else f"{tick:%Y-%m-%dT%H}"
 
 
 @dataclass(frozen=True)
@@ -60,34 +60,34 @@ class Published(Due):
     path: Path
 
     def record(self) -> dict[str, str]:
-        """The publication as text, by which it can be made again: see `due_of`."""
-        return {"file": self.path.name, **_told(self)}
+        """The publication as text; `due_of` reads it."""
+        return {"file": self.path.name, **_metadata(self)}
 
 
-def due_of(window: Window, told: dict[str, str]) -> Due:
+def due_of(window: Window, record: dict[str, str]) -> Due:
     """The publication of a view that `Published.record` describes."""
     return Due(
-        first=dt.datetime.fromisoformat(told["first"]).replace(tzinfo=dt.UTC),
-        last=dt.datetime.fromisoformat(told["last"]).replace(tzinfo=dt.UTC),
-        every=window.interval,
-        created=dt.datetime.fromisoformat(told["created"]),
-        initial=told["initial"] == "True",
+        first=dt.datetime.fromisoformat(record["first"]).replace(tzinfo=dt.UTC),
+        last=dt.datetime.fromisoformat(record["last"]).replace(tzinfo=dt.UTC),
+        interval=window.interval,
+        created=dt.datetime.fromisoformat(record["created"]),
+        initial=record["initial"] == "True",
     )
 
 
 def folder(config: Config, window: Window) -> Path:
-    """Where the snapshots of a view are published; another definition of the view is another folder."""
-    definition = f"{MEANING} {window.model_dump_json(exclude={'publish': {'reason'}})}"
+    """Folder of the published snapshots of a view; each definition of a view has its own folder."""
+    definition = f"{DEFINITION_VERSION} {window.model_dump_json(exclude={'publish': {'reason'}})}"
     if window.column == "label" and config.labels.complete:
         definition += " of answered events"
-    told = hashlib.sha256(definition.encode()).hexdigest()[:8]
-    return config.features / f"{window.view}-{told}"
+    digits = hashlib.sha256(definition.encode()).hexdigest()[:8]
+    return config.features / f"{window.view}-{digits}"
 
 
 def history(config: Config, window: Window, as_of: dt.datetime | None = None) -> list[Published]:
-    """What is published of a view, oldest first; with `as_of`, what was published by then."""
-    found = [_read(window, path) for path in _files(config, window)]
-    return [published for published in found if as_of is None or published.created <= as_of]
+    """The publications of a view, oldest first; with `as_of`, those created by then."""
+    publications = [_read(window, path) for path in _files(config, window)]
+    return [published for published in publications if as_of is None or published.created <= as_of]
 
 
 def newest_publication(config: Config, window: Window) -> Published | None:
@@ -97,18 +97,18 @@ def newest_publication(config: Config, window: Window) -> Published | None:
 
 
 def digest(config: Config, window: Window) -> str:
-    """SHA-256 over the names of a view's files, which name their contents: equal digests are equal histories."""
+    """SHA-256 over the names of a view's files, which include hashes of content; equal digests mean equal histories."""
     return hashlib.sha256("\n".join(file.name for file in _files(config, window)).encode()).hexdigest()
 
 
 def rebuild(
     config: Config, window: Window, published: Sequence[Due], into: Path, versions: dict[str, int] | None = None
 ) -> list[Path]:
-    """Make the same publications again from the lake alone.
+    """Rebuild publications from the lake alone.
 
     Args:
-        published: consecutive publications from the initial one on, as `history` tells them.
-        into: folder for the files; their names and bytes are those of `published` if the lake still says the same.
+        published: consecutive publications from the initial one on, as `history` returns them.
+        into: folder for the files; names and bytes equal those of `published` if the lake has the same rows.
         versions: version of the lake by table, the newest for those left out.
     """
     if not published:
@@ -116,12 +116,12 @@ def rebuild(
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     due = [snapshot for part in published for snapshot in part.snapshots]
     with Lake(config.lake).connect(tables, published[-1].created, versions) as connection:
-        rows = whole(config, window, connection, due)
+        rows = all_snapshots(config, window, connection, due)
     return [write(_part(rows, part), part, into) for part in published]
 
 
-def whole(config: Config, window: Window, connection: duckdb.DuckDBPyConnection, due: Snapshots) -> pa.Table:
-    """Rows of all snapshots of a view from the initial one on, from a connection that sees the lake."""
+def all_snapshots(config: Config, window: Window, connection: duckdb.DuckDBPyConnection, due: Snapshots) -> pa.Table:
+    """Rows of all snapshots of a view from the initial one on, from a connection to the lake."""
     numbers = [ticks.number(window, tick) for tick, _ in due]
     table = pa.table({"tick": numbers, "created": pa.array([created for _, created in due], schema.INSTANT)})
     connection.register("snapshot", table)
@@ -136,8 +136,8 @@ def _part(rows: pa.Table, part: Due) -> pa.Table:
 
 
 def write(rows: pa.Table, due: Due, into: Path) -> Path:
-    """Write the file of a publication; the same rows give the same bytes, and the bytes their name."""
-    table = rows.replace_schema_metadata(_told(due)).combine_chunks()
+    """Write the file of a publication; equal rows give equal bytes, and equal bytes the same name."""
+    table = rows.replace_schema_metadata(_metadata(due)).combine_chunks()
     repeated = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
 
     def parquet(path: Path) -> None:
@@ -146,7 +146,7 @@ def write(rows: pa.Table, due: Due, into: Path) -> Path:
     return name_by_content(parquet, into, f"{due.text(due.first)}_{due.text(due.last)}", ".parquet")
 
 
-def _told(due: Due) -> dict[str, str]:
+def _metadata(due: Due) -> dict[str, str]:
     return {
         "first": due.text(due.first),
         "last": due.text(due.last),
@@ -156,7 +156,7 @@ def _told(due: Due) -> dict[str, str]:
 
 
 def name_by_content(fill: Callable[[Path], None], into: Path, name: str, suffix: str = "") -> Path:
-    """Write a file whose name ends in the first 16 digits of its content's SHA-256; whole or not at all."""
+    """Write a file whose name ends in the first 16 digits of its content's SHA-256, atomically."""
     into.mkdir(parents=True, exist_ok=True)
     partial = into / ".partial"
     fill(partial)
@@ -170,5 +170,5 @@ def _files(config: Config, window: Window) -> list[Path]:
 
 
 def _read(window: Window, path: Path) -> Published:
-    told = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
-    return Published(**vars(due_of(window, told)), path=path)
+    metadata = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
+    return Published(**vars(due_of(window, metadata)), path=path)

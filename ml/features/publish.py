@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 
 from ml.config import Config, Window
 from ml.features import state, ticks
-from ml.features.history import Due, Published, digest, folder, newest_publication, whole, write
+from ml.features.history import Due, Published, all_snapshots, digest, folder, newest_publication, write
 from ml.features.running import snapshots
 from ml.features.source import Source
 from ml.lake.tables import Lake
 
-# What is due, its rows, and the state that it leaves.
-Made = tuple[Due, pa.Table, pa.Table]
+# A publication, its rows, and the state to keep for the next one.
+Prepared = tuple[Due, pa.Table, pa.Table]
 
 
 @dataclass(frozen=True)
 class Publication:
-    """Rows published by this call, and by view the newest tick that is due and a digest of all that is published."""
+    """Rows published by this call; by view, the newest due tick and a digest of all publications."""
 
     rows: int
     newest: dict[str, str]
@@ -29,13 +29,13 @@ class Publication:
 
 
 def publish_features(config: Config, as_of: dt.datetime) -> Publication:
-    """Publish the snapshots that are due at `as_of` and not there yet.
+    """Publish the snapshots that are due at `as_of` and not published yet.
 
-    The first publication of a view makes its history at the cadence of the live feed; later ones carry `as_of` as the time
-    of their creation, because nobody could have read them before.
+    The first publication of a view backdates its history to the schedule of the live feed; later ones have `as_of` as creation
+    time, because nobody could have read them before.
     """
     as_of = as_of.astimezone(dt.UTC)
-    # What is loaded while this reads would be known, and not counted, at the instant that is published.
+    # Rows loaded during this step would count as known at the published instant, although the snapshots lack them.
     with Lake(config.lake).writing(), Source(config) as source:
         rows = sum(_publish(config, window, as_of, source) for window in config.windows)
     newest = {w.view: ticks.newest(w, as_of - config.events.lag.span).isoformat() for w in config.windows}
@@ -43,19 +43,19 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
 
 
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
-    """Publish what is due of one view; the state goes first, it belongs to nothing until its publication has its name."""
+    """Publish the due snapshots of one view; the state is written first, because it is ignored until its publication exists."""
     newest = newest_publication(config, window)
-    made = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
-    if made is None:
+    prepared = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
+    if prepared is None:
         return 0
-    due, rows, known = made
-    kept = state.save(config, window, known, due, source)
+    due, rows, contributions = prepared
+    state_file = state.save(config, window, contributions, due, source)
     write(rows, due, folder(config, window))
-    state.forget_others(kept)
+    state.delete_others(state_file)
     return int(rows.num_rows)
 
 
-def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Made | None:
+def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Prepared | None:
     last = ticks.newest(window, as_of - config.events.lag.span)
     with source.connect(as_of) as connection:
         [(oldest,)] = connection.execute("SELECT min(event_time) FROM events").fetchall()
@@ -63,20 +63,20 @@ def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source)
             return None
         first = ticks.newest(window, oldest) + window.interval
         due = Due(first, last, window.interval, created=last + config.events.lag.span, initial=True)
-        return due, whole(config, window, connection, due.snapshots), state.load(config, window, due, source)
+        return due, all_snapshots(config, window, connection, due.snapshots), state.load(config, window, due, source)
 
 
-def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Made | None:
-    """The ticks after the newest publication, from its state and from what became known since."""
+def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Prepared | None:
+    """Snapshots after the newest publication, from its state and from rows that became known since."""
     last = ticks.newest(window, as_of - config.events.lag.span)
     due = Due(newest.last + window.interval, last, window.interval, created=as_of, initial=False)
     if due.last < due.first or due.created <= newest.created:
         return None
-    before = state.load(config, window, newest, source)
-    since = source.recent(config, window, newest.last, until=due.created, after=newest.created)
-    known = pa.concat_tables([before.replace_schema_metadata(None), since])
-    known_from = [ticks.number(window, tick) for tick in (newest.last, due.first)]
-    seen = pa.chunked_array([pa.repeat(known_from[0], before.num_rows), pa.repeat(known_from[1], since.num_rows)])
-    rows = snapshots(config, window, known.append_column("seen", seen), due.snapshots)
-    gone = ticks.number(window, due.last) - ticks.in_days(window, max(window.days))
-    return due, rows, known.filter(pc.greater(known["first"], gone))
+    kept = state.load(config, window, newest, source)
+    recent = source.recent(config, window, newest.last, until=due.created, after=newest.created)
+    contributions = pa.concat_tables([kept.replace_schema_metadata(None), recent])
+    seen_ticks = [ticks.number(window, tick) for tick in (newest.last, due.first)]
+    seen = pa.chunked_array([pa.repeat(seen_ticks[0], kept.num_rows), pa.repeat(seen_ticks[1], recent.num_rows)])
+    rows = snapshots(config, window, contributions.append_column("seen", seen), due.snapshots)
+    expired = ticks.number(window, due.last) - ticks.in_days(window, max(window.days))
+    return due, rows, contributions.filter(pc.greater(contributions["first"], expired))

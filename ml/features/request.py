@@ -1,4 +1,4 @@
-"""Features of the request itself: what the clock says, and how an amount compares with the entity's averages."""
+"""Request features, computed from the event itself: clock features, and ratios of measures to the entity's averages."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MEANINGS = (
 
 
 def descriptions(config: Config) -> dict[str, str]:
-    """What each request feature of a deployment means, by name in the order of `compute`'s columns."""
-    told = zip(CLOCK, MEANINGS, strict=True) if config.request.clock else ()
-    clock = {name: f"{meaning}, {config.events.timezone} time" for name, meaning in told}
+    """Descriptions of a deployment's request features, by name, in the order of `compute`'s columns."""
+    meanings = zip(CLOCK, MEANINGS, strict=True) if config.request.clock else ()
+    clock = {name: f"{meaning}, {config.events.timezone} time" for name, meaning in meanings}
     compared = {ratio(m, average): f"{m} of the event over {average}, missing where that is 0" for m, average in ratios(config)}
     return clock | compared
 
@@ -43,18 +43,20 @@ def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tu
     Args:
         inputs: columns `event_time` (UTC), the measures by their names in Feast, and the averages of `compared`.
         clock: whether to add the features of `CLOCK`.
-        timezone: whose clock they read.
+        timezone: the IANA time zone of the clock features.
         compared: pairs (measure, average).
 
     Returns:
-        One float64 column a name of `names`; a ratio over a missing or zero average is missing.
+        One float64 column per name in `names`; a ratio over a missing or zero average is missing.
     """
     computed: dict[str, pd.Series] = {}
     if clock:
         time = pd.to_datetime(inputs["event_time"], utc=True).dt.tz_convert(timezone)
-        told = (time.dt.hour + time.dt.minute / 60, time.dt.weekday, time.dt.hour < NIGHT_ENDS, time.dt.weekday >= SATURDAY)
-        computed |= dict(zip(CLOCK, told, strict=True))
+        readings = (time.dt.hour + time.dt.minute / 60, time.dt.weekday, time.dt.hour < NIGHT_ENDS, time.dt.weekday >= SATURDAY)
+        computed |= dict(zip(CLOCK, readings, strict=True))
     for measure, average in compared:
-        usual = inputs[average].astype("float64")
-        computed[ratio(measure, average)] = inputs[in_feast(measure)].astype("float64") / usual.where(usual > 0, np.nan)
+        denominator = inputs[average].astype("float64")
+        computed[ratio(measure, average)] = inputs[in_feast(measure)].astype("float64") / denominator.where(
+            denominator > 0, np.nan
+        )
     return pd.DataFrame({name: values.astype("float64") for name, values in computed.items()}, index=inputs.index)

@@ -1,4 +1,4 @@
-"""The lake's files as features are made of them: which of them hold what, without opening any that is of no use."""
+"""The lake's files as the source of features; statistics select the files to read."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Source:
         self._connection = self.lake.connect({})
         self._files: dict[str, list[dict[str, Any]]] = {}
         for table in self.tables:
-            found = self.lake.open(table)
-            self.versions[table] = -1 if found is None else found.version()
-            actions = None if found is None else pa.table(found.get_add_actions(flatten=True))
-            kept = [name for name in STATISTICS if actions is not None and name in actions.column_names]
-            self._files[table] = [] if actions is None else actions.select(kept).to_pylist()
+            delta = self.lake.open(table)
+            self.versions[table] = -1 if delta is None else delta.version()
+            actions = None if delta is None else pa.table(delta.get_add_actions(flatten=True))
+            statistics = [name for name in STATISTICS if actions is not None and name in actions.column_names]
+            self._files[table] = [] if actions is None else actions.select(statistics).to_pylist()
 
     def __enter__(self) -> Source:
         return self
@@ -45,7 +45,7 @@ class Source:
         self._connection.close()
 
     def connect(self, until: dt.datetime) -> duckdb.DuckDBPyConnection:
-        """A connection that sees all rows that were known by `until`."""
+        """A connection to all rows that were known by `until`."""
         return self.lake.connect(self.tables, until, self.versions)
 
     def recent(
@@ -55,15 +55,15 @@ class Source:
         since = windows.reach(window, newest)
         events = self._files_from(schema.EVENTS, "max.event_time", since)
         if window.column == "label":
-            self._show(schema.LABELS, self._files_from(schema.LABELS, "max.known_at", since))
+            self._create_view(schema.LABELS, self._files_from(schema.LABELS, "max.known_at", since))
         elif after is not None:
             events &= self._files_from(schema.EVENTS, "max.known_at", after)
-        self._show(schema.EVENTS, events)
+        self._create_view(schema.EVENTS, events)
         parameters: dict[str, str | None] = {}
         if window.column == "label" and after is not None:
             [parameters] = self._connection.sql(windows.touched(until, after)).to_arrow_table().to_pylist()
-        asked = windows.recent_contributions(config, window, newest, until, after)
-        return self._connection.sql(asked, params=parameters).to_arrow_table()
+        query = windows.recent_contributions(config, window, newest, until, after)
+        return self._connection.sql(query, params=parameters).to_arrow_table()
 
     def fingerprint(self, until: dt.datetime) -> str:
         """SHA-256 over the names of the files that hold rows known by `until`; a file never changes."""
@@ -75,12 +75,12 @@ class Source:
         ]
         return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
-    def _files_from(self, table: str, statistic: str, least: dt.datetime) -> set[str]:
-        """Files that may hold a row of which a column is not before an instant."""
-        return {f["path"] for f in self._files[table] if f.get(statistic) is None or f[statistic] >= least}
+    def _files_from(self, table: str, statistic: str, earliest: dt.datetime) -> set[str]:
+        """Files that may hold a row with a column's value at or after an instant."""
+        return {f["path"] for f in self._files[table] if f.get(statistic) is None or f[statistic] >= earliest}
 
-    def _show(self, table: str, paths: set[str]) -> None:
-        """Show files as a table."""
+    def _create_view(self, table: str, paths: set[str]) -> None:
+        """Create a view of a table over these files only."""
         if paths:
             rows = read(f"{self.lake.uri(table)}/{path}" for path in sorted(paths))
         else:

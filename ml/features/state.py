@@ -1,7 +1,7 @@
-"""What a view's newest snapshot knew and later ones will still need, kept so that a new tick costs a tick.
+"""The state of a view: contributions that later snapshots still need, kept so that a new snapshot reads only new rows.
 
-A state is a cache: it is used only if it is whole, belongs to the newest publication, and was made of exactly the lake's files
-that hold what was known by then. Otherwise it is made again from the lake.
+A state is a cache: it is used only if it is complete, belongs to the newest publication, and was computed from exactly the
+lake's files with rows known by then. Otherwise it is computed from the lake again.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ml.features.source import Source
 
 
 def load(config: Config, window: Window, newest: Due, source: Source) -> pa.Table:
-    """Contributions (key, first, n, v, x) to `newest` and to what comes after it, from the kept state or from the lake."""
+    """Contributions (key, first, n, v, x) to `newest` and later ticks, from the kept state or from the lake."""
     for path in folder(config, window).glob(_name(newest) + "-*"):
-        kept = _read(path, newest, source)
-        if kept is not None:
-            return kept
+        rows = _read(path, newest, source)
+        if rows is not None:
+            return rows
     return source.recent(config, window, newest.last, until=newest.created)
 
 
 def save(config: Config, window: Window, rows: pa.Table, due: Due, source: Source) -> Path:
     """Keep the state of a publication beside its file."""
-    told = rows.replace_schema_metadata(_told(due, source))
+    table = rows.replace_schema_metadata(_metadata(due, source))
     return name_by_content(
-        lambda path: feather.write_feather(told, path, compression="uncompressed"), folder(config, window), _name(due)
+        lambda path: feather.write_feather(table, path, compression="uncompressed"), folder(config, window), _name(due)
     )
 
 
-def forget_others(kept: Path) -> None:
+def delete_others(newest: Path) -> None:
     """Delete the states of earlier publications."""
-    for path in kept.parent.glob(".state_*"):
-        if path != kept:
+    for path in newest.parent.glob(".state_*"):
+        if path != newest:
             path.unlink()
 
 
@@ -45,8 +45,8 @@ def _name(due: Due) -> str:
     return f".state_{due.text(due.last)}"
 
 
-def _told(due: Due, source: Source) -> dict[str, str]:
-    return {"every": str(due.every), "created": due.created.isoformat(), "sources": source.fingerprint(due.created)}
+def _metadata(due: Due, source: Source) -> dict[str, str]:
+    return {"every": str(due.interval), "created": due.created.isoformat(), "sources": source.fingerprint(due.created)}
 
 
 def _read(path: Path, newest: Due, source: Source) -> pa.Table | None:
@@ -54,5 +54,5 @@ def _read(path: Path, newest: Due, source: Source) -> pa.Table | None:
     if not path.name.endswith(hashlib.sha256(content).hexdigest()[:16]):
         return None
     rows = feather.read_table(pa.BufferReader(content))
-    told = {key.decode(): value.decode() for key, value in rows.schema.metadata.items()}
-    return rows if told == _told(newest, source) else None
+    metadata = {key.decode(): value.decode() for key, value in rows.schema.metadata.items()}
+    return rows if metadata == _metadata(newest, source) else None

@@ -1,6 +1,6 @@
 """The ticks of a view: the instants that its snapshots describe, numbered from the beginning of 1970 UTC.
 
-They are as far apart as the view's `publish` says, and every midnight UTC is one of them.
+The view's `publish` is their interval; every midnight UTC is a tick.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def newest(window: Window, instant: dt.datetime) -> dt.datetime:
 
 
 def number(window: Window, instant: dt.datetime) -> int:
-    """The number of that tick."""
+    """The number of the newest tick that is not after an instant."""
     return (instant - EPOCH) // window.interval
 
 
 def number_sql(window: Window, instant: str) -> str:
-    """The same as SQL."""
+    """SQL of `number`."""
     return f"floor(epoch_us({instant}) / {window.interval // MICROSECOND})::BIGINT"
 
 
 def in_days(window: Window, days: int) -> int:
-    """Number of ticks in so many days."""
+    """Number of ticks in a number of days."""
     return days * (DAY // window.interval)

@@ -1,14 +1,14 @@
-"""What events and labels contribute to trailing windows, as SQL that follows from one line of the deployment file.
+"""SQL of the contributions of events and labels to trailing windows, generated from the deployment file.
 
 A snapshot describes an instant M, a tick of the view: a window of w days with a delay of d days covers the events of
-[M - d - w, M - d). What was not known when the snapshot was published does not count in it, however early it happened.
+[M - d - w, M - d). Rows that were not known when the snapshot was published do not count in it, however early they happened.
 
-Everything is made of *contributions*, rows (key, first, seen, n, v, x): n events, the v values that they have and the sum x of
-these belong to the windows of `key` from the tick `first` on, and count from the first snapshot that could know of them, that
-of the tick `seen`; both are numbers of `ml.features.ticks`. A window lets go of them as many ticks after `first` as it is long.
-Values are whole numbers of the last digit that the view keeps, so a sum does not depend on its order. A measure that is missing
-is no value: it is in no sum and no mean; nor is the label of an event that nobody has answered, where the deployment says that
-every event is answered (`labels.complete`). Events whose key is missing belong to no entity and to no window.
+Snapshots are computed from *contributions*, rows (key, first, seen, n, v, x): n events, the v values that they have and the sum
+x of these belong to the windows of `key` from the tick `first` on, and count from the first snapshot that could know of them,
+that of the tick `seen`; both are numbers of `ml.features.ticks`. They leave a window as many ticks after `first` as it is long.
+Values are integers in units of the last digit that the view keeps, so a sum does not depend on its order. A missing measure is
+no value: it is in no sum and no mean. With `labels.complete`, neither is the label of an event without an answer. Events with a
+missing key belong to no entity and no window.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml.config import Config, Window
 from ml.config.names import in_feast
 from ml.features import ticks
 from ml.lake import schema
-from ml.lake.answers import label_order
+from ml.lake.labels import label_order
 from ml.lake.sql import quoted, stored
 from ml.lake.tables import instant
 
@@ -30,12 +30,12 @@ SUMS = "sum(n)::BIGINT AS n, sum(v)::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT A
 
 
 def scale(window: Window) -> int:
-    """How many of what is added up make 1."""
+    """Units of the summed integers per 1."""
     return 10**window.digits
 
 
 def schema_of(config: Config, window: Window) -> pa.Schema:
-    """Columns of the view's table: entity key, the two times, one column a feature."""
+    """Columns of the view's table: entity key, the two times, one column per feature."""
     return pa.schema(
         [
             pa.field(in_feast(config.entities[window.entity]), pa.string()),
@@ -47,7 +47,7 @@ def schema_of(config: Config, window: Window) -> pa.Schema:
 
 
 def reach(window: Window, newest: dt.datetime) -> dt.datetime:
-    """Start of the first day of which an event is in a window at the tick after `newest`, or has just left the longest one."""
+    """Start of the first day with events in a window at the tick after `newest`, or that have just left the longest one."""
     oldest = newest - window.delay_span - dt.timedelta(days=max(window.days))
     return dt.datetime.combine(oldest.date(), dt.time(), dt.UTC)
 
@@ -66,18 +66,18 @@ def all_contributions(config: Config, window: Window, until: dt.datetime) -> str
 def recent_contributions(
     config: Config, window: Window, newest: dt.datetime, until: dt.datetime, after: dt.datetime | None = None
 ) -> str:
-    """SQL of rows (key, first, n, v, x) of what became known in (after, until] and can change a snapshot after `newest`.
+    """SQL of contributions (key, first, n, v, x) that became known in (after, until] and can change a snapshot after `newest`.
 
-    For labels with an `after`, it asks for the parameters that `touched` answers.
+    For labels with an `after`, the SQL needs the parameters that `touched` returns.
     """
     known = _known(config, window, until, after, reach(window, newest))
     return f"SELECT key, first, {SUMS} FROM ({known}) GROUP BY ALL"
 
 
 def touched(until: dt.datetime, after: dt.datetime) -> str:
-    """SQL of one row: between which ids the events are that became known, or that somebody answered about, in (after, until].
+    """SQL of one row: the ranges of ids of events, and of answered events, that became known in (after, until].
 
-    Ids mostly follow time, so most files and row groups hold none between these and are passed over.
+    Ids mostly ascend with time, so DuckDB skips most files and row groups.
     """
     fresh = f"known_at > {instant(after)} AND known_at <= {instant(until)}"
     return f"""
@@ -90,15 +90,15 @@ def _known(
 ) -> str:
     """Rows (key, first, n, v, x, known_at) of events that happened from `since` on and became known in (after, until].
 
-    A positive counts from the instant at which it and its event were known, and no longer once an answer that ranks before it
-    (`ml.lake.answers`) says otherwise; nobody can know of one before its event's day. A label is a value from the beginning, or
-    where every event is answered from its first answer on.
+    A positive counts from the instant at which it and its event are known until an answer of higher rank (`ml.lake.labels`)
+    contradicts it; answers dated before the day of their event do not count. A label is a value from the beginning, or with
+    `labels.complete` from its first answer on.
     """
     complete = config.labels.complete
     key = f"events.{quoted(stored(config.entities[window.entity]))}"
     first = f"{ticks.number_sql(window, 'events.event_time')} + {1 + window.delay_span // window.interval}"
-    happened = f" AND events.event_time >= {instant(since)}" if since else ""
-    known = f"events.known_at <= {instant(until)}{happened} AND {key} IS NOT NULL"
+    since_condition = f" AND events.event_time >= {instant(since)}" if since else ""
+    known = f"events.known_at <= {instant(until)}{since_condition} AND {key} IS NOT NULL"
     fresh = f" AND events.known_at > {instant(after)}" if after else ""
     value = "0" if window.column == "label" else f"round(events.{quoted(stored(window.column))} * {scale(window)})"
     is_value = f"({value} IS NOT NULL)::INT" if window.column != "label" else "0" if complete else "1"
@@ -109,9 +109,11 @@ def _known(
         return events
     ids = " AND (event_id BETWEEN $event_min AND $event_max OR event_id BETWEEN $label_min AND $label_max)" if after else ""
     reported = f" AND labels.known_at >= {instant(since)}" if since else ""
-    # An event whose answer is a column of its own has no other one; of the rest only those that somebody said yes to matter.
-    said_yes = "labels.label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
-    matters = "true" if complete else said_yes
+    # If the label is a column of the event, there is one answer per event; else only events with a positive answer matter.
+    is_positive = (
+        "labels.label = 1" if config.labels.column else f"event_id IN (SELECT event_id FROM labels WHERE label = 1{ids})"
+    )
+    relevant = "true" if complete else is_positive
     changed = f" AND known_at > {instant(after)}" if after else ""
     return f"""{events}
         UNION ALL
@@ -127,12 +129,12 @@ def _known(
                         labels.label AS label, row_number() OVER (PARTITION BY event_id ORDER BY {label_order(config)}) AS rank
                     FROM events JOIN labels USING (event_id)
                     WHERE {_day("labels.known_at")} >= {_day("events.event_time")}
-                        AND labels.known_at <= {instant(until)}{reported} AND {known}{ids} AND {matters}
+                        AND labels.known_at <= {instant(until)}{reported} AND {known}{ids} AND {relevant}
                 )
             )
         ) WHERE (change != 0 OR is_first){changed}"""
 
 
 def _day(instant: str) -> str:
-    """The day in UTC; ten times as fast as DuckDB's cast, which asks a calendar for every row."""
+    """The day in UTC; ten times as fast as DuckDB's cast, which uses a calendar for every row."""
     return f"make_timestamp(epoch_us({instant}))::DATE"

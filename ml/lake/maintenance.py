@@ -1,7 +1,7 @@
-"""Few large files instead of many small ones, and no files that nobody will read again.
+"""Maintenance of Delta tables: merges small files, and deletes replaced files.
 
-Small files are rewritten into large ones, which changes no row and forgets no batch. Files that were replaced are deleted,
-except those of the versions that registered models and frozen training sets name, so that these can be rebuilt.
+Merging changes no row and keeps the transaction identifiers of batches. Replaced files are deleted, except those of versions
+that registered models and frozen training sets name, so that these can be rebuilt.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ml.lake.tables import PROPERTIES, WRITER, Lake
 from ml.registry.versions import Registry
 
 SQLITE = "sqlite:///"
-# Bytes. Delta Lake mixes the rows of the files that it puts together, so a reader of one day reads one file of this size whole:
-# about two million payments.
+# Bytes. Delta Lake mixes the rows of merged files, so a reader of one day reads a complete file of this size: about two million
+# payments.
 TARGET_SIZE = 32 << 20
 
 
@@ -30,9 +30,11 @@ def kept_versions(config: Config) -> dict[str, set[int]]:
         ValueError: a record of versions cannot be read; nothing is deleted then.
     """
     kept: dict[str, set[int]] = {}
-    for where, versions in _named(config):
+    for source, versions in _named(config):
         if not isinstance(versions, Mapping) or not all(isinstance(version, int) for version in versions.values()):
-            raise ValueError(f"{where}: lake versions are {versions!r}, expected a version by table; mend or remove the record")
+            raise ValueError(
+                f"{source}: lake versions are {versions!r}, expected a version by table; mend or remove the record"
+            )
         for table, version in versions.items():
             if version >= 0:
                 kept.setdefault(str(table), set()).add(version)
@@ -57,27 +59,27 @@ def _literal(text: str) -> object:
 
 
 def vacuum(lake: Lake, table: str, keep: Iterable[int]) -> int:
-    """Delete the files that commits replaced, unless the newest or a kept version has them; returns their number.
+    """Delete replaced files, except those of the newest and the kept versions; returns their number.
 
-    A file that no commit speaks of is left alone: it may be that of a writer who has not committed yet.
+    A file that no commit names is kept: it may belong to a writer that has not committed yet.
     """
-    found = DeltaTable(lake.uri(table))
-    newest = found.version()
+    delta = DeltaTable(lake.uri(table))
+    newest = delta.version()
     options = {
         "retention_hours": 0,
         "enforce_retention_duration": False,
         "keep_versions": sorted({newest, *(version for version in keep if version <= newest)}),
     }
-    there = [name for name in found.vacuum(dry_run=True, **options) if (lake.root / table / name).exists()]
-    if there:
-        found.vacuum(dry_run=False, **options)
-    return len(there)
+    deletable = [name for name in delta.vacuum(dry_run=True, **options) if (lake.root / table / name).exists()]
+    if deletable:
+        delta.vacuum(dry_run=False, **options)
+    return len(deletable)
 
 
 def compact(lake: Lake, table: str) -> None:
     """Rewrite files that are smaller than `TARGET_SIZE` into larger ones."""
-    found = DeltaTable(lake.uri(table))
-    if any(found.metadata().configuration.get(name) != value for name, value in PROPERTIES.items()):
-        found.alter.set_table_properties(PROPERTIES)
-    if len(found.file_uris()) > 1:
-        found.optimize.compact(target_size=TARGET_SIZE, writer_properties=WRITER)
+    delta = DeltaTable(lake.uri(table))
+    if any(delta.metadata().configuration.get(name) != value for name, value in PROPERTIES.items()):
+        delta.alter.set_table_properties(PROPERTIES)
+    if len(delta.file_uris()) > 1:
+        delta.optimize.compact(target_size=TARGET_SIZE, writer_properties=WRITER)

@@ -1,4 +1,4 @@
-"""Columns of the lake's tables. Two times rule them: `event_time`, when it happened, and `known_at`, when it could be read."""
+"""Schemas of the lake's tables. Two times matter: `event_time`, when an event happened, and `known_at`, when it was known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTANT = pa.timestamp("us", tz="UTC")
 EVENTS, LABELS, QUARANTINE, READMISSIONS, BATCHES = "events", "labels", "quarantine", "readmissions", "batches"
 PREDICTIONS = "predictions"
 
-# What can become of a row; in the quarantine it is open until it was accepted or rejected.
+# Outcomes of a row; a quarantined row is open until it is accepted or rejected.
 ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
 
 
@@ -56,7 +56,7 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
-# One row a quarantined row and attempt: `batch_id` is the attempt, `source` and `row` say which row of which batch was tried.
+# One row per quarantined row and attempt: `batch_id` is the attempt; `source` and `row` are batch and row that were tried.
 READMISSIONS_SCHEMA = pa.schema(
     [
         pa.field("batch_id", pa.string(), nullable=False),
@@ -86,7 +86,7 @@ BATCHES_SCHEMA = pa.schema(
     ]
 )
 
-# One row a score that was given; `known_at` is when it was, `version` who gave it.
+# One row per score; `known_at` is the time of scoring, `version` the model version.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),

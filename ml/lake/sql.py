@@ -1,4 +1,4 @@
-"""Names, texts and files of a deployment as SQL: whatever they are called, they are no words of it and no patterns."""
+"""Quotes names, texts and paths of a deployment for SQL, so that they are never read as keywords or patterns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def quoted(name: str) -> str:
 
 
 def stored(name: str) -> str:
-    """The column of the lake's events that holds a column of the deployment: two names are the lake's own."""
+    """Name in the lake of a deployment's column; two names are reserved for the lake."""
     return f"_{name}" if name in ("known_at", "batch_id") else name
 
 
@@ -29,9 +29,9 @@ def text(value: str) -> str:
 
 
 def read(paths: Iterable[str]) -> str:
-    """The rows of Parquet files of one schema, at least one file, as a table that DuckDB reads itself.
+    """The rows of Parquet files of one schema, at least one file, as an SQL table function of DuckDB.
 
-    It opens only the files that a query needs, and many small ones several times as fast as through an Arrow dataset.
+    DuckDB opens only the files that a query needs; many small files are several times faster than with an Arrow dataset.
     """
     files = ", ".join(text(glob.escape(path)) for path in paths)
     return f"read_parquet([{files}], hive_partitioning = false)"

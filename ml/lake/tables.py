@@ -1,8 +1,8 @@
 """Delta tables under one root: append once, read at a version.
 
 A commit carries the identifiers of the batches in it as Delta Lake's application transactions
-(https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers), so rows and the mark that they are in
-become visible in the same instant: a batch that was interrupted is committed again or not at all, never twice.
+(https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers), so rows and the identifiers of
+their batches become visible together: a batch that was interrupted is committed again or not at all, never twice.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from ml.lake.sql import quoted, read
 from ml.registry.turn import turn
 
-# Delta Lake forgets versions and transaction identifiers after 30 days unless told otherwise; a registered model names versions
-# for as long as it exists, and a file may come back after years. A table is opened by reading all commits after the last
-# checkpoint, many times a night.
+# By default Delta Lake drops versions and transaction identifiers after 30 days; but a registered model names versions as long
+# as it exists, and a file may be delivered again after years. Opening a table reads all commits after the last checkpoint,
+# which happens many times a night.
 PROPERTIES = {
     "delta.checkpointInterval": "10",
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
 }
-# A reader skips row groups by their range of times; this is also the number of rows that DuckDB takes in hand at once.
+# A reader skips row groups by their range of times; this is also the size of DuckDB's row groups.
 WRITER = WriterProperties(compression="ZSTD", max_row_group_size=122_880)
 
 
@@ -38,7 +38,7 @@ class Lake:
     """Versioned tables of a deployment.
 
     Args:
-        root: folder that holds one Delta table a subfolder.
+        root: folder with one subfolder per Delta table.
     """
 
     def __init__(self, root: Path) -> None:
@@ -49,98 +49,97 @@ class Lake:
         return str(self.root / table)
 
     def open(self, table: str, version: int | None = None) -> DeltaTable | None:
-        """The table at a version (newest by default), or None when nothing was ever written to it."""
+        """The table at a version (newest by default), or None if it does not exist."""
         try:
             return DeltaTable(self.uri(table), version=version)
         except TableNotFoundError:
             return None
 
     def tables(self) -> list[str]:
-        """Names of all tables that were ever written to."""
+        """Names of all existing tables."""
         return sorted(log.parent.name for log in self.root.glob("*/_delta_log"))
 
     def version(self, table: str) -> int:
-        """Newest version of a table, -1 when nothing was ever written to it."""
-        found = self.open(table)
-        return -1 if found is None else found.version()
+        """Newest version of a table, -1 if it does not exist."""
+        delta = self.open(table)
+        return -1 if delta is None else delta.version()
 
-    def files(self, table: str, found: DeltaTable) -> list[str]:
+    def files(self, table: str, delta: DeltaTable) -> list[str]:
         """Paths of the files of an opened table."""
-        return [f"{self.uri(table)}/{path}" for path in pa.table(found.get_add_actions())["path"].to_pylist()]
+        return [f"{self.uri(table)}/{path}" for path in pa.table(delta.get_add_actions())["path"].to_pylist()]
 
     def count_files(self, table: str) -> int:
         """Number of files of the newest version of a table."""
-        found = self.open(table)
-        return 0 if found is None else len(self.files(table, found))
+        delta = self.open(table)
+        return 0 if delta is None else len(self.files(table, delta))
 
     def versions(self, tables: Iterable[str]) -> dict[str, int]:
-        """Newest version of each table: what a training set is read at, and what its record keeps."""
+        """Newest version of each table."""
         return {table: self.version(table) for table in tables}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Take turns with every other process that writes to this lake; a process that dies gives its turn back."""
+        """Hold the write lock of the lake; it is released when the process ends."""
         with turn(self.root / ".lock"):
             yield
 
     def append_batches(self, table: str, rows: pa.Table) -> int:
-        """Commit rows, leaving out batches that are already in; the whole commit becomes visible at once.
+        """Commit rows, except those of batches that are committed already; the commit is atomic.
 
-        Whoever commits one of the same batches at the same moment makes this commit fail, not double: then the batches are
-        looked up again.
+        If another process commits one of the same batches at the same time, this commit fails and is retried without them.
 
         Args:
-            rows: table whose `batch_id` says which batch a row belongs to.
+            rows: table with the column `batch_id`.
 
         Returns:
             Number of rows that this call added.
         """
-        found = self._accepting(table, rows.schema)
+        delta = self._accepting(table, rows.schema)
         batches = sorted(pc.unique(rows["batch_id"]).to_pylist())
         while True:
-            fresh = [b for b in batches if found.transaction_version(b) is None]
+            fresh = [b for b in batches if delta.transaction_version(b) is None]
             added = rows if fresh == batches else rows.filter(pc.is_in(rows["batch_id"], pa.array(fresh, pa.string())))
             if not fresh:
                 return 0
             properties = CommitProperties(app_transactions=[Transaction(batch, 1) for batch in fresh])
-            seen = found.version()
+            version = delta.version()
             try:
-                write_deltalake(found, added, mode="append", commit_properties=properties, writer_properties=WRITER)
+                write_deltalake(delta, added, mode="append", commit_properties=properties, writer_properties=WRITER)
             except CommitFailedError:
-                found = DeltaTable(self.uri(table))
-                if found.version() == seen:
+                delta = DeltaTable(self.uri(table))
+                if delta.version() == version:
                     raise
                 continue
             return int(added.num_rows)
 
     def _accepting(self, table: str, columns: pa.Schema) -> DeltaTable:
-        """The table, made if it is not there; columns that may lack values now and had to have them once may lack them."""
-        found = self.open(table) or self._create(table, columns)
+        """The table, created if it does not exist; NOT NULL is dropped from columns that are nullable now."""
+        delta = self.open(table) or self._create(table, columns)
         nullable = {column.name for column in columns if column.nullable}
-        for field in found.schema().fields:
+        for field in delta.schema().fields:
             if not field.nullable and field.name in nullable:
-                found.alter.drop_column_not_null(field.name)
-        return found
+                delta.alter.drop_column_not_null(field.name)
+        return delta
 
     def _create(self, table: str, columns: pa.Schema) -> DeltaTable:
-        """An empty table, made by this process or by another one at the same moment."""
+        """An empty table, created by this process or by another one at the same time."""
         try:
             return DeltaTable.create(self.uri(table), columns, mode="error", configuration=PROPERTIES)
         except DeltaError:
-            found = self.open(table)
-            if found is None:
+            delta = self.open(table)
+            if delta is None:
                 raise
-            return found
+            return delta
 
     def committed(self, table: str, batches: Iterable[str]) -> set[str]:
-        """Those of the batches that are in a table."""
-        found = self.open(table)
-        return set() if found is None else {b for b in batches if found.transaction_version(b) is not None}
+        """Those of the batches that are committed to a table."""
+        delta = self.open(table)
+        return set() if delta is None else {b for b in batches if delta.transaction_version(b) is not None}
 
     def connect(
         self, tables: dict[str, pa.Schema], as_of: dt.datetime | None = None, versions: dict[str, int] | None = None
     ) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection in UTC that sees the named tables; one that was never written to is empty.
+        """A DuckDB connection in UTC with the tables as views; a table that does not exist is empty.
 
         Args:
             tables: schema by table name.
@@ -152,8 +151,8 @@ class Lake:
         connection.execute("SET enable_progress_bar = false")
         for number, (table, columns) in enumerate(tables.items()):
             version = (versions or {}).get(table)
-            found = None if version == -1 else self.open(table, version)
-            files = [] if found is None else self.files(table, found)
+            delta = None if version == -1 else self.open(table, version)
+            files = [] if delta is None else self.files(table, delta)
             if not files:
                 connection.register(f"empty_{number}", columns.empty_table())
             rows = read(files) if files else f"empty_{number}"

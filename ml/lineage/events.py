@@ -1,8 +1,8 @@
 """Sends the lineage of a version as OpenLineage events (https://openlineage.io), when a transport is configured.
 
 A transport is configured as the standard says: `OPENLINEAGE_URL`, `OPENLINEAGE_CONFIG`, `OPENLINEAGE__TRANSPORT__…`, or a file
-`openlineage.yml`. Without one nothing is sent. Events are made from records alone: an event's time is the instant that its
-step saw the world at, and its run's id follows from what it is about, so sending a lineage again adds nothing to it.
+`openlineage.yml`. Without one nothing is sent. Events are made from records alone: an event's time is the `as_of` of
+its step, and the id of its run is a hash of its subject, so sending a lineage again adds nothing.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FILES = (Path("openlineage.yml"), Path("~/.openlineage/openlineage.yml"))
 
 
 def configured() -> bool:
-    """Whether somebody listens."""
+    """Whether an OpenLineage transport is configured."""
     return any(os.environ.get(name) for name in VARIABLES) or any(file.expanduser().is_file() for file in FILES)
 
 
 def send(config: Config, lineage: Lineage) -> int:
     """Send a version's lineage and return the number of events; 0 without a transport.
 
-    A listener that does not answer is a warning in the log: no step fails for it.
+    A transport that fails is a warning in the log; no step fails because of it.
     """
     if not configured():
         return 0
@@ -45,19 +45,19 @@ def send(config: Config, lineage: Lineage) -> int:
     from openlineage.client.event_v2 import set_producer
 
     set_producer(PRODUCER)
-    told = events(config, lineage)
+    run_events = events(config, lineage)
     try:
         client = OpenLineageClient()
-        for event in told:
+        for event in run_events:
             client.emit(event)
-    except Exception as error:  # noqa: BLE001  the transport is anybody's, so are its errors
+    except Exception as error:  # noqa: BLE001  a transport may raise any error
         logging.getLogger(__name__).warning("the lineage of version %s was not sent: %s", lineage.version, error)
         return 0
-    return len(told)
+    return len(run_events)
 
 
 def events(config: Config, lineage: Lineage) -> list[RunEvent]:
-    """One completed run a batch that was loaded, and one for each step from features to the last promotion."""
+    """One completed run per loaded batch, and one per step from features to the last promotion."""
     frozen, fitted = lineage.training_set, lineage.fitted
     as_of = dt.datetime.fromisoformat(frozen.as_of)
     lake = {table: _folder(config.lake / table, str(version)) for table, version in frozen.lake.items()}
@@ -65,17 +65,17 @@ def events(config: Config, lineage: Lineage) -> list[RunEvent]:
     rows = _folder(path_of(config, frozen.training_set), frozen.training_set)
     model = ("mlflow", f"{config.name}/{fitted.model}", fitted.model)
     version = ("mlflow", f"models:/{config.name}", lineage.version)
-    told = [_loaded(config, batch) for batch in lineage.batches]
-    told.append(_completed(config, "publish_features", frozen.training_set, as_of, [*lake.values()], [*views.values()]))
+    run_events = [_loaded(config, batch) for batch in lineage.batches]
+    run_events.append(_completed(config, "publish_features", frozen.training_set, as_of, [*lake.values()], [*views.values()]))
     inputs = [*lake.values(), *views.values()]
-    told.append(_completed(config, "build_training_set", frozen.training_set, as_of, inputs, [rows], frozen.rows))
-    told.append(_completed(config, "fit", fitted.model, as_of, [rows], [model]))
-    told.append(_completed(config, "register", lineage.version, as_of, [model], [version]))
+    run_events.append(_completed(config, "build_training_set", frozen.training_set, as_of, inputs, [rows], frozen.rows))
+    run_events.append(_completed(config, "fit", fitted.model, as_of, [rows], [model]))
+    run_events.append(_completed(config, "register", lineage.version, as_of, [model], [version]))
     for move in lineage.promotions:
         if move.to_version == lineage.version:
             champion = ("mlflow", f"models:/{config.name}@champion", lineage.version)
-            told.append(_completed(config, move.action, str(move.sequence), move.as_of, [version], [champion]))
-    return told
+            run_events.append(_completed(config, move.action, str(move.sequence), move.as_of, [version], [champion]))
+    return run_events
 
 
 Reference = tuple[str, str, str | None]
@@ -90,7 +90,7 @@ def _newest(published: list[dict[str, str]]) -> str | None:
 
 
 def _loaded(config: Config, batch: Batch) -> RunEvent:
-    """What brought a batch into the lake."""
+    """The run that loaded a batch into the lake."""
     events, labels, quarantine = (_folder(config.lake / t, None) for t in (schema.EVENTS, schema.LABELS, schema.QUARANTINE))
     if batch.kind == READMISSION:
         return _completed(config, "readmit", batch.batch_id, batch.known_at, [quarantine], [events, labels])
@@ -102,7 +102,7 @@ def _loaded(config: Config, batch: Batch) -> RunEvent:
 def _completed(
     config: Config,
     step: str,
-    about: str,
+    subject: str,
     as_of: dt.datetime,
     read: list[Reference],
     written: list[Reference],
@@ -116,7 +116,7 @@ def _completed(
         eventType=RunState.COMPLETE,
         eventTime=instant,
         run=Run(
-            str(uuid.uuid5(RUNS, f"{config.name}/{step}/{about}")),
+            str(uuid.uuid5(RUNS, f"{config.name}/{step}/{subject}")),
             facets={"nominalTime": nominal_time_run.NominalTimeRunFacet(instant)},
         ),
         job=Job(namespace="perennial", name=f"{config.name}.{step}"),

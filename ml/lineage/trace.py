@@ -1,4 +1,4 @@
-"""The lineage of a registered version, read back from what each room recorded."""
+"""The lineage of a registered version, read from the records of all steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READMISSION = "readmission"
 
 @dataclass(frozen=True)
 class Batch:
-    """What gave rows to the version's lake: a landing file under the SHA-256 of its content, or rows of it readmitted later."""
+    """A source of the lake's rows: a landing file, with the SHA-256 of its content as id, or a later readmission of rows."""
 
     batch_id: str
     file: str
@@ -36,7 +36,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Lineage:
-    """All that a version came from, in the order in which it came about."""
+    """The origin of a version, in the order of the pipeline."""
 
     model: str
     version: str
@@ -52,8 +52,8 @@ def trace(config: Config, version: str) -> Lineage:
     """The lineage of a version.
 
     Raises:
-        BrokenModel: the version's files are not the ones that were registered.
-        NoOrigin: it was registered before versions said what they were made from.
+        BrokenModel: the version's files were changed since they were registered.
+        NoOrigin: the version has no record of its origin.
     """
     versions, ledger = registry(config), Ledger(config.ledger)
     folder = versions.fetch(version)
@@ -71,12 +71,12 @@ def trace(config: Config, version: str) -> Lineage:
 
 
 def _batches(config: Config, frozen: TrainingSet) -> tuple[Batch, ...]:
-    """The batches whose rows stood in the lake at the training set's versions and were known at its instant."""
+    """The batches with rows in the lake at the training set's versions that were known at its `as_of`."""
     tables = {name: schema.of(name, config) for name in (*frozen.lake, schema.BATCHES, schema.READMISSIONS)}
     read = " UNION ".join(f"SELECT batch_id FROM {table}" for table in frozen.lake)
     outcomes = ", ".join(f"count(*) FILTER (outcome = '{outcome}')" for outcome in (ACCEPTED, QUARANTINED, REJECTED))
     with Lake(config.lake).connect(tables, dt.datetime.fromisoformat(frozen.as_of), frozen.lake) as connection:
-        found = connection.execute(
+        rows = connection.execute(
             f"""
             WITH loaded AS (
                 SELECT batch_id, file, kind, rows, accepted, quarantined, rejected, known_at FROM {schema.BATCHES}
@@ -87,21 +87,21 @@ def _batches(config: Config, frozen: TrainingSet) -> tuple[Batch, ...]:
             SELECT * FROM loaded SEMI JOIN ({read}) USING (batch_id) ORDER BY known_at, file
             """
         ).fetchall()
-    return tuple(Batch(*row) for row in found)
+    return tuple(Batch(*row) for row in rows)
 
 
 def summary(lineage: Lineage) -> dict[str, Any]:
-    """A version's lineage as nested words and numbers, for a person: one key a stage, files counted and not listed."""
+    """A version's lineage as nested dictionaries for display: one key per stage, with counts of files instead of a list."""
     frozen, fitted = lineage.training_set, lineage.fitted
     files: dict[str, str] = {}
     for kind in sorted({batch.kind for batch in lineage.batches}):
-        mine = [batch for batch in lineage.batches if batch.kind == kind]
-        rows, accepted, aside, rejected = (
-            sum(getattr(b, n) for b in mine) for n in ("rows", "accepted", "quarantined", "rejected")
+        of_kind = [batch for batch in lineage.batches if batch.kind == kind]
+        rows, accepted, quarantined, rejected = (
+            sum(getattr(b, n) for b in of_kind) for n in ("rows", "accepted", "quarantined", "rejected")
         )
         files[kind] = (
-            f"{len(mine)} files, {rows:,} rows = {accepted:,} accepted + {aside:,} quarantined + {rejected:,} rejected, "
-            f"from {mine[0].file} to {mine[-1].file}"
+            f"{len(of_kind)} files, {rows:,} rows = {accepted:,} accepted + {quarantined:,} quarantined + "
+            f"{rejected:,} rejected, from {of_kind[0].file} to {of_kind[-1].file}"
         )
     return {
         "files": files,

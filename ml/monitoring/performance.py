@@ -30,7 +30,7 @@ from ml.evaluation.guardrails import CARD_PRECISION
 from ml.evaluation.metrics import average_precision, calibration_error, daily_card_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, CALIBRATION, EXPECTED_COST
 from ml.lake import schema
-from ml.lake.answers import label_order
+from ml.lake.labels import label_order
 from ml.lake.tables import Lake, instant
 from ml.monitoring.traffic import DAY, SCORE, midnight
 from ml.training.entities import cluster_codes

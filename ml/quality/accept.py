@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.quality import answers, checks
+from ml.quality import checks, label_warnings
 from ml.quality.arrival import Arrival
 from ml.quality.checks import PendingRows
 from ml.quality.staging import Tables
@@ -31,7 +31,7 @@ def judge(config: Config, as_of: dt.datetime, lake: Lake, kind: str, rows: Pendi
         fresh = tables[schema.EVENTS]
         accepted = pa.concat_tables(fresh) if fresh else None
         checks.match_labels(lake, events, accepted, rows)
-        answers.warn(config, lake, accepted, rows)
+        label_warnings.warn(config, lake, accepted, rows)
 
 
 def collect(config: Config, kind: str, rows: PendingRows, arrival: Arrival, batches: list[str], tables: Tables) -> None:

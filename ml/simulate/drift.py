@@ -1,7 +1,7 @@
 """Drift that can be planted in a simulated stream, by name and day.
 
-The world may drift (`new_scenario`, `amount_shift`, `fraud_rate_shock`), which is a reason to retrain; or the feed that
-tells of it may break (`feed_fault`), which is a data incident and no reason to retrain.
+The world may drift (`new_scenario`, `amount_shift`, `fraud_rate_shock`), which is a reason to retrain; or the feed may
+break (`feed_fault`), which is a data incident and no reason to retrain.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from ml.config import ConfigError, Section
 
 
-class Drift(Section):
-    """Base of every drift: it begins on `day` and lasts `days` days, or for ever when `days` is None."""
+class PlantedDrift(Section):
+    """Base of every drift: it begins on `day` and lasts `days` days, or without end if `days` is None."""
 
     day: dt.date
     days: Annotated[int, Field(ge=1)] | None = None
 
     def acts_on(self, day: dt.date) -> bool:
-        """Tell whether the drift acts on `day`."""
+        """Whether the drift acts on `day`."""
         return self.day <= day and (self.days is None or day < self.day + dt.timedelta(days=self.days))
 
 
-class NewScenario(Drift):
-    """Fraud that a model trained before cannot know: at night, bursts of small online payments abroad.
+class NewScenario(PlantedDrift):
+    """Fraud that an earlier model cannot know: at night, bursts of small online payments abroad.
 
     Every night a share `customers` of all customers is hit, each by one burst of four to eight payments between midnight
     and five o'clock, of 1 to 20 currency units each. They come on top of the usual payments (`scenario` is 4).
@@ -39,14 +39,14 @@ class NewScenario(Drift):
     customers: Annotated[float, Field(gt=0, le=1)] = 0.0012
 
 
-class AmountShift(Drift):
+class AmountShift(PlantedDrift):
     """All amounts, honest or not, are multiplied by `factor`; which payments are fraud does not change."""
 
     name: Literal["amount_shift"] = "amount_shift"
     factor: Annotated[float, Field(gt=0, le=1000)]
 
 
-class FraudRateShock(Drift):
+class FraudRateShock(PlantedDrift):
     """The numbers of terminals and customers that become compromised on a day are multiplied by `factor`.
 
     What was compromised stays so for 28 and 14 days, hence the fraud rate climbs for four weeks, and outlasts `days`.
@@ -56,7 +56,7 @@ class FraudRateShock(Drift):
     factor: Annotated[float, Field(ge=0, le=1000)]
 
 
-class FeedFault(Drift):
+class FeedFault(PlantedDrift):
     """The feed breaks while the world goes on as before.
 
     Parameters
@@ -107,12 +107,12 @@ class FeedFault(Drift):
         return payments.assign(**{str(self.column): payments[self.column].mask(emptied)})
 
 
-_ENTRIES: TypeAdapter[tuple[Drift, ...]] = TypeAdapter(
+_ENTRIES: TypeAdapter[tuple[PlantedDrift, ...]] = TypeAdapter(
     tuple[Annotated[NewScenario | AmountShift | FraudRateShock | FeedFault, Field(discriminator="name")], ...]
 )
 
 
-def drift_from_config(entries: Sequence[dict[str, Any]]) -> tuple[Drift, ...]:
+def drift_from_config(entries: Sequence[dict[str, Any]]) -> tuple[PlantedDrift, ...]:
     """Read the drift of a deployment file, for example `[{"name": "amount_shift", "day": "2025-03-01", "factor": 1.5}]`.
 
     Raises

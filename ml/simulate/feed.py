@@ -1,4 +1,4 @@
-"""Plays a deployment's feed: drops the days that are missing into its landing folder."""
+"""Plays a deployment's feed: writes the missing days into its landing folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ml.simulate.stream import PaymentStream
 def write_until(
     config: Config, last: dt.date, data: Path | None = None, progress: Callable[[dt.date], None] | None = None
 ) -> list[Path]:
-    """Write the days after the last one that is there, up to and including `last`.
+    """Write the days after the last written one, up to and including `last`.
 
     Args:
         data: file of past events; needed by a feed of kind `replay`.
 
     Returns:
-        The files written, none when all days are there.
+        The written files; none if all days were written before.
     """
     written = last_written_day(config.landing)
     if config.feed is None:
@@ -29,19 +29,19 @@ def write_until(
     if written is not None and written >= last:
         return []
     config.landing.mkdir(parents=True, exist_ok=True)
-    after = written + dt.timedelta(days=1) if written else None
+    next_day = written + dt.timedelta(days=1) if written else None
     if isinstance(config.feed, SimulationFeed):
         feed = config.feed
         stream = PaymentStream(feed.customers, feed.terminals, feed.seed, feed.first_day, drift_from_config(feed.drift))
-        return write_days(stream, config.landing, after or feed.first_day, last, feed.format, progress)
+        return write_days(stream, config.landing, next_day or feed.first_day, last, feed.format, progress)
     assert isinstance(config.feed, ReplayFeed)  # noqa: S101
     if data is None:
         raise ValueError(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
-    return replay_days(data, config.events.columns["event_time"], config.landing, after, last, progress=progress)
+    return replay_days(data, config.events.columns["event_time"], config.landing, next_day, last, progress=progress)
 
 
 def present(config: Config) -> dt.datetime:
-    """The present of a deployment whose feed plays time: the instant after the newest day that has landed."""
+    """The simulated current time of a deployment: the instant after the newest landed day."""
     if config.feed is None:
         raise ValueError(f"deployment {config.name} has no 'feed': its time is the clock's")
     first, last = config.feed.first_as_of, last_written_day(config.landing)

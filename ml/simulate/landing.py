@@ -1,7 +1,7 @@
 """Daily files in a landing folder, as a bank's feed would leave them: of a simulated stream, or of a file of past events.
 
-A file is written under a name that begins with a dot and then renamed, so whoever lists `payments_*` never meets half of
-one. Writing a day again gives the same bytes.
+A file is written under a name that begins with a dot and then renamed, so that a reader of `payments_*` never reads an
+incomplete one. Writing a day again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -110,14 +110,14 @@ def replay_days(
     """Cut a file of past events into daily files `<its stem>_YYYY-MM-DD`, and return them in the order of writing.
 
     Columns, types and the order of a day's rows stay as they are, except that timestamps come in microseconds. A day
-    without events gets a file without rows. Rows outside the days asked for are not kept in memory.
+    without events gets a file without rows. Rows outside these days are not kept in memory.
 
     Parameters
     ----------
     data : Path
         A `.parquet` or `.csv` file; of a CSV file all values are texts, as they stand there, and go on as such.
     time_column : str
-        The timestamp whose UTC day says which file a row goes to.
+        The timestamp whose UTC day selects the file of a row.
     first, last : date
         Both inclusive; `first=None` is the first day in the file.
     progress : callable, optional
@@ -190,7 +190,7 @@ def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 
 
 def _delivered(stream: PaymentStream, day: dt.date, payments: pd.DataFrame) -> pd.DataFrame:
-    """The payments of a day as the feed tells of them: without the truth, with the faults planted for the day."""
+    """The payments of a day as the feed delivers them: without the truth, with the planted faults of the day."""
     payments = payments[PAYMENTS_SCHEMA.names]
     for entry, drift in enumerate(stream.drift):
         if isinstance(drift, FeedFault) and drift.acts_on(day):

@@ -1,11 +1,11 @@
-"""A stream of card payments with fraud and late labels, any part of which can be made alone.
+"""A simulated stream of card payments with fraud and late labels; any range of days can be generated independently.
 
 Customers, terminals and the fraud scenarios 1 to 3 are those of Le Borgne, Siblini, Lebichot and Bontempi, "Reproducible
 Machine Learning for Credit Card Fraud Detection", chapter 3 (2022). Added are reports that arrive days later or never,
 categorical columns, a weekly rhythm, and drift (`ml.simulate.drift`).
 
 One seed, one stream: every random number comes from a generator of its own for (seed, purpose, day), so the payments of a
-day never depend on which other days were asked for.
+day never depend on the other generated days.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ml.simulate.drift import AmountShift, Drift, FraudRateShock, NewScenario
+from ml.simulate.drift import AmountShift, FraudRateShock, NewScenario, PlantedDrift
 
 SIDE = 100.0
 RADIUS = 5.0
@@ -93,7 +93,7 @@ CATEGORIES = (
 
 
 class Purpose(IntEnum):
-    """What a generator is for; a number of its own each, so that drift in one does not move the others."""
+    """Purpose of a random generator; each has its own stream, so that drift in one does not change the others."""
 
     POPULATION = 0
     PAYMENTS = 1
@@ -130,7 +130,7 @@ class _Reach:
         self._upto = np.where(exists, beyond - self._first, 0).cumsum(axis=1)
         ranks = np.arange(1, min(NEAREST, len(terminals)) + 1)
         distance, self._nearest = cKDTree(terminals).query(customers, k=ranks)
-        # A hair below the radius, lest rounding leave a customer whose only terminal is never accepted.
+        # Slightly below the radius, because rounding could otherwise reject a customer's only terminal for ever.
         self._alone = distance[:, 0] > RADIUS * (1 - 1e-9)
 
     def draw(self, customers: Ints, rng: np.random.Generator) -> Ints:
@@ -138,20 +138,20 @@ class _Reach:
         terminals: Ints = self._nearest[customers, rng.integers(self._nearest.shape[1], size=customers.size)]
         waiting = np.flatnonzero(~self._alone[customers])
         while waiting.size:
-            who = customers[waiting]
-            upto = self._upto[who]
-            pick = (rng.random(who.size) * upto[:, 2]).astype(np.int64)
+            drawn = customers[waiting]
+            upto = self._upto[drawn]
+            pick = (rng.random(drawn.size) * upto[:, 2]).astype(np.int64)
             strip = (pick >= upto[:, 0]).astype(np.int64) + (pick >= upto[:, 1])
-            before = np.where(strip > 0, upto[np.arange(who.size), strip - 1], 0)
-            candidate = self._sorted[self._first[who, strip] + pick - before]
-            near = ((self._customers[who] - self._terminals[candidate]) ** 2).sum(axis=1) <= RADIUS**2
+            before = np.where(strip > 0, upto[np.arange(drawn.size), strip - 1], 0)
+            candidate = self._sorted[self._first[drawn, strip] + pick - before]
+            near = ((self._customers[drawn] - self._terminals[candidate]) ** 2).sum(axis=1) <= RADIUS**2
             terminals[waiting[near]] = candidate[near]
             waiting = waiting[~near]
         return terminals
 
 
 class _Population:
-    """The customers and terminals of a stream, which last as long as it does."""
+    """The fixed customers and terminals of a stream."""
 
     def __init__(self, customers: int, terminals: int, rng: np.random.Generator) -> None:
         self.mean_amount = rng.uniform(5, 100, customers)
@@ -170,7 +170,7 @@ class _Population:
 
     @staticmethod
     def _pool(chosen: Bools) -> Ints:
-        """Terminals that are chosen, or all of them where so few exist that none is."""
+        """Chosen terminals, or all terminals if none is chosen."""
         return np.flatnonzero(chosen) if chosen.any() else np.arange(chosen.size)
 
     def channel(self, terminals: Ints, uniform: Floats) -> Ints:
@@ -180,7 +180,7 @@ class _Population:
 
 @dataclass(frozen=True)
 class _Payments:
-    """Payments in codes: an ndarray of shape (n_payments,) each; `second` counts from the day's midnight."""
+    """Payments as integer codes: an ndarray of shape (n_payments,) each; `second` counts from the day's midnight."""
 
     customer: Ints
     terminal: Ints
@@ -211,10 +211,12 @@ class PaymentStream:
         A number is out of range, or a drift begins before `first_day`.
     """
 
-    def __init__(self, customers: int, terminals: int, seed: int, first_day: dt.date, drift: Sequence[Drift] = ()) -> None:
-        for name, value, least in (("customers", customers, 1), ("terminals", terminals, 1), ("seed", seed, 0)):
-            if value < least:
-                raise ValueError(f"{name} is {value}, expected at least {least}")
+    def __init__(
+        self, customers: int, terminals: int, seed: int, first_day: dt.date, drift: Sequence[PlantedDrift] = ()
+    ) -> None:
+        for name, value, minimum in (("customers", customers, 1), ("terminals", terminals, 1), ("seed", seed, 0)):
+            if value < minimum:
+                raise ValueError(f"{name} is {value}, expected at least {minimum}")
         for entry, planted in enumerate(drift):
             if planted.day < first_day:
                 raise ValueError(f"drift.{entry}.day: {planted.day} is before the stream's first day {first_day}")
@@ -233,8 +235,8 @@ class PaymentStream:
         -------
         DataFrame of shape (n_payments, 10)
             payment_id, customer_id, terminal_id, merchant_category, channel, country (text); paid_at (datetime64[us],
-            UTC without zone, whole seconds); amount (float, two decimals, at least 0.01). And the truth, which no feed
-            tells: is_fraud (bool) and scenario (int8: 0 none, 1 large amount, 2 compromised terminal, 3 compromised
+            UTC without zone, whole seconds); amount (float, two decimals, at least 0.01). And the truth, which is not in
+            the feed: is_fraud (bool) and scenario (int8: 0 none, 1 large amount, 2 compromised terminal, 3 compromised
             customer, 4 the drift `new_scenario`).
 
         Raises
@@ -267,7 +269,7 @@ class PaymentStream:
         -------
         DataFrame of shape (n_reports, 4)
             payment_id, is_fraud (int8, always 1), reported_at (datetime64[us], UTC without zone), source (analyst,
-            customer, or chargeback, in the order of their haste); sorted by reported_at.
+            customer, or chargeback, from fast to slow); sorted by reported_at.
 
         Raises
         ------
@@ -280,25 +282,25 @@ class PaymentStream:
         return reports[arrives].reset_index(drop=True)
 
     def reports_of(self, payments: pd.DataFrame) -> pd.DataFrame:
-        """Return all reports that `payments`, whole days as `payments` returns them, cause on whichever day.
+        """Return all reports that `payments`, whole days as `payments` returns them, cause on any day.
 
-        The answer has the columns and the order of `reports`.
+        The result has the columns and the order of `reports`.
         """
         frauds = payments.loc[payments["is_fraud"], ["payment_id", "paid_at"]]
         days, counts = np.unique(frauds["paid_at"].to_numpy().astype("datetime64[D]"), return_counts=True)
         draws = [self._draw_reports(day, n) for day, n in zip(days.tolist(), counts, strict=True)]
-        told, delay, source = np.concatenate([np.empty((3, 0)), *draws], axis=1)
-        haste = np.select([delay[:, None] < 2, delay[:, None] < 7], [(0.5, 0.9), (0.2, 0.7)], (0.05, 0.3))
+        report_draw, delay, source = np.concatenate([np.empty((3, 0)), *draws], axis=1)
+        source_limits = np.select([delay[:, None] < 2, delay[:, None] < 7], [(0.5, 0.9), (0.2, 0.7)], (0.05, 0.3))
         reports = frauds.assign(
             is_fraud=np.int8(1),
             reported_at=frauds["paid_at"] + np.floor(delay * DAY).astype("timedelta64[s]"),
-            source=SOURCES[(source[:, None] >= haste).sum(axis=1)],
+            source=SOURCES[(source[:, None] >= source_limits).sum(axis=1)],
         )
-        reports = reports.loc[told >= NEVER_REPORTED, list(REPORT_COLUMNS)]
+        reports = reports.loc[report_draw >= NEVER_REPORTED, list(REPORT_COLUMNS)]
         return reports.sort_values(["reported_at", "payment_id"], ignore_index=True)
 
     def generator(self, purpose: Purpose, day: dt.date, entry: int = 0) -> np.random.Generator:
-        """Return the generator of (seed, purpose, day); `entry` tells apart several drifts of one kind."""
+        """Return the generator of (seed, purpose, day); `entry` distinguishes several drifts of one kind."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(purpose, day.toordinal(), entry)))
 
     def _check_days(self, first: dt.date, last: dt.date) -> None:
@@ -340,17 +342,17 @@ class PaymentStream:
         amount[stolen] *= STOLEN_FACTOR
         scenario[stolen] = 3
 
-        made = [_Payments(customer, terminal, second, amount, people.channel(terminal, uniform), scenario)]
+        parts = [_Payments(customer, terminal, second, amount, people.channel(terminal, uniform), scenario)]
         for entry, drift in enumerate(self.drift):
             if isinstance(drift, NewScenario) and drift.acts_on(day):
-                made.append(self._bursts(drift, self.generator(Purpose.BURSTS, day, entry)))
-        together = {name: np.concatenate([getattr(part, name) for part in made]) for name in vars(made[0])}
+                parts.append(self._bursts(drift, self.generator(Purpose.BURSTS, day, entry)))
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])}
         for drift in self.drift:
             if isinstance(drift, AmountShift) and drift.acts_on(day):
-                together["amount"] *= drift.factor
-        together["amount"] = np.maximum(together["amount"].round(2), 0.01)
-        order = np.argsort(together["second"], kind="stable")
-        return _Payments(**{name: values[order] for name, values in together.items()})
+                joined["amount"] *= drift.factor
+        joined["amount"] = np.maximum(joined["amount"].round(2), 0.01)
+        order = np.argsort(joined["second"], kind="stable")
+        return _Payments(**{name: values[order] for name, values in joined.items()})
 
     def _bursts(self, drift: NewScenario, rng: np.random.Generator) -> _Payments:
         hit = rng.choice(self.customers, _round(self.customers * drift.customers, self.customers, rng), replace=False)
@@ -366,10 +368,10 @@ class PaymentStream:
             scenario=np.full(customer.size, 4),
         )
 
-    def _frame(self, days: list[dt.date], made: list[_Payments]) -> pd.DataFrame:
+    def _frame(self, days: list[dt.date], parts: list[_Payments]) -> pd.DataFrame:
         people = self._population
-        codes = _Payments(**{name: np.concatenate([getattr(m, name) for m in made]) for name in vars(made[0])})
-        counts = [day.second.size for day in made]
+        codes = _Payments(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+        counts = [day.second.size for day in parts]
         midnight = np.repeat(np.array(days, dtype="datetime64[us]"), counts)
         ids = [f"{prefix}{i:07d}" for prefix, n in zip((f"P{d:%Y%m%d}-" for d in days), counts, strict=True) for i in range(n)]
         categories = np.array([category.name for category in CATEGORIES], dtype=object)
@@ -391,11 +393,11 @@ class PaymentStream:
     def _draw_reports(self, day: dt.date, frauds: int) -> Floats:
         """For the frauds of a day, in their order: a uniform number, the delay in days, another uniform number."""
         rng = self.generator(Purpose.REPORTS, day)
-        told, source, tail = rng.random((3, frauds))
+        report_draw, source, tail = rng.random((3, frauds))
         # A body with its median just under three days and a tail of 3 % give a median of 3 and a 90 % quantile of 7 days.
         body = rng.lognormal(np.log(2.93), 0.596, frauds).clip(0.01, LONGEST_DELAY)
         delay = np.where(tail < 0.03, rng.uniform(10, LONGEST_DELAY, frauds), body)
-        return np.array([told, delay, source])
+        return np.array([report_draw, delay, source])
 
 
 def _days(first: dt.date, last: dt.date) -> list[dt.date]:
@@ -410,13 +412,13 @@ def _midnight(day: dt.date) -> pd.Timestamp:
     return pd.Timestamp(day)
 
 
-def _round(expected: float, most: int, rng: np.random.Generator) -> int:
+def _round(expected: float, limit: int, rng: np.random.Generator) -> int:
     """Round up or down at random, such that the mean is `expected`, to at most `most`."""
-    return min(int(expected + rng.random()), most)
+    return min(int(expected + rng.random()), limit)
 
 
 def _member(values: Ints, members: Ints, size: int) -> Bools:
-    """Tell which `values` in [0, size) are among `members`."""
+    """Mask of the `values` in [0, size) that are among `members`."""
     table = np.zeros(size, dtype=bool)
     table[members] = True
     return table[values]

@@ -1,17 +1,17 @@
 """An offline store for Feast on DuckDB's `ASOF JOIN`, a drop-in for Feast's own duckdb store.
 
-Feast's store joins an event with every older row of its entity and numbers the candidates; this one sorts each side once and
-walks both. It reads the same sources and answers the same values. In `feature_store.yaml`:
+Feast's store joins an event with every older row of its entity and ranks the candidates; this store sorts each side once and
+merges them. It reads the same sources and returns the same values. In `feature_store.yaml`:
 
     offline_store:
       type: ml.store.asof.AsofOfflineStore
 
 The join is by *availability*. With `filter_by_created_timestamp` a row can be used from max(event, created) on, otherwise from
-its event time on. A row is *beaten* if another of its entity, available no later, has a later event time, or the same event
-time and was created later: what is created late about the past does not replace what is newer. A beaten row is never an answer,
-and of the others the last one available at an instant is the answer at that instant, which is what an ASOF join finds.
+its event time on. A row is *superseded* if another row of its entity, available no later, has a later event time, or the same
+event time and a later creation: a row created late about the past does not replace a newer one. A superseded row is never the
+result, and of the others the last one available at an instant is the result, which is what an ASOF join finds.
 
-Nothing here knows the rest of this project.
+This module does not depend on the rest of the project.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class AsofOfflineStoreConfig(DuckDBOfflineStoreConfig):
 
 
 class AsofRetrievalJob(IbisRetrievalJob):
-    """Feast's job for ibis tables with one copy of the answer less on the way to pandas."""
+    """Feast's job for ibis tables with one copy less on the way to pandas."""
 
     def to_df(self, validation_reference: ValidationReference | None = None, timeout: int | None = None) -> pd.DataFrame:
         return self.to_arrow(validation_reference=validation_reference, timeout=timeout).to_pandas()
@@ -72,7 +72,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
         full_feature_names: bool = False,
         filter_by_created_timestamp: bool = False,
     ) -> RetrievalJob:
-        """Features of each row of `entity_df` as of its event timestamp; every row comes back once, in no certain order.
+        """Features of each row of `entity_df` as of its event timestamp; every row is returned once, in any order.
 
         Raises:
             TypeError: `entity_df` is SQL; this store takes a frame, as Feast's duckdb store does.
@@ -83,9 +83,9 @@ class AsofOfflineStore(DuckDBOfflineStore):
         time = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes.items()))
         instants = pd.to_datetime(entity_df[time], utc=True).dt.as_unit("us")
         span = (instants.min().to_pydatetime(), instants.max().to_pydatetime())
-        asked = _in_microseconds(pa.Table.from_pandas(entity_df, preserve_index=False))
-        asked = asked.set_column(asked.column_names.index(time), time, pa.array(instants))
-        rows = ibis.memtable(asked)
+        entity_table = _in_microseconds(pa.Table.from_pandas(entity_df, preserve_index=False))
+        entity_table = entity_table.set_column(entity_table.column_names.index(time), time, pa.array(instants))
+        rows = ibis.memtable(entity_table)
         for view in feature_views:
             names = [ref.split(":")[1] for ref in feature_refs if ref.startswith(f"{view.projection.name_to_use()}:")]
             prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
@@ -100,7 +100,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
             full_feature_names,
             metadata=RetrievalMetadata(
                 features=feature_refs,
-                keys=[column for column in asked.column_names if column != time],
+                keys=[column for column in entity_table.column_names if column != time],
                 min_event_timestamp=span[0],
                 max_event_timestamp=span[1],
             ),
@@ -112,7 +112,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
 
 
 def _in_microseconds(table: pa.Table) -> pa.Table:
-    """`table` with its timestamps as DuckDB computes with them and Feast's store returns them."""
+    """`table` with timestamps in microseconds, as DuckDB and Feast's store use them."""
     units = [
         field.with_type(pa.timestamp("us", field.type.tz)) if pa.types.is_timestamp(field.type) else field
         for field in table.schema
@@ -129,20 +129,20 @@ def _join(
     repo_path: str,
     filter_by_created: bool,
 ) -> Table:
-    """`rows` with the features of one view as of `time`, all of which lie in `span`; `features` gives names by new name."""
-    asked_keys = view.projection.join_key_map or {entity.name: entity.name for entity in view.entity_columns}
-    keys = {f"__key_{i}": key for i, key in enumerate(asked_keys)}
+    """`rows` with the features of one view as of `time`, all of which lie in `span`; `features` maps new names to names."""
+    entity_keys = view.projection.join_key_map or {entity.name: entity.name for entity in view.entity_columns}
+    keys = {f"__key_{i}": key for i, key in enumerate(entity_keys)}
     history = _history(view, keys, features, repo_path, filter_by_created)
     first, last = span
     history = history.filter(history[EVENT] <= last)
     if view.ttl:
         history = history.filter(history[EVENT] + ibis.interval(view.ttl) >= first)
-    if _may_be_beaten(history, list(keys)):
-        history = _without_beaten(history, list(keys))
+    if _may_be_superseded(history, list(keys)):
+        history = _drop_superseded(history, list(keys))
     joined = rows.asof_join(
         history,
         on=rows[time] >= history[AVAILABLE],
-        predicates=[rows[asked] == history[key] for asked, key in zip(asked_keys.values(), keys, strict=True)],
+        predicates=[rows[entity_key] == history[key] for entity_key, key in zip(entity_keys.values(), keys, strict=True)],
     )
     values = {name: joined[name] for name in features}
     if view.ttl:
@@ -168,29 +168,31 @@ def _history(view: FeatureView, keys: dict[str, str], features: dict[str, str], 
     return history.drop_null([EVENT, AVAILABLE])
 
 
-def _may_be_beaten(history: Table, keys: list[str]) -> bool:
-    """Whether a row may be beaten; the answer no is certain and takes no sorting of rows.
+def _may_be_superseded(history: Table, keys: list[str]) -> bool:
+    """Whether a row may be superseded; False is certain, and needs no sorting of rows.
 
-    It is no if each event became available after all earlier events, of whichever entity, and no two rows of an entity that
-    became available at once differ in creation: because availability is the time of creation, or because there are no two.
+    It is False if each event became available after all earlier events of all entities, and no two rows of an entity with equal
+    availability differ in creation, because availability equals creation or because there are no two such rows.
     """
     events = history.group_by(EVENT).agg(
-        opened=history[AVAILABLE].min(),
-        closed=history[AVAILABLE].max(),
-        apart=(history[AVAILABLE] != history[CREATED]).any(),
+        first_available=history[AVAILABLE].min(),
+        last_available=history[AVAILABLE].max(),
+        differs=(history[AVAILABLE] != history[CREATED]).any(),
     )
-    events = events.mutate(reached=events["closed"].max().over(order_by=EVENT, rows=(None, -1)))
-    told = events.aggregate(overlap=(events["opened"] <= events["reached"]).any(), apart=events["apart"].any()).to_pyarrow()
-    if told["overlap"][0].as_py():
+    events = events.mutate(previous_last=events["last_available"].max().over(order_by=EVENT, rows=(None, -1)))
+    totals = events.aggregate(
+        overlap=(events["first_available"] <= events["previous_last"]).any(), differs=events["differs"].any()
+    ).to_pyarrow()
+    if totals["overlap"][0].as_py():
         return True
-    if not told["apart"][0].as_py():
+    if not totals["differs"][0].as_py():
         return False
     rows = history.group_by([*keys, AVAILABLE]).agg(count=history.count())
     return bool((rows["count"] > 1).any().to_pyarrow().as_py())
 
 
-def _without_beaten(history: Table, keys: list[str]) -> Table:
-    """`history` without its beaten rows; of rows that tie in entity, event time and creation all stay: any of them is right."""
+def _drop_superseded(history: Table, keys: list[str]) -> Table:
+    """`history` without superseded rows; rows that tie in entity, event time and creation all stay, as any of them is right."""
     identity = [*keys, AVAILABLE, EVENT, CREATED]
     rows = history.select(identity)
     order = {"group_by": keys, "order_by": [AVAILABLE, EVENT, CREATED]}

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 REPOSITORY = PROJECT / "feature_repo"
-# Stands for a missing entity where the online store needs a key. Keys are trimmed, so no entity has this one.
-NOBODY = " nobody"
-# The default database of ibis is one for the whole process.
+# Key of a missing entity in the online store, which needs one. Keys are stripped of blanks, so no entity has this key.
+MISSING_KEY = " nobody"
+# ibis has one default database per process.
 _IBIS = Lock()
 
 
 class RowsLost(Refused, RuntimeError):
-    """The point-in-time join returned other rows than it was given."""
+    """The point-in-time join did not return exactly its input rows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def feature_names(config: Config) -> list[str]:
 
 
 def open_store(config: Config) -> FeatureStore:
-    """The Feast store of a deployment, its definitions applied."""
+    """The Feast store of a deployment, with its definitions applied."""
     from feast import FeatureStore, RepoConfig
 
     folder = config.home / "feast"
@@ -64,47 +64,47 @@ def open_store(config: Config) -> FeatureStore:
 
 
 def _applied(config: Config, store: FeatureStore, folder: Path) -> FeatureStore:
-    """The store with the deployment's definitions; its registry's tables are made where they are missing."""
+    """Apply the deployment's definitions to the store if they changed; missing tables of the registry are created."""
     from feature_repo.views import definitions
 
     _ = store.registry
     source = (REPOSITORY / "views.py").read_text()
-    told = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
     applied = folder / "applied"
-    if not applied.exists() or applied.read_text() != told:
+    if not applied.exists() or applied.read_text() != digest:
         with _quiet():
             store.apply(definitions(config))
-        applied.write_text(told)
+        applied.write_text(digest)
     return store
 
 
 def _quiet() -> warnings.catch_warnings:
-    """Feast and ibis warn of their own internals, which nobody here can change."""
+    """Suppress warnings of Feast and ibis about their own internals."""
     return warnings.catch_warnings(action="ignore")
 
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Quiet, and what Feast reads in this block is forgotten at its end.
+    """Suppress warnings, and free the memory of Feast's reads at the end of the block.
 
-    ibis keeps all that it was ever shown in its default database, until the process ends
+    ibis keeps all tables that it has read in its default database until the process ends
     (https://github.com/ibis-project/ibis/issues/11464).
     """
     import ibis
 
     with _IBIS:
-        before, own = ibis.options.default_backend, ibis.duckdb.connect()
-        ibis.options.default_backend = own
+        previous, backend = ibis.options.default_backend, ibis.duckdb.connect()
+        ibis.options.default_backend = backend
         try:
             with _quiet():
                 yield
         finally:
-            ibis.options.default_backend = before
-            own.disconnect()
+            ibis.options.default_backend = previous
+            backend.disconnect()
 
 
 def materialize(config: Config, as_of: dt.datetime) -> Materialization:
-    """Bring the online store up to the newest snapshots that are published."""
+    """Update the online store to the newest published snapshots."""
     written: dict[str, str] = {}
     store = open_store(config)
     for window in config.windows:
@@ -120,35 +120,35 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
 
 
 def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
-    """Features of each event as the online store would have answered at its time.
+    """Features of each event as the online store would have returned them at its time.
 
     Args:
         events: `event_id` (unique), `event_time` (UTC), the entities' keys and the measures, shape (n_rows, …).
 
     Returns:
-        One float64 column a feature of `feature_names`, rows in the order of `events`.
+        One float64 column per feature of `feature_names`, rows in the order of `events`.
 
     Raises:
-        RowsLost: rows out are not exactly the rows in.
+        RowsLost: the join did not return exactly its input rows.
     """
     from feature_repo.views import SERVICE
 
     if not feature_names(config):
         return pd.DataFrame(index=range(len(events)))
-    asked = events[["event_id", "event_time", *config.entities.values(), *config.measures]].rename(columns=in_feast)
-    asked["event_timestamp"] = asked["event_time"]
+    entity_rows = events[["event_id", "event_time", *config.entities.values(), *config.measures]].rename(columns=in_feast)
+    entity_rows["event_timestamp"] = entity_rows["event_time"]
     store = open_store(config)
     with _reading():
         job = store.get_historical_features(
-            entity_df=asked, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
+            entity_df=entity_rows, features=store.get_feature_service(SERVICE), filter_by_created_timestamp=True
         )
-        found = job.to_df().set_index("event_id")
-    if len(found) != len(events) or not found.index.is_unique or not found.index.isin(events["event_id"]).all():
+        features = job.to_df().set_index("event_id")
+    if len(features) != len(events) or not features.index.is_unique or not features.index.isin(events["event_id"]).all():
         raise RowsLost(
-            f"{len(events)} events went into the point-in-time join and {len(found)} rows with {found.index.nunique()} "
+            f"{len(events)} events went into the point-in-time join and {len(features)} rows with {features.index.nunique()} "
             "event ids came out; nothing was frozen"
         )
-    return found.loc[events["event_id"], feature_names(config)].reset_index(drop=True).astype("float64")
+    return features.loc[events["event_id"], feature_names(config)].reset_index(drop=True).astype("float64")
 
 
 def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.DataFrame:
@@ -161,14 +161,14 @@ def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.Dat
     if not feature_names(config):
         return pd.DataFrame(index=range(len(requests)))
     store = open_store(config)
-    answer = store.get_online_features(
-        features=store.get_feature_service(SERVICE), entity_rows=[_complete(config, told) for told in requests]
+    response = store.get_online_features(
+        features=store.get_feature_service(SERVICE), entity_rows=[_fill_missing(config, event) for event in requests]
     )
-    return pd.DataFrame(answer.to_dict())[feature_names(config)].astype("float64")
+    return pd.DataFrame(response.to_dict())[feature_names(config)].astype("float64")
 
 
-def _complete(config: Config, told: dict[str, object]) -> dict[str, object]:
-    """A request by the names of Feast, in which what is missing has the type of its column."""
-    nothing = dict.fromkeys(config.entities.values(), NOBODY) | dict.fromkeys(config.measures, math.nan)
-    complete = told | {name: value for name, value in nothing.items() if pd.isna(told.get(name))}
+def _fill_missing(config: Config, event: dict[str, object]) -> dict[str, object]:
+    """A request with Feast's names, whose missing values are replaced by values of the column's type."""
+    placeholders = dict.fromkeys(config.entities.values(), MISSING_KEY) | dict.fromkeys(config.measures, math.nan)
+    complete = event | {name: value for name, value in placeholders.items() if pd.isna(event.get(name))}
     return {in_feast(name): value for name, value in complete.items()}

@@ -18,7 +18,7 @@ from ml.config import Config
 from ml.errors import Refused
 from ml.features.history import history
 from ml.lake import schema
-from ml.lake.answers import label_order
+from ml.lake.labels import label_order
 from ml.lake.sql import columns, quoted, stored
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve

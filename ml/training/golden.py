@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from ml.config import Config
 from ml.errors import Refused
 from ml.lake import schema
-from ml.lake.answers import label_order
+from ml.lake.labels import label_order
 from ml.lake.sql import columns
 from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ml.config import Config, ConfigError, load
 from ml.lake import schema
-from ml.lake.answers import label_order
+from ml.lake.labels import label_order
 from ml.lake.tables import Lake
 from ml.quality import quarantine, waiting
 from ml.quality.landing import find_files

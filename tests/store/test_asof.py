@@ -16,7 +16,7 @@ from feast import FeatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.store.asof import AVAILABLE, CREATED, EVENT, _may_be_beaten, _without_beaten
+from ml.store.asof import AVAILABLE, CREATED, EVENT, _drop_superseded, _may_be_superseded
 from tests.store.histories import (
     CARD,
     HOUR,
@@ -128,9 +128,9 @@ def test_beaten_rows_go_and_no_history_that_has_one_passes_for_orderly(rows: lis
             for other, later, at in rows
         )
     ]
-    left = _without_beaten(history, ["key"]).to_pyarrow().select(["key", EVENT, CREATED]).to_pylist()
+    left = _drop_superseded(history, ["key"]).to_pyarrow().select(["key", EVENT, CREATED]).to_pylist()
     assert sorted(tuple(row.values()) for row in left) == sorted(unbeaten)
-    assert _may_be_beaten(history, ["key"]) or unbeaten == rows
+    assert _may_be_superseded(history, ["key"]) or unbeaten == rows
 
 
 def test_snapshots_that_are_published_in_turn_are_joined_as_they_stand() -> None:
@@ -142,10 +142,10 @@ def test_snapshots_that_are_published_in_turn_are_joined_as_they_stand() -> None
         moments = {name: pa.array([START + row[i] * HOUR for row in rows], INSTANT) for name, i in columns.items()}
         return ibis.memtable(pa.table({"key": pa.array([row[0] for row in rows]), **moments}))
 
-    assert not _may_be_beaten(history(snapshots), ["key"])
-    assert not _may_be_beaten(history(snapshots).limit(0), ["key"])
-    assert _may_be_beaten(history([*snapshots, ("A", 0, 100)]), ["key"])
-    assert not _may_be_beaten(history([*snapshots, snapshots[3]]), ["key"])
+    assert not _may_be_superseded(history(snapshots), ["key"])
+    assert not _may_be_superseded(history(snapshots).limit(0), ["key"])
+    assert _may_be_superseded(history([*snapshots, ("A", 0, 100)]), ["key"])
+    assert not _may_be_superseded(history([*snapshots, snapshots[3]]), ["key"])
 
 
 @pytest.mark.parametrize("created", [True, False])

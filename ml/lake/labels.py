@@ -1,4 +1,4 @@
-"""Which of several answers about one event counts: that of the source that ranks first, and of one source the newest."""
+"""The order of several answers about one event: by the rank of their source, then the newest first."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ml.lake.sql import text
 
 
 def label_order(config: Config) -> str:
-    """Answers about an event, the one that counts first, as SQL over columns of `labels`.
+    """SQL of an ORDER BY over columns of `labels`; the first answer about an event counts.
 
-    Newest is what was reported last, so that the order in which files arrive does not matter; among answers that one source
-    dates alike it is what arrived last, a correction.
+    The newest answer is the one with the latest `reported_at`, so that the order of arrival does not matter; among answers of
+    one source with equal `reported_at` it is the one that arrived last, a correction.
     """
     newest = "labels.reported_at DESC, labels.known_at DESC, labels.label DESC"
     sources = config.labels.sources
