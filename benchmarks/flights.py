@@ -36,7 +36,6 @@ from benchmarks import flights_data
 from ml import steps
 from ml.commands.loop import decide
 from ml.config import Config, load
-from ml.decision import request
 from ml.evaluation.metrics import average_precision
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
@@ -98,7 +97,7 @@ def _night(config: Config, night: dt.datetime, year: Year) -> str:
     """One night as the DAGs would have it; what came of it in words."""
     run_id = f"night {night:%Y-%m-%d}"
     checked = _ingest(config, night)
-    request.request_for_new_data(config, night, run_id, checked["accepted"])
+    steps.run("request_for_new_data", config, night, {"run_id": run_id, "accepted": checked["accepted"]})
     monitored = steps.run("monitor", config, night, {"run_id": run_id})
     try:
         decided = decide(config, night, trigger="schedule", run_id=run_id)

@@ -46,15 +46,13 @@ with DAG(
     default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
     params={"as_of": as_of_param()},
 ) as dag:
-    validate = StepOperator(
-        step="validate_batch", references={"run_id": "{{ run_id }}"}, skip_unless="files", reason_field="note"
-    )
+    validate = StepOperator(step="validate_batch", skip_unless="files", reason_field="note")
     load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
     publish = StepOperator(step="publish_features", trigger_rule="none_failed")
     materialize = StepOperator(step="materialize")
     request = StepOperator(
         step="request_for_new_data",
-        references={"run_id": "{{ run_id }}", "accepted": validate.output["accepted"]},
+        references={"accepted": validate.output["accepted"]},
         skip_unless="requests",
     )
 

@@ -37,4 +37,4 @@ with DAG(
     default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
     params={"as_of": as_of_param()},
 ) as dag:
-    StepOperator(step="monitor", references={"run_id": "{{ run_id }}"})
+    StepOperator(step="monitor")

@@ -47,7 +47,6 @@ from perennial_operators import (
     lake_asset,
     requests_asset,
     task_defaults,
-    trigger_of,
 )
 
 config = deployment()
@@ -63,7 +62,6 @@ with DAG(
     dagrun_timeout=dt.timedelta(hours=12),
     deadline=deadline(config),
     tags=["perennial", "model", config.name],
-    user_defined_macros={"trigger_of": trigger_of},
     default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
     params={
         "as_of": as_of_param(),
@@ -76,26 +74,18 @@ with DAG(
         ),
     },
 ) as dag:
-    person = "{{ dag_run.triggering_user_name or 'scheduler' }}"
-
     admit = StepOperator(
         step="admit",
-        references={
-            "trigger": "{{ trigger_of(dag_run) }}",
-            "run_id": "{{ run_id }}",
-            "requested_by": person,
-            "reason": "{{ params.reason or '' }}",
-            "force": "{{ params.force }}",
-        },
+        references={"reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
         skip_unless="admitted",
         reason_field="reason",
     )
     with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
-        build = StepOperator(step="build_training_set", references={"run_id": "{{ run_id }}"})
+        build = StepOperator(step="build_training_set")
         StepOperator(step="explore", references={"training_set": build.output["training_set"]})
         checked = StepOperator(
             step="validate_training_set",
-            references={"run_id": "{{ run_id }}", "training_set": build.output["training_set"]},
+            references={"training_set": build.output["training_set"]},
         )
     settings = {}
     if (asked := config.training.tuning) is not None:
@@ -122,17 +112,12 @@ with DAG(
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
         judge = StepOperator(
             step="judge",
-            references={"trigger": admit.output["trigger"], "run_id": "{{ run_id }}", "model": export.output["model"]},
+            references={"model": export.output["model"]},
         )
         register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
         promote = StepOperator(
             step="promote",
-            references={
-                "run_id": "{{ run_id }}",
-                "judgement": judge.output["judgement"],
-                "version": register.output["version"],
-                "actor": person,
-            },
+            references={"judgement": judge.output["judgement"], "version": register.output["version"]},
         )
         # Whoever looks at the run reads its verdict there.
         StepOperator(task_id="profile", step="profile_champion", references={"version": promote.output["version"]}, noted=False)

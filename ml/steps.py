@@ -15,6 +15,7 @@ from typing import Any
 from ml.config import PROJECT, Config
 from ml.errors import BadInput, NotThere
 from ml.evaluation.records import with_stored_keys
+from ml.ledger.run import Run
 
 STEPS = {
     "validate_batch": "ml.quality.validate",
@@ -42,6 +43,11 @@ STEPS = {
 }
 
 
+RUN = "run"
+OF_RUN = {"run_id": "id", "actor": "actor", "trigger": "trigger"}
+"""References of each step that takes a run, and the fields of `ml.ledger.run.Run` that they fill."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Reference:
     """What a step takes besides configuration and instant."""
@@ -57,6 +63,7 @@ class Description:
 
     text: str
     references: tuple[Reference, ...]
+    takes_run: bool
 
 
 def describe(step: str) -> Description:
@@ -74,27 +81,35 @@ def describe(step: str) -> Description:
     references = tuple(
         Reference(a.arg, required=i < first_default, is_flag=a.annotation is not None and ast.unparse(a.annotation) == "bool")
         for i, a in enumerate(arguments)
+        if a.arg != RUN
     )
-    return Description(ast.get_docstring(function) or "", references)
+    takes_run = any(a.arg == RUN for a in arguments)
+    of_run = [Reference(name, required=False, is_flag=False) for name in OF_RUN if takes_run]
+    return Description(ast.get_docstring(function) or "", (*references, *of_run), takes_run)
 
 
 def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run a step and return its record as plain values.
 
     Args:
-        references: values by name; a flag may come as the text that a template gives it, `True` or `False`.
+        references: values by name, those of the run among them (`OF_RUN`);
+            a flag may come as the text that a template gives it, `True` or `False`.
 
     Raises:
         ValueError: the instant has no time zone, a reference is missing, or one is given that the step does not take.
     """
     if as_of.tzinfo is None:
         raise BadInput(f"as_of {as_of.isoformat()} has no time zone; write it in UTC, such as 2025-05-02T02:00:00Z")
-    takes = {reference.name: reference for reference in describe(step).references}
+    description = describe(step)
+    takes = {reference.name: reference for reference in description.references}
     given = dict(references or {})
     unknown, lacking = set(given) - set(takes), {name for name, r in takes.items() if r.required} - set(given)
     if unknown or lacking:
         raise BadInput(f"step {step} takes {sorted(takes)}; not known: {sorted(unknown)}, missing: {sorted(lacking)}")
     given |= {name: _flag(name, value) for name, value in given.items() if takes[name].is_flag}
+    if description.takes_run:
+        of_run = {field: given.pop(name) for name, field in OF_RUN.items() if name in given}
+        given[RUN] = Run(**(of_run | ({"trigger": of_run["trigger"] or None} if "trigger" in of_run else {})))
     function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
     return with_stored_keys(dataclasses.asdict(function(config, as_of, **given)))
 

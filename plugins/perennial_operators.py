@@ -108,6 +108,15 @@ def trigger_of(dag_run: Any) -> str:
     return TRIGGERS.get(str(getattr(dag_run.run_type, "value", dag_run.run_type)), "on_demand")
 
 
+def of_run(dag_run: Any) -> dict[str, str]:
+    """Who a run is, as a step takes it: its id, who started it, and by which trigger."""
+    return {
+        "run_id": dag_run.run_id,
+        "actor": getattr(dag_run, "triggering_user_name", None) or "scheduler",
+        "trigger": trigger_of(dag_run),
+    }
+
+
 def write_note(context: Context, note: str) -> None:
     """Put a note on the run, through the REST API: Airflow 3 gives a task no other way (apache/airflow#64890).
 
@@ -153,7 +162,7 @@ class StepOperator(BaseOperator):
     retry. Anything else (a full disk, a lost database, a killed process) is retried.
 
     :param step: name of the step, see `python -m ml --help`.
-    :param references: what the step takes besides configuration and instant.
+    :param references: what the step takes besides configuration, instant and run.
     :param each: what this one of several mapped tasks takes besides `references`.
     :param skip_unless: name of a field of the record; when it is false or zero, this task and what follows it are skipped.
     :param reason_field: name of the field that says why, for the note on the run; without it only the task's log tells.
@@ -186,9 +195,11 @@ class StepOperator(BaseOperator):
         from ml import steps
         from ml.errors import Refused
 
-        instant = as_of(context)
+        references = {**self.references, **self.each}
+        if steps.describe(self.step).takes_run:
+            references |= of_run(context["dag_run"])
         try:
-            record = steps.run(self.step, deployment(), instant, {**self.references, **self.each})
+            record = steps.run(self.step, deployment(), as_of(context), references)
         except Refused as error:
             write_note(context, f"{self.step}: {error}")
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error

@@ -6,7 +6,6 @@ import argparse
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ml import steps
 from ml.commands.command import Command
@@ -49,26 +48,29 @@ def train(config: Config, asked: argparse.Namespace) -> None:
     say(f"card: {steps.run('write_card', config, asked.as_of, {'version': made.version})['html']}")
 
 
-def decide(config: Config, as_of: dt.datetime, run_id: str = "", **asking: Any) -> Trained:
+def decide(
+    config: Config, as_of: dt.datetime, run_id: str = "", reason: str = "", force: bool = False, **of_run: str
+) -> Trained:
     """The steps of a training from admission to the champion's alias.
 
     Args:
         run_id: the run, for the ledger.
-        asking: who asks and why, see `ml.decision.admit.admit`.
+        reason, force: see `ml.decision.admit.admit`.
+        of_run: `actor` and `trigger` of the run.
     """
-    told = steps.run("admit", config, as_of, {"run_id": run_id, **asking})
-    if not told["admitted"]:
-        return Trained(f"held back: {told['reason']}")
-    training_set = steps.run("build_training_set", config, as_of)["training_set"]
-    if warnings := steps.run("validate_training_set", config, as_of, {"training_set": training_set})["note"]:
+    of_run = {"run_id": run_id, **of_run}
+    admitted = steps.run("admit", config, as_of, {**of_run, "reason": reason, "force": force})
+    if not admitted["admitted"]:
+        return Trained(f"held back: {admitted['reason']}")
+    training_set = steps.run("build_training_set", config, as_of, of_run)["training_set"]
+    if warnings := steps.run("validate_training_set", config, as_of, {"training_set": training_set, **of_run})["note"]:
         say(warnings)
     tuned = _tune(config, as_of, training_set) if config.training.tuning else {}
     model = steps.run("fit", config, as_of, {"training_set": training_set, **tuned})["model"]
     steps.run("export", config, as_of, {"model": model})
-    serving = {"trigger": told["trigger"], "run_id": run_id}
-    judgement = steps.run("judge", config, as_of, {"model": model, **serving})["judgement"]
+    judgement = steps.run("judge", config, as_of, {"model": model, **of_run})["judgement"]
     version = steps.run("register", config, as_of, {"judgement": judgement})["version"]
-    decided = steps.run("promote", config, as_of, {"judgement": judgement, "version": version, "run_id": run_id})
+    decided = steps.run("promote", config, as_of, {"judgement": judgement, "version": version, **of_run})
     return Trained(decided["note"], training_set, model, version)
 
 

@@ -15,6 +15,7 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Answer, Recorded, Request, Turn
+from ml.ledger.run import BY_HAND, Run
 from ml.ledger.trainings import Admission, Training
 from ml.ledger.words import Trigger
 
@@ -64,36 +65,33 @@ class _Asking:
 def admit(
     config: Config,
     as_of: dt.datetime,
-    trigger: Trigger | None = "on_demand",
-    run_id: str = "",
-    requested_by: str = "command line",
     reason: str = "",
     force: bool = False,
+    run: Run = BY_HAND,
 ) -> Admittance:
     """Admit a training if a request is open that nothing holds back, and no other run has the same data in hand.
 
     Args:
-        trigger: what asks for it; empty for a run that asks for nothing itself and answers what is open in the ledger.
-        run_id: the run that asks; asking again under the same one is a retry. Made from `as_of` when empty.
+        reason: why the run asks, for the ledger.
         force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
     """
-    run_id = run_id or f"command line {as_of.isoformat()}"
-    ledger, requests = Ledger(config.ledger), Ledger(config.ledger).requests
+    run_id, ledger = run.id_at(as_of), Ledger(config.ledger)
+    requests = ledger.requests
     seen = _visible(config, as_of)
     situation = _situation(config, as_of, run_id, _obstacle(config, as_of, ledger, seen, run_id, force))
-    own = _own_request(config, as_of, trigger, run_id, requested_by, reason) if trigger else None
+    own = _own_request(config, as_of, run, run.trigger, reason) if run.trigger else None
     asking = _Asking(situation, seen, force)
-    told: list[Admittance] = []
+    given: list[Admittance] = []
 
     def decide(turn: Turn) -> list[Answer]:
         if own is not None:
             turn.submit(own)
         answers, answer = _decide(config, asking, turn)
-        told.append(answer)
+        given.append(answer)
         return answers
 
     requests.take_turn(config.name, decide)
-    return told[-1]
+    return given[-1]
 
 
 def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | None:
@@ -133,15 +131,15 @@ def _situation(config: Config, as_of: dt.datetime, run_id: str, obstacle: str | 
     )
 
 
-def _own_request(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str, requested_by: str, reason: str) -> Request:
+def _own_request(config: Config, as_of: dt.datetime, run: Run, trigger: Trigger, reason: str) -> Request:
     return Request(
         model=config.name,
-        key=f"run {run_id}",
+        key=f"run {run.id_at(as_of)}",
         trigger=trigger,
         as_of=as_of,
-        requested_by=requested_by,
+        requested_by=run.actor,
         reason=reason or f"{trigger} as of {as_of:%Y-%m-%d %H:%M}",
-        evidence={"run_id": run_id},
+        evidence={"run_id": run.id_at(as_of)},
     )
 
 

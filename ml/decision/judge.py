@@ -30,6 +30,7 @@ from ml.explanation.attributions import attribution_drift
 from ml.ledger.holdouts import HoldoutUse
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import champions_of
+from ml.ledger.run import BY_HAND, Run
 from ml.ledger.words import Trigger
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
@@ -97,7 +98,7 @@ def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
     return told
 
 
-def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on_demand", run_id: str = "") -> Judgement:
+def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -> Judgement:
     """Judge a fitted and exported model against the champion, or against the base rate where there is none.
 
     A first champion has to be shown to be better than no model, by the same statistics as any other. The base rate gives every
@@ -106,30 +107,28 @@ def judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger = "on
 
     Args:
         model: address of the model.
-        trigger: what started the run, if the ledger holds no request that it serves; the strongest of those counts. The
-            deployment file may relax alpha for a confirmed drift or loss of performance, and for a champion that is old.
-        run_id: the run, for its requests and for the record of which days of the holdout were used.
+        run: its trigger counts if the ledger holds no request that it serves; else the strongest of those. The deployment file
+            may relax alpha for a confirmed drift or loss of performance, and for a champion that is old.
 
     Raises:
-        ValueError: the trigger is drift or lost performance, and the run serves no such request.
+        BadInput: the trigger is drift or lost performance, and the run serves no such request.
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted. It is recorded as a
             refusal, so that nights in a row without a verdict are told.
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
     with (
-        record_refusal(config, as_of, "judge", run_id, GateError, except_for=(HoldoutSpent,)),
+        record_refusal(config, as_of, "judge", run.id, GateError, except_for=(HoldoutSpent,)),
         turn(config.home / "judgements" / "judge.lock"),
     ):
-        return _judge(config, as_of, model, trigger, run_id)
+        return _judge(config, as_of, model, run)
 
 
-def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run_id: str) -> Judgement:
+def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgement:
     ledger = Ledger(config.ledger)
     history = ledger.moves.history(config.name)
     champions = champions_of(history)
     champion_version = champions[-1] if champions else None
-    run_id = run_id or f"command line {as_of.isoformat()}"
-    trigger = _trigger_of(config, as_of, trigger, run_id)
+    run_id, trigger = run.id_at(as_of), _trigger_of(config, as_of, run)
     alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
@@ -228,17 +227,17 @@ def _judge(config: Config, as_of: dt.datetime, model: str, trigger: Trigger, run
     return describe(config, key)
 
 
-def _trigger_of(config: Config, as_of: dt.datetime, trigger: Trigger, run_id: str) -> Trigger:
+def _trigger_of(config: Config, as_of: dt.datetime, run: Run) -> Trigger:
     """The strongest reason for which a run trains; nobody has an alpha relaxed by saying so."""
-    served = join_alarms(config, as_of, run_id)
+    served = join_alarms(config, as_of, run.id_at(as_of))
     if served:
         return served
-    if trigger in arbiter.ALARMS:
+    if run.trigger in arbiter.ALARMS:
         raise BadInput(
-            f"run {run_id} serves no request by {trigger}, so it cannot be judged as one: see `python -m ml requests`, "
-            "and let `admit` answer them"
+            f"run {run.id_at(as_of)} serves no request by {run.trigger}, so it cannot be judged as one: "
+            "see `python -m ml requests`, and let `admit` answer them"
         )
-    return trigger
+    return run.trigger or "on_demand"
 
 
 def rules_of(config: Config, alpha: float) -> Rules:

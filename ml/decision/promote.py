@@ -11,6 +11,7 @@ from ml.decision import judge
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
+from ml.ledger.run import BY_HAND, Run
 from ml.lineage import events
 from ml.lineage.trace import trace
 from ml.registry import promotion
@@ -32,8 +33,7 @@ def promote(
     as_of: dt.datetime,
     judgement: str,
     version: str,
-    run_id: str = "",
-    actor: str = "command line",
+    run: Run = BY_HAND,
 ) -> Decided:
     """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
 
@@ -50,7 +50,7 @@ def promote(
             f"judgement {judgement} is on model {verdict['challenger_hash'][:12]}, version {version} is model {found[:12]}: "
             "give the version that `register` printed for this judgement"
         )
-    process, run_id = ("train", run_id) if run_id else ("", f"command line {as_of.isoformat()}")
+    process, run_id = "train" if run.id else "", run.id_at(as_of)
     ledger.decisions.record(_decision(config, as_of, judged, verdict, version, run_id))
     if judged.outcome == "PROMOTE":
         promotion.promote(
@@ -60,7 +60,7 @@ def promote(
             judged_champion=judged.champion_version,
             verdict=verdict,
             as_of=as_of,
-            actor=actor,
+            actor=run.actor,
             reason=judged.reason,
             run_id=run_id,
             check=export.check_copy,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Request
+from ml.ledger.run import BY_HAND, Run
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,24 @@ class Requested:
     note: str
 
 
-def request_for_new_data(config: Config, as_of: dt.datetime, run_id: str, accepted: int) -> Requested:
+def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run: Run = BY_HAND) -> Requested:
     """Ask for a training because rows came in; nothing is asked for where none did.
 
     Args:
-        run_id: the run that took them in.
         accepted: number of rows.
+        run: the run that took them in.
     """
     accepted = int(accepted)
     if not accepted:
         return Requested(0, as_of.isoformat(), "no row was accepted: nothing new to learn from")
     asked = Request(
         model=config.name,
-        key=f"new data of {run_id}",
+        key=f"new data of {run.id_at(as_of)}",
         trigger="new_data",
         as_of=as_of,
         requested_by="ingest",
         reason=f"{accepted:,} new rows as of {as_of:%Y-%m-%d %H:%M}",
-        evidence={"run_id": run_id, "accepted": accepted},
+        evidence={"run_id": run.id_at(as_of), "accepted": accepted},
     )
     Ledger(config.ledger).requests.submit(asked)
     return Requested(1, as_of.isoformat(), "")

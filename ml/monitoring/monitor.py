@@ -14,6 +14,7 @@ from functools import partial
 from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
+from ml.ledger.run import BY_HAND, Run
 from ml.ledger.signals import Incident, Reading
 from ml.ledger.words import Trigger
 from ml.monitoring import faults, muting, performance, words
@@ -53,11 +54,11 @@ class Monitored:
     note: str
 
 
-def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
+def monitor(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Monitored:
     """Assess every complete day of the champion that is not recorded yet; a second run does nothing.
 
     Args:
-        run_id: of the run, for the messages.
+        run: the run, for the messages.
 
     Raises:
         BrokenModel: the champion's files are not the ones that were registered.
@@ -69,7 +70,7 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
     signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     last = _last_complete(config, as_of)
-    _post_messages(config, as_of, run_id, version, newest)
+    _post_messages(config, as_of, run.id, version, newest)
     if newest is not None and newest >= last:
         return _monitored(config, version, [])
     champion = champion_of(config, version)
@@ -78,7 +79,7 @@ def monitor(config: Config, as_of: dt.datetime, run_id: str = "") -> Monitored:
     days = [first + i * DAY for i in range((last - first).days + 1)]
     watch = _Watch(config, as_of, champion, reference)
     for start in range(0, len(days), AT_ONCE):
-        watch.assess(days[start : start + AT_ONCE], run_id)
+        watch.assess(days[start : start + AT_ONCE], run.id)
     return _monitored(config, version, days)
 
 

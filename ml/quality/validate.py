@@ -19,6 +19,7 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
+from ml.ledger.run import BY_HAND, Run
 from ml.quality import accept, checks, content, landing, staging, volume
 from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import PendingRows
@@ -55,7 +56,7 @@ class _ParsedFile:
     warnings: list[str]
 
 
-def validate_batch(config: Config, as_of: dt.datetime, run_id: str = "") -> Validation:
+def validate_batch(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Validation:
     """Check all landing files that are not in the lake yet and stage their rows; first finish a load that was cut off.
 
     A stopped file posts one message for its faults, however often it is checked again.
@@ -66,7 +67,7 @@ def validate_batch(config: Config, as_of: dt.datetime, run_id: str = "") -> Vali
             staging.finish_interrupted(config, lake)
     staged = stage(config, as_of, lake, landing.find_files(config))
     reports = file_reports(config, staged)
-    _post_messages(config, as_of, reports, run_id)
+    _post_messages(config, as_of, reports, run.id)
     return Validation(
         staged=staged,
         files=len(reports),

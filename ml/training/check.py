@@ -13,6 +13,7 @@ from ml.config import Config
 from ml.config.suites import training_suite
 from ml.errors import Refused
 from ml.evaluation.metrics import roc_auc
+from ml.ledger.run import BY_HAND, Run
 from ml.quality import suites
 from ml.store.feast import feature_names
 from ml.training import dataset
@@ -40,17 +41,17 @@ class TrainingSetReport:
     note: str
 
 
-def validate_training_set(config: Config, as_of: dt.datetime, training_set: str, run_id: str = "") -> TrainingSetReport:
+def validate_training_set(config: Config, as_of: dt.datetime, training_set: str, run: Run = BY_HAND) -> TrainingSetReport:
     """Check label rates, positives, duplicates, nulls, single features that predict the label, and delays of answers.
 
     Args:
-        run_id: the training run; it is recorded with a refusal.
+        run: the training run; it is recorded with a refusal.
 
     Raises:
         TrainingSetRefused: names each figure, the expectation and the observed value.
     """
-    with record_refusal(config, as_of, "validate_training_set", run_id, TrainingSetRefused):
-        return _validate(config, as_of, training_set, run_id)
+    with record_refusal(config, as_of, "validate_training_set", run.id, TrainingSetRefused):
+        return _validate(config, as_of, training_set, run.id)
 
 
 def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str) -> TrainingSetReport:

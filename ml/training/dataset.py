@@ -21,6 +21,7 @@ from ml.lake import schema
 from ml.lake.labels import label_order
 from ml.lake.sql import columns, quoted, stored
 from ml.lake.tables import Lake, instant
+from ml.ledger.run import BY_HAND, Run
 from ml.store.feast import retrieve
 from ml.training import reserve
 from ml.training.code import code_version
@@ -103,17 +104,17 @@ def verified_path(config: Config, training_set: str) -> Path:
     return path
 
 
-def build_training_set(config: Config, as_of: dt.datetime, run_id: str = "") -> TrainingSet:
+def build_training_set(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> TrainingSet:
     """Join, label, split and freeze; equal inputs give equal bytes, and a second call returns the existing training set.
 
     Args:
-        run_id: the training run; it is recorded with a refusal.
+        run: the training run; it is recorded with a refusal.
 
     Raises:
         NotEnoughHistory: a window holds no events.
         RowsLost: the point-in-time join lost or duplicated rows.
     """
-    with record_refusal(config, as_of, "build_training_set", run_id, WindowEmpty):
+    with record_refusal(config, as_of, "build_training_set", run.id, WindowEmpty):
         return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
 
 

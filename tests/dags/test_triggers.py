@@ -229,6 +229,7 @@ def test_the_clock_starts_a_training(stack: Stack, api: Api, config: Config) -> 
     text = stack.config_path.read_text()
     assert NEVER in text
     stack.config_path.write_text(text.replace(NEVER, EVERY_HALF_MINUTE))
+    api._ask("PUT", f"/parseDagFile/{api._ask('GET', '/dags/train')['file_token']}")
 
     def by_the_clock() -> list[Run]:
         return [run for run in api.runs("train") if run.run_type == "scheduled" and run.state in ENDED]

@@ -21,6 +21,7 @@ from ml.decision.arbiter import Situation
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move
 from ml.ledger.requests import Answer, Recorded
+from ml.ledger.run import Run
 from ml.ledger.signals import Alarm, Reading
 from tests import villages
 from tests.decisions import decision
@@ -238,7 +239,7 @@ def test_a_retry_of_the_run_is_admitted_again_and_takes_in_what_came_since(confi
 def test_who_comes_while_the_same_data_are_in_hand_joins_that_run(config: Config) -> None:
     assert admit(config, "nightly", "schedule")["admitted"]
     alarm(config, AS_OF.date())
-    second = admit(config, "by hand", "on_demand", requested_by="ann")
+    second = admit(config, "by hand", "on_demand", actor="ann")
     assert not second["admitted"]
     assert "run nightly was admitted" in second["reason"]
     assert [(answer, run) for _, answer, run in answers(config)] == [("started", "nightly")] + [("joined", "nightly")] * 2
@@ -326,13 +327,13 @@ def test_no_rows_are_no_new_data(config: Config) -> None:
 
 def test_saying_drift_relaxes_nothing(config: Config) -> None:
     with pytest.raises(ValueError, match="run r1 serves no request by drift"):
-        judge.judge(config, AS_OF, "a model", trigger="drift", run_id="r1")
+        judge.judge(config, AS_OF, "a model", run=Run(id="r1", trigger="drift"))
 
 
 def test_the_list_of_requests_says_who_asked_and_how_each_was_answered(
     config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admit(config, "nightly", "schedule", requested_by="[bold]ann\x1b[2J")
+    admit(config, "nightly", "schedule", actor="[bold]ann\x1b[2J")
     monkeypatch.setattr("ml.__main__.load", lambda path: config)
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["requests"]) == 0

@@ -11,6 +11,7 @@ from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
+from ml.ledger.run import Run
 from tests.deployments import small_file
 
 AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
@@ -24,7 +25,7 @@ def _night(config: Config, number: int, error: type[Exception] = GateError) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "_judge", undecided)
         with pytest.raises(error):
-            judge.judge(config, AS_OF + number * NIGHT, "model", run_id=f"nightly {number}")
+            judge.judge(config, AS_OF + number * NIGHT, "model", run=Run(id=f"nightly {number}"))
 
 
 def test_nights_in_a_row_without_a_verdict_are_told_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ml.evaluation import gate
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import ChampionMoved
+from ml.ledger.run import Run
 from ml.registry.promotion import PromotionRefused
 from ml.registry.versions import Registry
 from ml.training import dataset, export, fit
@@ -84,7 +85,7 @@ def add_version(config: Config, registry: Registry, tmp_path: Path) -> Callable[
 @pytest.fixture
 def champion(config: Config, registry: Registry, checked: list[Path], add_version: Callable[[], str]) -> str:
     version = add_version()
-    promote(config, AS_OF, judged(config, registry, version, None, "PROMOTE"), version, run_id="the first night")
+    promote(config, AS_OF, judged(config, registry, version, None, "PROMOTE"), version, run=Run(id="the first night"))
     checked.clear()
     return version
 
@@ -131,7 +132,7 @@ def test_promote_promotes_without_being_asked_twice(
     config: Config, registry: Registry, champion: str, challenger: str, checked: list[Path]
 ) -> None:
     """No flag is needed to mean it: whoever calls the step has moved the champion."""
-    told = promote(config, AS_OF, judged(config, registry, challenger, champion, "PROMOTE"), challenger, run_id="a night")
+    told = promote(config, AS_OF, judged(config, registry, challenger, champion, "PROMOTE"), challenger, run=Run(id="a night"))
     assert (told.version, told.outcome, told.champion) == (challenger, "PROMOTE", challenger)
     assert told.note.startswith(f"**PROMOTE** version {challenger} against version {champion}. The challenger is better")
     assert len(checked) == 1
@@ -143,7 +144,7 @@ def test_promote_promotes_without_being_asked_twice(
 def test_any_other_outcome_is_recorded_and_moves_nothing(
     config: Config, registry: Registry, champion: str, challenger: str, checked: list[Path], outcome: str
 ) -> None:
-    told = promote(config, AS_OF, judged(config, registry, challenger, champion, outcome), challenger, run_id="a night")
+    told = promote(config, AS_OF, judged(config, registry, challenger, champion, outcome), challenger, run=Run(id="a night"))
     assert (told.outcome, told.champion) == (outcome, champion)
     assert f"Champion is version {champion}." in told.note
     assert checked == []
@@ -153,7 +154,7 @@ def test_any_other_outcome_is_recorded_and_moves_nothing(
 
 def test_the_decision_carries_the_verdicts_figures(config: Config, registry: Registry, champion: str, challenger: str) -> None:
     name = judged(config, registry, challenger, champion, "KEEP")
-    promote(config, AS_OF, name, challenger, run_id="a night")
+    promote(config, AS_OF, name, challenger, run=Run(id="a night"))
     decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     verdict = judge.verdict_of(config, name)
     assert decision.evidence == verdict
@@ -168,7 +169,7 @@ def test_a_record_that_says_promote_over_a_verdict_that_does_not_promotes_nothin
     """Somebody overwrote the flag of the judgement; the verdict with its figures is what counts."""
     name = judged(config, registry, challenger, champion, outcome, told="PROMOTE")
     with pytest.raises(PromotionRefused, match=f"the gate's outcome is '{outcome}', only 'PROMOTE' promotes"):
-        promote(config, AS_OF, name, challenger, run_id="a night")
+        promote(config, AS_OF, name, challenger, run=Run(id="a night"))
     assert_champion(config, registry, champion)
     assert answers(config)[1:] == [(challenger, outcome)]
 
@@ -180,15 +181,15 @@ def test_a_verdict_whose_outcome_was_edited_is_refused_before_it_is_recorded(
     path = judge.folder_of(config, name) / judge.VERDICT
     path.write_text(json.dumps(json.loads(path.read_text()) | {"outcome": "PROMOTE"}))
     with pytest.raises(GateError, match="outcome PROMOTE contradicts the figures, which say KEEP"):
-        promote(config, AS_OF, name, challenger, run_id="a night")
+        promote(config, AS_OF, name, challenger, run=Run(id="a night"))
     assert_champion(config, registry, champion)
     assert len(answers(config)) == 1
 
 
 def test_a_retried_step_promotes_once(config: Config, registry: Registry, champion: str, challenger: str) -> None:
     name = judged(config, registry, challenger, champion, "PROMOTE")
-    first = promote(config, AS_OF, name, challenger, run_id="a night")
-    assert promote(config, AS_OF, name, challenger, run_id="a night") == first
+    first = promote(config, AS_OF, name, challenger, run=Run(id="a night"))
+    assert promote(config, AS_OF, name, challenger, run=Run(id="a night")) == first
     assert len(Ledger(config.ledger).moves.history(config.name)) == 2
     assert len(answers(config)) == 2
 
@@ -202,7 +203,7 @@ def test_a_copy_that_does_not_score_moves_nothing(
     monkeypatch.setattr(export, "check_copy", fails)
     name = judged(config, registry, challenger, champion, "PROMOTE")
     with pytest.raises(export.ParityError, match="another score"):
-        promote(config, AS_OF, name, challenger, run_id="a night")
+        promote(config, AS_OF, name, challenger, run=Run(id="a night"))
     assert_champion(config, registry, champion)
 
 
@@ -211,9 +212,9 @@ def test_a_verdict_on_a_champion_that_is_gone_moves_nothing(
 ) -> None:
     late = add_version()
     stale = judged(config, registry, late, champion, "PROMOTE")
-    promote(config, AS_OF, judged(config, registry, challenger, champion, "PROMOTE"), challenger, run_id="a night")
+    promote(config, AS_OF, judged(config, registry, challenger, champion, "PROMOTE"), challenger, run=Run(id="a night"))
     with pytest.raises(ChampionMoved):
-        promote(config, AS_OF, stale, late, run_id="the same night")
+        promote(config, AS_OF, stale, late, run=Run(id="the same night"))
     assert_champion(config, registry, challenger)
 
 
@@ -224,7 +225,7 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
     better = add_version()
     promoted = judged(config, registry, better, champion, "PROMOTE")
     for _ in range(2):
-        promote(config, AS_OF, kept, challenger, run_id="night 2")
+        promote(config, AS_OF, kept, challenger, run=Run(id="night 2"))
         promote(config, AS_OF, promoted, better)
     first, second, third = Ledger(config.ledger).messages.all(config.name)
     assert [told.event for told in (first, second, third)] == ["promotion", "verdict", "promotion"]
@@ -251,6 +252,6 @@ def test_a_judgement_on_another_model_than_the_version_is_refused_and_leaves_no_
     judgement, other = judged(config, registry, challenger, champion, outcome), add_version()
     before = answers(config)
     with pytest.raises(PromotionRefused, match=f"version {other} is model .*: give the version that `register` printed"):
-        promote(config, AS_OF, judgement, other, run_id="by hand")
+        promote(config, AS_OF, judgement, other, run=Run(id="by hand"))
     assert answers(config) == before
     assert_champion(config, registry, champion)

@@ -10,6 +10,7 @@ import pytest
 
 from ml.config import Config
 from ml.ledger.ledger import Ledger
+from ml.ledger.run import Run
 from ml.monitoring.monitor import monitor
 from ml.monitoring.traffic import SCORE
 from tests.monitoring import living
@@ -111,7 +112,7 @@ def _alarms(config: Config) -> list[tuple[str, dt.date]]:
 def test_a_shift_of_amounts_is_confirmed_as_drift_on_the_second_day(trained: Config, tmp_path: Path) -> None:
     config = living.copy(trained, tmp_path, {"name": "amount_shift", "day": BEGINS.isoformat(), "factor": 1.3})
     living.let_pass(config, 1, 5)
-    told = monitor(config, night(5), run_id="scheduled")
+    told = monitor(config, night(5), run=Run(id="scheduled"))
     assert _alarms(config) == [("drift", BEGINS + DAY)]
     assert "severity" in told.note
     assert "ALARM" in told.note

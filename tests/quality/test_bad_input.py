@@ -13,6 +13,7 @@ import pytest
 from ml.config import Config
 from ml.lake import schema
 from ml.ledger.ledger import Ledger
+from ml.ledger.run import Run
 from ml.quality import landing
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
@@ -357,7 +358,7 @@ def test_people_are_told_of_a_stopped_file_once_however_often_it_is_tried(config
     for night in range(1, 4):  # other files land, so the bounds of the volume move
         day = dt.date(2025, 3, 6) + dt.timedelta(days=night)
         land(config, f"payments_{day}.parquet", payments(200, day, start=10_000 * night))
-        assert validate_batch(config, AS_OF + dt.timedelta(days=night), run_id=f"night {night}").stopped
+        assert validate_batch(config, AS_OF + dt.timedelta(days=night), run=Run(id=f"night {night}")).stopped
         ingested(config, AS_OF + dt.timedelta(days=night))
     (told,) = Ledger(config.ledger).messages.all(config.name)
     assert told.event == "stopped batch"

@@ -18,6 +18,7 @@ from ml.config import Config, ConfigError, load
 from ml.config.suites import FIGURES, LIMITS
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
+from ml.ledger.run import Run
 from ml.store.feast import feature_names
 from ml.training import check, dataset
 from ml.training.check import TrainingSetRefused, validate_training_set
@@ -140,12 +141,12 @@ def test_who_trains_by_hand_is_told_what_to_run_and_airflow_what_to_clear(tmp_pa
         validate_training_set(config, AS_OF, bad)
     assert "clear this task" not in str(caught.value)
     with pytest.raises(TrainingSetRefused, match="then clear this task"):
-        validate_training_set(config, AS_OF, bad, run_id="scheduled 1")
+        validate_training_set(config, AS_OF, bad, run=Run(id="scheduled 1"))
 
 
 def _refuse(config: Config, training_set: str, night: int, run_id: str = "") -> None:
     with pytest.raises(TrainingSetRefused):
-        validate_training_set(config, AS_OF + night * NIGHT, training_set, run_id)
+        validate_training_set(config, AS_OF + night * NIGHT, training_set, Run(id=run_id))
 
 
 def _decide(config: Config, night: int) -> None:
