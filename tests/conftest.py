@@ -24,6 +24,7 @@ TOGETHER = {
         "tests/deploy/test_ready.py",
         "tests/dags/test_scheduler",
         "tests/dags/test_triggers",
+        "tests/dags/test_storm",
     ),
     "four versions": (
         "tests/training/test_reproduce",
