@@ -14,8 +14,8 @@ from typing import Any
 
 from ml.config import PROJECT, Config
 from ml.errors import BadInput, NotThere
-from ml.evaluation.records import with_stored_keys
 from ml.ledger.run import Run
+from ml.records import with_stored_keys
 
 STEPS = {
     "validate_batch": "ml.quality.validate",

@@ -24,9 +24,9 @@ from ml.evaluation.bootstrap import Difference
 from ml.evaluation.fairness import GroupRates, Rate
 from ml.evaluation.guardrails import GuardrailCheck, Status
 from ml.evaluation.holdout import Contender, GateError, Holdout, check_models
-from ml.evaluation.records import attributes_of, to_record
 from ml.evaluation.slices import SliceCheck, SliceStatus
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
+from ml.records import attributes_of, to_record
 
 METRICS = (AVERAGE_PRECISION.name, EXPECTED_COST.name)
 

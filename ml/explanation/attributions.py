@@ -25,10 +25,10 @@ import pandas as pd
 
 from ml.config import Config
 from ml.errors import Refused
-from ml.evaluation.records import attributes_of, to_record
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
+from ml.records import attributes_of, to_record
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit

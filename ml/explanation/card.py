@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config
-from ml.evaluation.records import to_record
 from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
+from ml.records import to_record
 from ml.training import dataset, fit
 
 ARTIFACTS = "card"

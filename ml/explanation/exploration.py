@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from ml.config import Config
 from ml.evaluation.metrics import wilson
-from ml.evaluation.records import attributes_of, to_record
 from ml.explanation import render, svg
 from ml.explanation.document import (
     Block,
@@ -44,6 +43,7 @@ from ml.explanation.summary import (
     summarize_category,
     summarize_numbers,
 )
+from ml.records import attributes_of, to_record
 from ml.store.feast import feature_names
 from ml.training import dataset
 from ml.training.arrivals import SHARES, Arrivals, arrivals

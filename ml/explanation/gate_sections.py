@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml.evaluation.pictures import GREEN, MUTED
-from ml.evaluation.records import SENTENCE_KEY
 from ml.explanation import svg
 from ml.explanation.document import (
     Block,
@@ -26,6 +25,7 @@ from ml.explanation.document import (
     signed,
     worded,
 )
+from ml.records import SENTENCE_KEY
 
 RED = "#a4262c"
 STATUS_COLOURS = {"passed": GREEN, "vetoed": RED}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ml.evaluation.guardrails import GuardrailCheck, Status, size_within
-from ml.evaluation.records import attributes_of, to_record
+from ml.records import attributes_of, to_record
 
 
 @dataclass(frozen=True)
