@@ -1,5 +1,5 @@
 """
-### messages: what people are told goes out
+### messages: messages to people go out
 
 Always on: `wait` waits, as long as it takes and without a worker, until the ledger holds a message that a channel of the deployment
 file has not got. When a run ends the next one begins. A channel that is down holds up nothing but its own messages.

@@ -8,7 +8,7 @@ which finds the day of which not even an ingest came. Looks at every day of the 
 | --- | --- | --- |
 | `monitor` | compares each new day with the champion's reference: drift of features and scores, performance on matured labels, faults of the feed | retried; a day is recorded as a whole and once |
 
-What is confirmed stands in the ledger, and `watch` asks for a training. A fault of the feed asks for none: it is told to people.
+What is confirmed stands in the ledger, and `watch` asks for a training. A fault of the feed asks for none: it is reported.
 
 **At 3 a.m.** Nothing waits for this run: the champion serves on. Clear the task when its cause is mended; it goes on with the
 oldest day that is missing. The note says how many days were seen and what they came to.

@@ -10,7 +10,7 @@ is skipped and the note says why. `python -m ml requests` lists who asked and ho
 | `admit` | answers all open requests, and decides whether to train | lake empty or feed silent: skipped, see the note |
 | `data.build_training_set` | point-in-time join, labels as they were known, split with the label's delay as a gap, frozen under its hash | the lake does not reach back far enough; a window without rows is a refusal |
 | `data.explore` | a page on the training set and what changed since the last one | nothing waits for it: clear this task |
-| `data.validate_training_set` | label rates, positives, duplicates, leakage suspects, late answers | the message names the figure; nothing was fitted, and after some nights in a row people are told |
+| `data.validate_training_set` | label rates, positives, duplicates, leakage suspects, late answers | the message names the figure; nothing was fitted, and after some nights in a row it is reported |
 | `tuning.plan_tuning` | time-ordered folds, a study, and its first trials: the file's settings and the last winner | the folds do not fit into the windows |
 | `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |

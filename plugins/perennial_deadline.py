@@ -58,5 +58,5 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
     )
 
 
-def _instant(told: str | dt.datetime) -> dt.datetime:
-    return told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told)
+def _instant(instant: str | dt.datetime) -> dt.datetime:
+    return instant if isinstance(instant, dt.datetime) else dt.datetime.fromisoformat(instant)

@@ -3,7 +3,7 @@
 A message counts as sent when the channel took it, so a channel may get one twice (the process died in between) and never
 none. Nothing of a message is a template: its text comes from data, and a notifier that is called with a context would render
 it with Jinja, so `notify` is called and not the notifier itself. Logins and addresses are Airflow's connections; of an error
-only what can hold neither is told.
+only what can hold neither is sent.
 """
 
 from __future__ import annotations
@@ -93,13 +93,17 @@ def _notifier(notification: Notification, message: Posted) -> BaseNotifier:
     if notification.to == "slack":
         from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
-        told = "\n".join([f"*{_mrkdwn(head)}*", *map(_mrkdwn, lines)])
+        message_text = "\n".join([f"*{_mrkdwn(head)}*", *map(_mrkdwn, lines)])
         # Verbatim: an address in a file's name is no link, and a name is nobody's mention.
-        blocks = [{"type": "section", "text": {"type": "mrkdwn", "verbatim": True, "text": told}}]
+        blocks = [{"type": "section", "text": {"type": "mrkdwn", "verbatim": True, "text": message_text}}]
         if link:
             blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{_mrkdwn(link)}|{_PAGE}>"}})
         return SlackWebhookNotifier(
-            slack_webhook_conn_id=notification.connection, text=told, blocks=blocks, unfurl_links=False, timeout=TIMEOUT
+            slack_webhook_conn_id=notification.connection,
+            text=message_text,
+            blocks=blocks,
+            unfurl_links=False,
+            timeout=TIMEOUT,
         )
     if notification.to == "email":
         from airflow.providers.smtp.notifications.smtp import SmtpNotifier
@@ -125,7 +129,7 @@ _PAGE = "Open the page"
 
 
 def link_of(message: Posted) -> str:
-    """Airflow's page of the run, or MLflow's of the version where no run is told; empty without either."""
+    """Airflow's page of the run, or MLflow's of the version where no run is named; empty without either."""
     from airflow.sdk.configuration import conf
 
     pages, mlflow = conf.get("api", "base_url", fallback=""), os.environ.get("PERENNIAL_MLFLOW_URL", "")
@@ -150,7 +154,7 @@ def _mrkdwn(text: str) -> str:
 
 
 def _fault(error: BaseException) -> str:
-    """What went wrong; errors of libraries that name the address they asked are told by their kind and their cause alone."""
+    """What went wrong; errors of libraries that name the address they asked are named by their type and their cause alone."""
     from ml.quality.report import printable
 
     cause: BaseException | None = error

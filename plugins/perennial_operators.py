@@ -31,9 +31,11 @@ def as_of(context: Context) -> dt.datetime:
     asked = context["params"].get("as_of")
     if asked:
         return _instant(asked)
-    told = [event.extra["as_of"] for events in context["triggering_asset_events"].values() for event in events if event.extra]
-    if told:
-        return max(_instant(instant) for instant in told)
+    instants = [
+        event.extra["as_of"] for events in context["triggering_asset_events"].values() for event in events if event.extra
+    ]
+    if instants:
+        return max(_instant(instant) for instant in instants)
     config = deployment()
     if config.feed is not None:
         from ml.simulate.feed import present
@@ -76,8 +78,8 @@ def _asset(config: Config, what: str) -> Asset:
 
 def emit_event(context: Context, asset: Asset, instant: str = "") -> None:
     """Tell the runs that this task starts through an asset at what instant to see the world; by default, as this run does."""
-    told = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
-    context["outlet_events"][asset].extra = told
+    extra = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
+    context["outlet_events"][asset].extra = extra
 
 
 def task_defaults(owner: str, timeout: dt.timedelta) -> dict[str, Any]:

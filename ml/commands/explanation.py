@@ -17,10 +17,10 @@ def card(config: Config, asked: argparse.Namespace) -> None:
     from ml.explanation.reasons import resolve
 
     version = resolve(config, asked.version)
-    told = write_card(config, newest(config, version), version)
-    say(f"{told.html}\n{told.markdown}")
-    if told.missing:
-        say(f"the record lacks something in: {', '.join(told.missing)}")
+    card = write_card(config, newest(config, version), version)
+    say(f"{card.html}\n{card.markdown}")
+    if card.missing:
+        say(f"the record lacks something in: {', '.join(card.missing)}")
 
 
 def reasons(config: Config, asked: argparse.Namespace) -> None:
@@ -30,10 +30,13 @@ def reasons(config: Config, asked: argparse.Namespace) -> None:
     """
     from ml.explanation.reasons import of_event
 
-    told = of_event(config, asked.version, asked.event, asked.top)
-    line(f"event {asked.event}: probability {told.probability:.6f}, log-odds {told.log_odds:+.4f}")
-    rows = [[f"{reason.contribution:+.4f}", reason.sentence] for reason in told.reasons]
-    rows += [[f"{told.rest:+.4f}", "all other inputs together"], [f"{told.base:+.4f}", "base value, the same for every event"]]
+    explained = of_event(config, asked.version, asked.event, asked.top)
+    line(f"event {asked.event}: probability {explained.probability:.6f}, log-odds {explained.log_odds:+.4f}")
+    rows = [[f"{reason.contribution:+.4f}", reason.sentence] for reason in explained.reasons]
+    rows += [
+        [f"{explained.rest:+.4f}", "all other inputs together"],
+        [f"{explained.base:+.4f}", "base value, the same for every event"],
+    ]
     table(["log-odds", "because"], rows)
 
 
@@ -46,10 +49,10 @@ def model(config: Config, asked: argparse.Namespace) -> None:
     from ml.explanation.reasons import resolve
     from ml.training.formats import write_checked
 
-    told = write_checked(config, resolve(config, asked.version), asked.format, asked.to)
-    for file in told.files:
+    written = write_checked(config, resolve(config, asked.version), asked.format, asked.to)
+    for file in written.files:
         say(str(file))
-    say(told.checked)
+    say(written.checked)
 
 
 ANY_VERSION = (VERSION[0], VERSION[1] | {"required": False, "default": "champion", "help": "a number (default: champion)"})

@@ -25,10 +25,10 @@ def freeze(config: Config, asked: argparse.Namespace) -> None:
 
 
 def _told(found: object) -> str:
-    told = vars(found)
+    record = vars(found)
     return (
-        f"version {told['version']}: {told['rows']:,} rows, {told['positives']:,} positives, frozen as of {told['as_of']} by "
-        f"{told['actor']}: {told['reason']} (SHA-256 {told['sha256'][:16]})"
+        f"version {record['version']}: {record['rows']:,} rows, {record['positives']:,} positives, "
+        f"frozen as of {record['as_of']} by {record['actor']}: {record['reason']} (SHA-256 {record['sha256'][:16]})"
     )
 
 

@@ -15,15 +15,15 @@ from ml.config import Config
 
 def ingest(config: Config, asked: argparse.Namespace) -> int:
     """Validate and load all new landing files, publish what is due, fill the online store; 1 if a file was stopped."""
-    told = steps.run("validate_batch", config, asked.as_of)
-    say(told["note"])
-    if told["files"]:
-        loaded = steps.run("load_batch", config, asked.as_of, {"staged": told["staged"]})
+    report = steps.run("validate_batch", config, asked.as_of)
+    say(report["note"])
+    if report["files"]:
+        loaded = steps.run("load_batch", config, asked.as_of, {"staged": report["staged"]})
         if loaded["note"]:
             say(loaded["note"])
     steps.run("publish_features", config, asked.as_of)
     steps.run("materialize", config, asked.as_of)
-    return 1 if told["stopped"] else 0
+    return 1 if report["stopped"] else 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def train(config: Config, asked: argparse.Namespace) -> None:
     say(made.note)
     if made.version is None:
         return
-    # An explanation that fails is told, and changes nothing of what was decided.
+    # An explanation that fails is reported, and changes nothing of what was decided.
     steps.run("explain", config, asked.as_of, {"model": made.model})
     say(f"training set: {steps.run('explore', config, asked.as_of, {'training_set': made.training_set})['page']}")
     say(f"card: {steps.run('write_card', config, asked.as_of, {'version': made.version})['html']}")

@@ -50,8 +50,8 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
             f"{quarantined:,} quarantined + {rejected:,} rejected"
         )
-    if newest and (told := arrivals(config, newest)).events:
-        say(f"answers       {told.state(config)}: {told.summary}")
+    if newest and (curve := arrivals(config, newest)).events:
+        say(f"answers       {curve.state(config)}: {curve.summary}")
     if streak := Ledger(config.ledger).refusals.streak(config.name):
         say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)
@@ -65,18 +65,18 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
     """Print how long answers take to come, against `labels.delay`, and the delay by which 95 % of them are in."""
     from ml.training.arrivals import SHARES, arrivals
 
-    told = arrivals(config, asked.as_of)
-    if not told.events:
+    measured = arrivals(config, asked.as_of)
+    if not measured.events:
         say("answers       no event of the training window is in the lake yet, so there is nothing to measure")
         return
     table(
         ["answers", "count", "later than the delay", *(f"{share:.0%} within" for share in SHARES)],
         [
             [name, f"{curve.answers:,}", f"{curve.late:.1%}", *(f"{hours:.1f} h" for hours in curve.hours)]
-            for name, curve in (("all", told.all), ("positive", told.positive))
+            for name, curve in (("all", measured.all), ("positive", measured.positive))
         ],
     )
-    say(told.summary)
+    say(measured.summary)
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:
@@ -109,16 +109,18 @@ def requests(config: Config, asked: argparse.Namespace) -> None:
     """Print who asked for a training and how each was answered: started, joined to another, waiting, or refused, and why."""
     from ml.ledger.ledger import Ledger
 
-    told = Ledger(config.ledger).requests.all(config.name)
+    requests = Ledger(config.ledger).requests.all(config.name)
     if asked.json:
         say(
             json.dumps(
-                [_plain(request) | {"answers": [_plain(a) for a in request.answers]} for request in told], indent=1, default=str
+                [_plain(request) | {"answers": [_plain(a) for a in request.answers]} for request in requests],
+                indent=1,
+                default=str,
             )
         )
         return
     rows = []
-    for request in told:
+    for request in requests:
         last = request.last
         asked_for = f"{request.as_of:%Y-%m-%d %H:%M}: {request.reason}"
         answer = f"{last.answer} by run {last.run_id}: {last.reason}" if last else "open"
@@ -144,18 +146,18 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
         run_id=run_id,
         check=export.check_copy,
     )
-    told = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
+    sentence = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
     message = Message(
         model=config.name,
         key=f"rollback {moved.sequence}",
         event="rollback",
-        text=f"{told}: {moved.reason} ({moved.actor})",
+        text=f"{sentence}: {moved.reason} ({moved.actor})",
         figure=f"move {moved.sequence} of the champion",
         as_of=moved.as_of,
         version=moved.to_version,
     )
     Ledger(config.ledger).messages.post(message)
-    say(told)
+    say(sentence)
 
 
 def discard(config: Config, asked: argparse.Namespace) -> None:

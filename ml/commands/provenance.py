@@ -17,11 +17,14 @@ def reproduce(config: Config, asked: argparse.Namespace) -> int:
     """Make a registered version again from its record and compare it; 1 if anything is not equal."""
     from ml.training.reproduce import reproduce as make_again
 
-    told = make_again(config, asked.version)
+    reproduction = make_again(config, asked.version)
     head = ["what", "equal", "compared"]
-    table(head, [[check.name, "yes" if check.equal else "NO", check.summary] for check in told.checks])
-    say(f"version {told.version} as of {told.as_of}, made at commit {told.commit}: {'equal' if told.equal else 'NOT EQUAL'}")
-    return 0 if told.equal else 1
+    table(head, [[check.name, "yes" if check.equal else "NO", check.summary] for check in reproduction.checks])
+    say(
+        f"version {reproduction.version} as of {reproduction.as_of}, made at commit {reproduction.commit}: "
+        f"{'equal' if reproduction.equal else 'NOT EQUAL'}"
+    )
+    return 0 if reproduction.equal else 1
 
 
 def lineage(config: Config, asked: argparse.Namespace) -> None:
@@ -29,18 +32,18 @@ def lineage(config: Config, asked: argparse.Namespace) -> None:
     from ml.lineage import events
     from ml.lineage.trace import summary, trace
 
-    told = trace(config, asked.version)
+    lineage = trace(config, asked.version)
     if asked.send and not events.configured():
         raise BadInput("no OpenLineage transport is configured; set OPENLINEAGE_URL, or OPENLINEAGE_CONFIG to its file")
     if asked.send:
-        say(f"{events.send(config, told)} events sent")
+        say(f"{events.send(config, lineage)} events sent")
     elif asked.json:
-        say(json.dumps(asdict(told), indent=1, default=str))
+        say(json.dumps(asdict(lineage), indent=1, default=str))
     elif asked.files:
         head = ["file", "kind", "rows", "accepted", "batch", "known at"]
-        table(head, [[b.file, b.kind, *map(str, (b.rows, b.accepted, b.batch_id, b.known_at))] for b in told.batches])
+        table(head, [[b.file, b.kind, *map(str, (b.rows, b.accepted, b.batch_id, b.known_at))] for b in lineage.batches])
     else:
-        tree(f"{told.model} version {told.version}", summary(told))
+        tree(f"{lineage.model} version {lineage.version}", summary(lineage))
 
 
 def features(config: Config, asked: argparse.Namespace) -> None:

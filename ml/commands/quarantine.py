@@ -18,15 +18,15 @@ def list_quarantine(config: Config, asked: argparse.Namespace) -> None:
         ["batch", "file", "kind", "open", "readmitted", "rejected", "commonest reasons"],
         [
             [
-                told.batch_id[:12],
-                told.file,
-                told.kind,
-                f"{told.open:,}",
-                f"{told.accepted:,}",
-                f"{told.rejected:,}",
-                "; ".join(f"{count:,} × {reason}" for reason, count in told.reasons.items()),
+                batch.batch_id[:12],
+                batch.file,
+                batch.kind,
+                f"{batch.open:,}",
+                f"{batch.accepted:,}",
+                f"{batch.rejected:,}",
+                "; ".join(f"{count:,} × {reason}" for reason, count in batch.reasons.items()),
             ]
-            for told in quarantine.summary(config)
+            for batch in quarantine.summary(config)
         ],
     )
 
@@ -60,13 +60,14 @@ def readmit(config: Config, asked: argparse.Namespace) -> int:
     """
     from ml.quality import quarantine
 
-    told = quarantine.readmit(config, asked.as_of, asked.batch, asked.reason, asked.actor, asked.row, asked.data)
+    readmission = quarantine.readmit(config, asked.as_of, asked.batch, asked.reason, asked.actor, asked.row, asked.data)
     say(
-        f"{told.rows:,} rows = {told.accepted:,} accepted + {told.quarantined:,} still quarantined + {told.rejected:,} rejected"
+        f"{readmission.rows:,} rows = {readmission.accepted:,} accepted + "
+        f"{readmission.quarantined:,} still quarantined + {readmission.rejected:,} rejected"
     )
-    for reason, count in told.reasons.items():
+    for reason, count in readmission.reasons.items():
         line(f"- {count:,} × {reason}")
-    return 1 if told.quarantined else 0
+    return 1 if readmission.quarantined else 0
 
 
 BATCH = (("--batch",), {"required": True, "help": "first characters of the batch's id"})

@@ -22,20 +22,19 @@ def deployment(
         suites: paths of the suites on events and on labels.
     """
     days = len(stream.days)
-    told = answers or stream
-    train, validation, holdout = windows(days, _delay_days(answers), int(stream.rows * (told.rate or 0) / max(days, 1)))
+    labelled = answers or stream
+    train, validation, holdout = windows(days, _delay_days(answers), int(stream.rows * (labelled.rate or 0) / max(days, 1)))
     first, last = stream.days.index.min(), max(stream.days.index) + dt.timedelta(days=1)
     usual = stream.days.median()
     whole = stream.days.iloc[1:-1] if days > 2 else stream.days
     low, high = whole.min() / usual, whole.max() / usual
-    positives = (
-        f"at {told.rate or 0:.1%} positives it holds about {stream.rows / days * holdout * (told.rate or 0):,.0f} of them"
-    )
+    expected = stream.rows / days * holdout * (labelled.rate or 0)
+    positives = f"at {labelled.rate or 0:.1%} positives it holds about {expected:,.0f} of them"
     columns = {"event_id": stream.ids[0], "event_time": stream.times[0]}
     used = [*stream.entities, *stream.categories, *stream.measures]
     columns |= {stream.names[str(theirs)]: str(theirs) for theirs in used}
     zone = answers.zone if answers and answers.zone else "UTC"
-    alerts = max(1, round(usual * (told.rate or 0.01)))
+    alerts = max(1, round(usual * (labelled.rate or 0.01)))
     lines = [
         f"# Proposed from {data.name}: {stream.rows:,} rows, {first} to {stream.days.index.max()}. Everything here is a guess.",
         "# Write a reason in place of each TODO; until then the file is refused.",
@@ -132,8 +131,8 @@ def events_suite(stream: Stream, labelled: bool) -> str:
 def labels_suite() -> str:
     """The suite on labels as YAML."""
     rows = [
-        ("expect_column_values_to_not_be_null", f"column: {name}", "critical", f"an answer without {told}")
-        for name, told in (("event_id", "its event"), ("label", "what it says"), ("reported_at", "its time"))
+        ("expect_column_values_to_not_be_null", f"column: {name}", "critical", f"an answer without {meaning}")
+        for name, meaning in (("event_id", "its event"), ("label", "what it says"), ("reported_at", "its time"))
     ]
     rows.append(("expect_column_values_to_be_in_set", "column: label, value_set: [0, 1]", "critical", "the label is binary"))
     return _suite("Answers by our column names.", [], rows)
@@ -221,8 +220,8 @@ def _window_lines(stream: Stream, answers: Answers | None) -> list[str]:
     return found
 
 
-def _suite(told: str, file: list[tuple[str, str, str, str]], rows: list[tuple[str, str, str, str]]) -> str:
-    lines = [f"# {told}", "# Write a reason in place of each TODO: what does it mean, and what is to be done?"]
+def _suite(title: str, file: list[tuple[str, str, str, str]], rows: list[tuple[str, str, str, str]]) -> str:
+    lines = [f"# {title}", "# Write a reason in place of each TODO: what does it mean, and what is to be done?"]
     for part, entries in (("file", file), ("rows", rows)):
         lines.append(f"{part}:" if entries else f"{part}: []")
         for kind, arguments, severity, hint in entries:

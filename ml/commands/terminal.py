@@ -40,19 +40,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], lines: int | None 
     from rich.console import Console
 
     console = Console()
-    told = [[printable(cell) for cell in row] for row in rows]
-    longest = [max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(head, *told, strict=True)]
-    shown, blocks = _table(head, told, longest), _blocks(head, told, console.width)
+    cells = [[printable(cell) for cell in row] for row in rows]
+    longest = [max(len(word) for cell in column for word in cell.split() or [""]) for column in zip(head, *cells, strict=True)]
+    shown, blocks = _table(head, cells, longest), _blocks(head, cells, console.width)
     fits = sum(longest) + FRAME * len(longest) + 1 <= console.width
     if not fits or _height(console, shown) > sum(len(block) for block in blocks):
         kept = _first(blocks, lines)
         say("\n".join(row for block in kept for row in block))
         return len(kept)
-    while lines is not None and len(told) > 1 and _height(console, shown) > lines:
-        told = told[:-1]
-        shown = _table(head, told, longest)
+    while lines is not None and len(cells) > 1 and _height(console, shown) > lines:
+        cells = cells[:-1]
+        shown = _table(head, cells, longest)
     console.print(shown)
-    return len(told)
+    return len(cells)
 
 
 def screen() -> int:
@@ -79,7 +79,7 @@ def _height(console: Console, shown: Table) -> int:
 def _blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
     """Each row as lines of its own: a paragraph a column, and an empty line."""
     wrap = partial(textwrap.wrap, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return [[*(told for name, cell in zip(head, row, strict=True) for told in wrap(f"{name}: {cell}")), ""] for row in rows]
+    return [[*(line for name, cell in zip(head, row, strict=True) for line in wrap(f"{name}: {cell}")), ""] for row in rows]
 
 
 def _first(blocks: list[list[str]], lines: int | None) -> list[list[str]]:
@@ -90,14 +90,14 @@ def _first(blocks: list[list[str]], lines: int | None) -> list[list[str]]:
     return blocks[: max(1, sum(end <= lines for end in ends))]
 
 
-def tree(name: str, told: dict[str, Any]) -> None:
+def tree(name: str, branches: dict[str, Any]) -> None:
     """Print facts by name under each stage."""
     from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
     printed = Tree(name)
-    for stage, facts in told.items():
+    for stage, facts in branches.items():
         branch = printed.add(stage)
         for fact, value in facts.items():
             branch.add(Text(printable(f"{fact}: {value}")))

@@ -49,10 +49,10 @@ class _Asking:
     def admission(self, model: str, leader: Recorded) -> Admission:
         """The training that would start for a request."""
         situation = self.situation
-        told = [situation.as_of.isoformat(), self.seen.watermark, situation.run_id if self.force else ""]
+        inputs = [situation.as_of.isoformat(), self.seen.watermark, situation.run_id if self.force else ""]
         return Admission(
             model=model,
-            idempotency_key=hashlib.sha256(json.dumps(told).encode()).hexdigest(),
+            idempotency_key=hashlib.sha256(json.dumps(inputs).encode()).hexdigest(),
             as_of=situation.as_of,
             trigger=leader.trigger,
             requested_by=leader.requested_by,
@@ -150,8 +150,8 @@ def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], 
     served = [r for r in everything if r.is_served_by(situation.run_id)]
     if not asked and not served:
         return [], _refusal(situation, "", "no request is open: the run that was asked for has answered it already")
-    held = [told for r in asked if (told := arbiter.held_back(rules, situation, r)) is not None]
-    left = [r for r in asked if r.id not in {told.request for told in held}]
+    held = [waiting for r in asked if (waiting := arbiter.held_back(rules, situation, r)) is not None]
+    left = [r for r in asked if r.id not in {waiting.request for waiting in held}]
     if situation.obstacle is not None or not (left or served):
         return held, _refusal(situation, (asked or served)[0].trigger, situation.obstacle or held[0].reason)
     leader = arbiter.leading([*left, *served])
@@ -204,5 +204,5 @@ def _visible(config: Config, as_of: dt.datetime) -> _Visible:
     with Lake(config.lake).connect(tables, as_of) as connection:
         events = connection.execute("SELECT count(*), max(event_time), max(known_at) FROM events").fetchone() or (0, None, None)
         labels = connection.execute("SELECT count(*), max(known_at) FROM labels").fetchone() or (0, None)
-    told = json.dumps([config.fingerprint, *events, *labels], default=str)
-    return _Visible(events[1], hashlib.sha256(told.encode()).hexdigest())
+    visible = json.dumps([config.fingerprint, *events, *labels], default=str)
+    return _Visible(events[1], hashlib.sha256(visible.encode()).hexdigest())

@@ -1,4 +1,4 @@
-"""The arbiter: whether a training starts, for which of the open requests, and what the others are told.
+"""The arbiter: whether a training starts, for which of the open requests, and how the others are answered.
 
 Five triggers ask; at most one training starts, for the strongest request that nothing holds back, and every other one joins
 it. What nothing can close yet waits: a request by drift or lost performance stays open until a training serves it or the
@@ -88,8 +88,8 @@ def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Ans
     if by_alarm and (until := cooldown_until(rules, situation)) is not None:
         return situation.answer(request, "waits", f"cooldown until {until:%Y-%m-%d %H:%M} ({rules.cooldown.reason})")
     if by_alarm and (until := budget_until(rules, situation)) is not None:
-        told = f"{rules.budget.value:g} trainings in thirty days, the budget, are spent until {until:%Y-%m-%d %H:%M}"
-        return situation.answer(request, "waits", f"{told} ({rules.budget.reason})")
+        reason = f"{rules.budget.value:g} trainings in thirty days, the budget, are spent until {until:%Y-%m-%d %H:%M}"
+        return situation.answer(request, "waits", f"{reason} ({rules.budget.reason})")
     return None
 
 

@@ -93,9 +93,9 @@ def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
     Raises:
         GateError: the record was edited: its outcome is not what its figures say.
     """
-    told: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
-    Verdict.from_dict({name: value for name, value in told.items() if name not in BESIDE})
-    return told
+    verdict: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
+    Verdict.from_dict({name: value for name, value in verdict.items() if name not in BESIDE})
+    return verdict
 
 
 def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -> Judgement:
@@ -113,7 +113,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) ->
     Raises:
         BadInput: the trigger is drift or lost performance, and the run serves no such request.
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted. It is recorded as a
-            refusal, so that nights in a row without a verdict are told.
+            refusal, so that nights in a row without a verdict are reported.
         HoldoutSpent: too few days of the holdout are new to the gate.
     """
     with (
@@ -199,7 +199,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
         notes=notes,
         spend=partial(_use, config, ledger, use),
     )
-    told = verdict.to_dict() | {
+    document = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
         "champion_hash": None if champion_version is None else champion.contender.model_hash,
         "attribution_drift": drift and asdict(drift),
@@ -221,7 +221,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
     named = {champion.contender.name: champion.scores, challenger.name: scores}
     pictures.draw_curves(holdout["label"].to_numpy(), named, half / "curves.png")
     pictures.draw_importance(list(fitted.importance), list(fitted.importance.values()), half / "importance.png")
-    (half / VERDICT).write_text(json.dumps(told, indent=1))
+    (half / VERDICT).write_text(json.dumps(document, indent=1))
     (half / "judgement.json").write_text(json.dumps(record, indent=1))
     half.rename(folder)
     return describe(config, key)
@@ -242,27 +242,27 @@ def _trigger_of(config: Config, as_of: dt.datetime, run: Run) -> Trigger:
 
 def rules_of(config: Config, alpha: float) -> Rules:
     """What the deployment file declares, at the alpha of a run."""
-    told, rails = config.gate, config.gate.guardrails
+    gate, rails = config.gate, config.gate.guardrails
     margins = {
         ROC_AUC.name: rails.roc_auc,
         CARD_PRECISION: rails.card_precision,
         CALIBRATION.name: rails.calibration,
         EXPECTED_COST.name: rails.expected_cost,
-        GOLDEN_SET: told.golden and told.golden.drop,
-        ANCESTOR: told.ancestor and told.ancestor.drop,
+        GOLDEN_SET: gate.golden and gate.golden.drop,
+        ANCESTOR: gate.ancestor and gate.ancestor.drop,
     }
-    gap = told.fairness and told.fairness.gap
+    gap = gate.fairness and gate.fairness.gap
     return Rules(
-        metric=told.metric,
+        metric=gate.metric,
         alpha=alpha,
-        worthwhile_gain=told.worthwhile_gain.value,
+        worthwhile_gain=gate.worthwhile_gain.value,
         margins={name: margin.value for name, margin in margins.items() if margin},
         limits={LATENCY: rails.latency.value, SIZE: rails.size.value},
         cards_a_day=int(config.training.alerts.value),
         alert_cost=config.costs.alert.value if config.costs else 0.0,
         false_alert_cost=config.costs.false_alert.value if config.costs else 0.0,
-        slice_harm=told.slices.harm.value,
-        slice_clusters=int(told.slices.clusters.value),
+        slice_harm=gate.slices.harm.value,
+        slice_clusters=int(gate.slices.clusters.value),
         fairness_gap=gap.value if gap else None,
     )
 
@@ -285,8 +285,8 @@ def _told_beside(holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> list[s
     if not scores:
         return []
     labels = holdout["label"].to_numpy()
-    told = ", ".join(f"{name} {average_precision(labels, values):.4f}" for name, values in scores.items())
-    return [f"candidates that the validation window did not select, average precision on the holdout: {told}"]
+    figures = ", ".join(f"{name} {average_precision(labels, values):.4f}" for name, values in scores.items())
+    return [f"candidates that the validation window did not select, average precision on the holdout: {figures}"]
 
 
 def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -> _Champion:
@@ -337,13 +337,13 @@ def _golden_set(config: Config, as_of: dt.datetime) -> golden.GoldenSet | None:
 def _golden_meeting(
     config: Config, version: golden.GoldenSet, rows: pd.DataFrame, champion: _Champion, challenger: Model
 ) -> Meeting:
-    told = f"version {version.version}"
+    subject = f"version {version.version}"
     old, new = champion.golden_scores, _scores(challenger, rows)
     why = old if isinstance(old, str) else new if isinstance(new, str) else ""
     if why:
         freeze = "freeze a new version with the features of today: `python -m ml golden freeze`"
-        return Meeting(GOLDEN_SET, told, impossible=f"it cannot be scored: {why}; {freeze}")
-    return Meeting(GOLDEN_SET, told, rows["label"].to_numpy(), old, new, cluster_codes(config, rows), _event_times(rows))
+        return Meeting(GOLDEN_SET, subject, impossible=f"it cannot be scored: {why}; {freeze}")
+    return Meeting(GOLDEN_SET, subject, rows["label"].to_numpy(), old, new, cluster_codes(config, rows), _event_times(rows))
 
 
 def _ancestor_meeting(
@@ -357,9 +357,9 @@ def _ancestor_meeting(
     old = _scores(Model(fit.registry(config).fetch(version)), holdout)
     if isinstance(old, str):
         return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
-    told = f"version {version}, {back} promotions ago"
+    subject = f"version {version}, {back} promotions ago"
     labels, clusters = holdout["label"].to_numpy(), cluster_codes(config, holdout)
-    return [Meeting(ANCESTOR, told, labels, old, scores, clusters, _event_times(holdout))], []
+    return [Meeting(ANCESTOR, subject, labels, old, scores, clusters, _event_times(holdout))], []
 
 
 def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
@@ -393,11 +393,11 @@ def _metrics(config: Config, holdout: pd.DataFrame, scores: dict[str, np.ndarray
     labels = holdout["label"].to_numpy()
     days = holdout["event_time"].dt.floor("D").dt.tz_localize(None).to_numpy()
     alerts = int(config.training.alerts.value)
-    told = {}
+    figures = {}
     for who, values in scores.items():
-        told[f"{who}_average_precision"] = float(average_precision(labels, values))
-        told[f"{who}_roc_auc"] = float(roc_auc(labels, values))
-        told[f"{who}_card_precision_{alerts}"] = float(
+        figures[f"{who}_average_precision"] = float(average_precision(labels, values))
+        figures[f"{who}_roc_auc"] = float(roc_auc(labels, values))
+        figures[f"{who}_card_precision_{alerts}"] = float(
             card_precision(days, cluster_codes(config, holdout), labels, values, k=alerts)
         )
-    return told
+    return figures

@@ -90,7 +90,7 @@ def _log(config: Config, judged: judge.Judgement, fitted: fit.Fit) -> None:
             source = DeltaDatasetSource(path=str(config.lake / table), delta_table_version=frozen.lake[table])
             digest = f"version {frozen.lake[table]}"
             mlflow.log_input(MetaDataset(source, name=table, digest=digest), context="training")
-        told = {"outcome": judged.outcome, "training_set": fitted.training_set, "candidate": fitted.candidate}
-        mlflow.set_tags(told | fitted.code)
+        tags = {"outcome": judged.outcome, "training_set": fitted.training_set, "candidate": fitted.candidate}
+        mlflow.set_tags(tags | fitted.code)
         mlflow.log_artifacts(str(judge.folder_of(config, judged.judgement)), "verdict")
         mlflow.log_artifact(str(dataset.path_of(config, fitted.training_set).with_suffix(".json")), "training_set")

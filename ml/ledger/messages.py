@@ -1,8 +1,8 @@
-"""What people are told: one message an event, kept until every channel that wants it has it.
+"""Messages to people: one message an event, kept until every channel that wants it has it.
 
 Steps and commands post; whoever sends asks for what a channel lacks and records each delivery. An event has a key, so a step
-that runs again posts nothing new. A channel is told of an event from a day before it first asked for it: what is older is
-history, and nobody wants it all at once.
+that runs again posts nothing new. A channel gets the messages of an event from a day before it first asked for it: what is
+older is history, and nobody wants it all at once.
 """
 
 from __future__ import annotations

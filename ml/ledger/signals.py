@@ -120,7 +120,9 @@ class Signals:
         """
         aware(as_of)
         if not seen:
-            raise BadInput(f"{model} version {version}: no readings of {day}; a day without any cannot be told from no day")
+            raise BadInput(
+                f"{model} version {version}: no readings of {day}; a day without any looks like a day that was not recorded"
+            )
         common = {"model": model, "as_of": as_of}
         with self._database.writing() as connection:
             newest = _newest(connection, model, version)
