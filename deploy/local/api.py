@@ -88,8 +88,8 @@ class Api:
         answer = self._send("GET", "/api/v2/monitor/health", timeout=5)
         if answer.is_error:
             raise ApiError(f"Airflow at {self.url} answers {answer.status_code} when asked for its health")
-        told: dict[str, dict[str, str | None]] = answer.json()
-        return told
+        health: dict[str, dict[str, str | None]] = answer.json()
+        return health
 
     def dags(self) -> dict[str, str | None]:
         """Known DAG ids, each with the time of its last parsing."""
@@ -117,14 +117,14 @@ class Api:
     def runs(self, dag_id: str) -> list[Run]:
         """All runs of a DAG, the newest first."""
         path = f"/dags/{_in_path(dag_id)}/dagRuns"
-        return [_run(told) for told in self._pages(path, "dag_runs", order_by="-run_after")]
+        return [_run(record) for record in self._pages(path, "dag_runs", order_by="-run_after")]
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Tasks of a run with their states, in the order in which they started."""
-        told = self._pages(f"{_run_path(dag_id, run_id)}/taskInstances", "task_instances")
+        records = self._pages(f"{_run_path(dag_id, run_id)}/taskInstances", "task_instances")
         found = [
             TaskInstance(t["task_id"], t["map_index"], t["state"], t["try_number"], t["start_date"], t["end_date"], t["note"])
-            for t in told
+            for t in records
         ]
         return sorted(found, key=lambda task: (task.start is None, task.start or "", task.task_id, task.map_index))
 
@@ -137,8 +137,8 @@ class Api:
         """The last lines of a task's newest log, with the traceback if there is one."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{_in_path(task.task_id)}/logs/{task.try_number}"
         answer = self._ask("GET", path, params={"map_index": task.map_index, "full_content": True})
-        told = [line for entry in answer["content"] for line in _log_lines(entry)]
-        return "\n".join(told[-lines:])
+        logged = [line for entry in answer["content"] for line in _log_lines(entry)]
+        return "\n".join(logged[-lines:])
 
     def wait(
         self,
@@ -191,13 +191,13 @@ class Api:
 
     def _failure(self, run: Run, tasks: Sequence[TaskInstance]) -> str:
         failed = [task for task in tasks if task.state in FAILED]
-        told = [f"{run.dag_id} run {run.run_id} failed in {', '.join(task.task_id for task in failed) or 'no task'}"]
-        told += [
+        lines = [f"{run.dag_id} run {run.run_id} failed in {', '.join(task.task_id for task in failed) or 'no task'}"]
+        lines += [
             f"--- {task.task_id}, try {task.try_number}\n{self.log_tail(run.dag_id, run.run_id, task)}"
             for task in failed
             if task.state == "failed"
         ]
-        return "\n".join(told)
+        return "\n".join(lines)
 
     def _pages(self, path: str, key: str, **params: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -253,17 +253,17 @@ def _run_path(dag_id: str, run_id: str) -> str:
     return f"/dags/{_in_path(dag_id)}/dagRuns/{_in_path(run_id)}"
 
 
-def _run(told: dict[str, Any]) -> Run:
+def _run(record: dict[str, Any]) -> Run:
     return Run(
-        dag_id=told["dag_id"],
-        run_id=told["dag_run_id"],
-        state=told["state"],
-        run_type=told["run_type"],
-        conf=told["conf"] or {},
-        queued_at=told["queued_at"],
-        start=told["start_date"],
-        end=told["end_date"],
-        note=told["note"],
+        dag_id=record["dag_id"],
+        run_id=record["dag_run_id"],
+        state=record["state"],
+        run_type=record["run_type"],
+        conf=record["conf"] or {},
+        queued_at=record["queued_at"],
+        start=record["start_date"],
+        end=record["end_date"],
+        note=record["note"],
     )
 
 

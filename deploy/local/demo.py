@@ -75,13 +75,13 @@ class Progress:
     """Says what the tasks of a run come to."""
 
     def __init__(self) -> None:
-        self.told: set[tuple[str, str]] = set()
+        self.shown: set[tuple[str, str]] = set()
 
     def __call__(self, run: Run, tasks: Sequence[TaskInstance]) -> None:
         for task in tasks:
             state = task.state or ""
-            if state in ("running", "success", "failed", "up_for_retry") and (task.task_id, state) not in self.told:
-                self.told.add((task.task_id, state))
+            if state in ("running", "success", "failed", "up_for_retry") and (task.task_id, state) not in self.shown:
+                self.shown.add((task.task_id, state))
                 if state != "running":
                     say(f"  {run.dag_id:7} {task.task_id:30} {state:8} {_seconds(task.start, task.end):6.1f} s")
 
@@ -213,14 +213,14 @@ def _outcome(decision: Decision) -> str:
 
 def _planted(config: Config, day: dt.date) -> str:
     """What the simulated world had changed by a day."""
-    told = config.feed.drift if isinstance(config.feed, SimulationFeed) else []
-    return "\n".join(f"{entry['name']} on {entry['day']}" for entry in told if str(entry["day"]) <= str(day)) or "-"
+    planted = config.feed.drift if isinstance(config.feed, SimulationFeed) else []
+    return "\n".join(f"{entry['name']} on {entry['day']}" for entry in planted if str(entry["day"]) <= str(day)) or "-"
 
 
 def _performance(config: Config, alarm: Confirmation) -> str:
     """The champion's mean average precision on matured days: before an alarm, since, and after the promotion that followed.
 
-    Days are told at the usual base rate, as they are charted, so that their figures can be compared.
+    Days are shown at the usual base rate, as they are charted, so that their figures can be compared.
     """
     moves = Ledger(config.ledger).moves.history(config.name)
     measured: dict[str, float] = {}
@@ -231,12 +231,12 @@ def _performance(config: Config, alarm: Confirmation) -> str:
     begun = dt.date.fromisoformat(alarm.evidence["day"]) - DAY  # an alarm takes two days over the threshold
     renewed = min((move.as_of.date() for move in moves if move.as_of > alarm.as_of), default=None)
     spans = {"before": (None, begun), "since": (begun, renewed)} | ({"renewed": (renewed, None)} if renewed else {})
-    told = []
+    lines = []
     for name, (first, end) in spans.items():
         values = [v for day, v in measured.items() if (not first or day >= str(first)) and (not end or day < str(end))]
         due = f"answers from {first + math.ceil(config.label_delay / DAY) * DAY + DAY} on" if first else "-"
-        told.append(f"{name}: {statistics.mean(values):.3f} ({len(values)} days)" if values else f"{name}: {due}")
-    return "\n".join(told)
+        lines.append(f"{name}: {statistics.mean(values):.3f} ({len(values)} days)" if values else f"{name}: {due}")
+    return "\n".join(lines)
 
 
 def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> None:

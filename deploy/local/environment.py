@@ -77,7 +77,7 @@ def environment(home: Path, config: Path, port: int, dags_folder: Path, title: s
         "NO_COLOR": "1",
         "NO_PROXY": ",".join(unproxied),
         "no_proxy": ",".join(unproxied),
-        # Components are forked; Apple's runtime ends a forked child unless told not to.
+        # Components are forked; Apple's runtime ends a forked child unless this is set.
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
         "PERENNIAL_CONFIG": str(config),
         "AIRFLOW_CONN_PERENNIAL_API": json.dumps(login),

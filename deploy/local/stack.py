@@ -303,10 +303,10 @@ def _told(code: int | None) -> str:
 
 def _tail(log: Path, lines: int = 30) -> str:
     try:
-        told = log.read_text(errors="replace").splitlines()
+        logged = log.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return f"({log} was not written)"
-    return "\n".join([f"--- end of {log}", *told[-lines:]])
+    return "\n".join([f"--- end of {log}", *logged[-lines:]])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,16 +48,16 @@ class State:
             StackError: it belongs to another user.
         """
         try:
-            told = json.loads(cls.path(home).read_text())
+            record = json.loads(cls.path(home).read_text())
             return cls(
                 home=home,
-                config=Path(told["config"]),
-                port=told["port"],
-                mlflow_port=told["mlflow_port"],
-                supervisor=Process(**told["supervisor"]),
-                phase=told["phase"],
-                components={name: Process(**process) for name, process in told["components"].items()},
-                exits=told["exits"],
+                config=Path(record["config"]),
+                port=record["port"],
+                mlflow_port=record["mlflow_port"],
+                supervisor=Process(**record["supervisor"]),
+                phase=record["phase"],
+                components={name: Process(**process) for name, process in record["components"].items()},
+                exits=record["exits"],
             )
         except FileNotFoundError:
             return None

@@ -200,14 +200,17 @@ KEYS: dict[str, tuple[str, ...]] = {
     "refusals": ("model", "as_of", "step"),
 }
 RULES = {"promotions": ("sequence_from_one", "sequence >= 1"), "holdout_uses": ("window_is_not_empty", 'start < "end"')}
-RENAMED = {"readings": {"details": "told"}, "messages": {"process": "dag_id"}}
+RENAMED = {"readings": "details", "messages": "process"}
+"""The column of a table whose name changed; it stands for the one column of before that has no name here."""
 CHILDREN = ("answers", "deliveries")
 
 
 def upgrade() -> None:
     """Copy, make anew, fill."""
     connection = op.get_bind()
-    before = set(sa.inspect(connection).get_table_names())
+    inspector = sa.inspect(connection)
+    before = set(inspector.get_table_names())
+    names = {name: {column["name"] for column in inspector.get_columns(name)} for name in set(RENAMED) & before}
     for name in sorted(set(COLUMNS) & before, key=lambda name: name not in CHILDREN):
         connection.exec_driver_sql(f"CREATE TABLE before_{name} AS SELECT * FROM {name}")
         connection.exec_driver_sql(f"DROP TABLE {name}")
@@ -224,7 +227,7 @@ def upgrade() -> None:
         if name == "confirmations" and name in before:
             _ask_for_what_was_confirmed(connection)
         if name in before:
-            _fill(connection, name)
+            _fill(connection, name, names.get(name, set()))
             connection.exec_driver_sql(f"DROP TABLE before_{name}")
         for statement in append_only(name, _same(name), connection.dialect.name):
             connection.exec_driver_sql(statement.replace("%", "%%"))
@@ -287,8 +290,9 @@ def _ask_for_what_was_confirmed(connection: sa.Connection) -> None:
             )
 
 
-def _fill(connection: sa.Connection, name: str) -> None:
-    renamed = RENAMED.get(name, {})
+def _fill(connection: sa.Connection, name: str, names: set[str]) -> None:
+    (older,) = names - {*COLUMNS[name], "recorded_at"} if name in RENAMED else ("",)
+    renamed = {RENAMED.get(name): older}
     columns = [*COLUMNS[name], "recorded_at"]
     taken = [f'"{renamed.get(column, column)}"' for column in columns]
     if name == "confirmations":
