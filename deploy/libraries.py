@@ -1,6 +1,8 @@
 """The libraries that take long to import: some 15 seconds together, which every task would pay for by itself."""
 
 LIBRARIES = (
+    "alembic.command",
+    "alembic.config",
     "catboost",
     "deltalake",
     "duckdb",

@@ -316,7 +316,7 @@ def test_a_connection_that_is_not_there_is_named(tmp_path: Path, web: Server, ca
         ([SLACK | {"recipients": ["ann@bank.example"]}], "'recipients' belong to 'email', which needs them"),
         ([SLACK | {"events": []}], "notifications.0.events: List should have at least 1 item"),
         ([SLACK | {"events": ["rain"]}], "notifications.0.events.0: Input should be 'stopped batch'"),
-        ([SLACK, SLACK | {"events": ["drift"]}], "notifications: 'slack slack_ops' is told twice"),
+        ([SLACK, SLACK | {"events": ["drift"]}], "notifications: 'slack slack_ops' is listed twice"),
     ],
 )
 def test_a_channel_that_cannot_work_is_named_before_anything_runs(

@@ -17,6 +17,7 @@ from ml.config import PROJECT, Config, load
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Recorded
 from tests import deployments
+from tests.conftest import command
 from tests.dags.triggering import (
     AS_OF,
     DAY,
@@ -37,8 +38,10 @@ from tests.dags.triggering import (
 
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """Airflow with the project's own DAGs, where the clock asks for a training every half minute."""
+    """Airflow with the project's own DAGs and a day of payments, where the clock asks for a training every half minute."""
     path = write(tmp_path_factory.mktemp("triggers"), EVERY_HALF_MINUTE)
+    deployments.land(load(path), f"payments_{DAY}.parquet", deployments.payments(40, DAY))
+    command(path, AS_OF, "ingest")
     return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
 
 
@@ -63,7 +66,7 @@ def test_the_clock_starts_a_training(api: Api, config: Config) -> None:
 
     run = until(by_the_clock, "a scheduled run of train has ended")[-1]
     asked = answered(config, f"run {run.run_id}")
-    assert (asked.trigger, asked.requested_by, asked.answers[0].answer) == ("schedule", "scheduler", "refused")
+    assert (asked.trigger, asked.requested_by, asked.answers[0].answer) == ("schedule", "scheduler", "started")
 
 
 def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(stack: Stack, api: Api, config: Config) -> None:

@@ -51,7 +51,9 @@ def post(config: Config, event: Any = "verdict") -> None:
 REQUEST = {"ids": [1], "as_of": AS_OF.isoformat()}
 
 
-async def fired(what: Any = "requests", known: Mapping[str, Any] | None = None, until: str = LATER) -> Any:
+async def fired(
+    what: Any = "requests", known: Mapping[str, Any] | None = None, until: str = LATER, patience: float = 30
+) -> Any:
     """What the trigger fires with, None if it goes on waiting; serialized and made again first, as Airflow does."""
     from perennial_watch import LedgerTrigger
 
@@ -59,7 +61,7 @@ async def fired(what: Any = "requests", known: Mapping[str, Any] | None = None, 
     assert path == "perennial_watch.LedgerTrigger"
     events = LedgerTrigger(**arguments).run()
     try:
-        return (await asyncio.wait_for(anext(events), timeout=1)).payload
+        return (await asyncio.wait_for(anext(events), timeout=patience)).payload
     except TimeoutError:
         return None
 
@@ -72,17 +74,17 @@ def answer(config: Config, request: int) -> None:
 
 @pytest.mark.parametrize("what", ["requests", "messages"])
 def test_it_waits_while_there_is_nothing(config: Config, what: str) -> None:
-    assert asyncio.run(fired(what)) is None
+    assert asyncio.run(fired(what, patience=1)) is None
 
 
 def test_it_fires_for_the_request_of_an_alarm_until_a_run_answers_it(config: Config) -> None:
     confirm(config)
     assert asyncio.run(fired()) == REQUEST
     answer(config, 1)
-    assert asyncio.run(fired()) is None
+    assert asyncio.run(fired(patience=1)) is None
     confirm(config, DAY + dt.timedelta(days=1))
     assert asyncio.run(fired()) == REQUEST | {"ids": [2]}
-    assert asyncio.run(fired("messages")) is None
+    assert asyncio.run(fired("messages", patience=1)) is None
 
 
 def test_it_does_not_fire_for_requests_that_start_their_run_themselves(config: Config) -> None:
@@ -90,7 +92,7 @@ def test_it_does_not_fire_for_requests_that_start_their_run_themselves(config: C
         model=config.name, key="k", trigger="new_data", as_of=AS_OF, requested_by="ingest", reason="40 rows", evidence={}
     )
     Ledger(config.ledger).requests.submit(asked)
-    assert asyncio.run(fired()) is None
+    assert asyncio.run(fired(patience=1)) is None
 
 
 def test_it_fires_for_an_alarm_that_comes_while_it_waits(config: Config) -> None:
@@ -109,7 +111,7 @@ def test_it_fires_for_a_message_until_every_channel_that_wants_it_has_it(config:
     messages = Ledger(config.ledger).messages
     (verdict,) = messages.all(config.name)
     messages.delivered(verdict, "log")
-    assert asyncio.run(fired("messages")) is None
+    assert asyncio.run(fired("messages", patience=1)) is None
     post(config, "promotion")
     _, promotion = messages.all(config.name)
     messages.delivered(promotion, "log")
@@ -135,7 +137,7 @@ def test_a_channel_that_is_named_while_it_waits_is_told(config: Config, tmp_path
 def test_what_is_not_dealt_with_is_found_again_after_a_while_and_news_at_once(config: Config) -> None:
     """Otherwise a training that has not begun, or a channel that is down, would start one run after the other."""
     confirm(config)
-    assert asyncio.run(fired(known=REQUEST, until=LATER)) is None
+    assert asyncio.run(fired(known=REQUEST, until=LATER, patience=1)) is None
     assert asyncio.run(fired(known=REQUEST, until=EARLIER)) == REQUEST
     confirm(config, DAY + dt.timedelta(days=1))
     assert asyncio.run(fired(known=REQUEST, until=LATER)) == REQUEST | {"ids": [1, 2]}
