@@ -28,6 +28,7 @@ from math import factorial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.errors import BadInput
 from ml.evaluation.clusters import Clusters, Spread, spread
 from ml.evaluation.metrics import Floats, checked
 from ml.evaluation.statistics import Measure, Ranking, Statistic
@@ -160,9 +161,9 @@ def paired_bootstrap(
     1946, Carter, Schnepel & Steigerwald 2017 on the effective number of clusters.
     """
     if clusters.entities < 2:
-        raise ValueError("all rows belong to one cluster; an interval over clusters needs at least two")
+        raise BadInput("all rows belong to one cluster; an interval over clusters needs at least two")
     if replicates < 2:
-        raise ValueError(f"replicates is {replicates}, expected at least 2")
+        raise BadInput(f"replicates is {replicates}, expected at least 2")
     pairs = list(zip(champion, challenger, strict=True))
     largest = max(clusters.entities, *(statistic.cells for pair in pairs for statistic in pair))
     block = int(np.clip(CELLS_PER_BLOCK // largest, 1, replicates))
@@ -179,7 +180,7 @@ def paired_bootstrap(
         old, new = (np.concatenate(of_model, axis=1) for of_model in of_pair)
         undefined = int(np.isnan(old + new).any(axis=0).sum())
         if undefined:
-            raise ValueError(
+            raise BadInput(
                 f"{undefined} of {replicates} replicates hold no positive or no negative: too few clusters hold one; use a "
                 "longer window"
             )
@@ -219,7 +220,7 @@ def compare_rankings(
         ValueError: as for `paired_bootstrap`, or lengths differ, scores are not finite, or a class is missing.
     """
     if not 0 < alpha < 0.5 or not 0 < confidence < 1:
-        raise ValueError(f"alpha is {alpha} and confidence {confidence}, expected (0, 0.5) and (0, 1)")
+        raise BadInput(f"alpha is {alpha} and confidence {confidence}, expected (0, 0.5) and (0, 1)")
     y, old = checked(labels, champion)
     _, new = checked(labels, challenger)
     clusters = Clusters.of(entities, days, y)

@@ -28,6 +28,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.errors import BadInput
 from ml.evaluation.metrics import Floats, Integers
 
 
@@ -136,12 +137,12 @@ def codes_of(groups: ArrayLike, rows: int, name: str) -> tuple[Integers, int]:
     """
     array: NDArray = np.asarray(groups)
     if array.shape != (rows,):
-        raise ValueError(f"{name} have shape {array.shape}, expected ({rows},) like labels")
+        raise BadInput(f"{name} have shape {array.shape}, expected ({rows},) like labels")
     missing = np.isnan(array) if array.dtype.kind == "f" else np.isnat(array) if array.dtype.kind == "M" else np.zeros(0, bool)
     if missing.any():
-        raise ValueError(f"{name} are missing (NaN) for {int(missing.sum()):,} rows")
+        raise BadInput(f"{name} are missing (NaN) for {int(missing.sum()):,} rows")
     try:
         names, codes = np.unique(array, return_inverse=True)
     except TypeError as error:
-        raise ValueError(f"{name} cannot be sorted, are some of them missing or of another type? {error}") from error
+        raise BadInput(f"{name} cannot be sorted, are some of them missing or of another type? {error}") from error
     return codes, len(names)

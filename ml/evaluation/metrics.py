@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ml.errors import BadInput
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -85,7 +87,7 @@ def daily_card_precision(days: ArrayLike, cards: ArrayLike, labels: ArrayLike, s
     """
     y, s = checked(labels, scores)
     if k < 1:
-        raise ValueError(f"k is {k}, expected at least 1 alert per day")
+        raise BadInput(f"k is {k}, expected at least 1 alert per day")
     _, day = _codes("days", days, len(y))
     keys, card = _codes("cards", cards, len(y))
 
@@ -124,7 +126,7 @@ def decision_costs(labels: ArrayLike, alerts: ArrayLike, missed: ArrayLike, look
     y, alerted, miss = np.asarray(labels) == 1, np.asarray(alerts, dtype=bool), np.asarray(missed, dtype=np.float64)
     _refuse_rows(~(np.isfinite(miss) & (miss >= 0)), miss, "costs of a miss must be finite and not negative")
     if not (0 <= looked_at < np.inf and 0 <= false_alert < np.inf):
-        raise ValueError(f"an alert costs {looked_at} and a false one {false_alert} more; expected amounts of money from 0 on")
+        raise BadInput(f"an alert costs {looked_at} and a false one {false_alert} more; expected amounts of money from 0 on")
     return np.where(alerted, looked_at + np.where(y, 0.0, false_alert), np.where(y, miss, 0.0))
 
 
@@ -167,7 +169,7 @@ def curves(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> Curves:
     """
     y, s = checked(labels, scores)
     if s.min() < 0 or s.max() > 1:
-        raise ValueError(f"scores run from {s.min():g} to {s.max():g}; a reliability curve needs probabilities in [0, 1]")
+        raise BadInput(f"scores run from {s.min():g} to {s.max():g}; a reliability curve needs probabilities in [0, 1]")
     positives, negatives = _weight_per_tie_group(y, s, np.ones(len(y)))
     true_positives, false_positives = np.cumsum(positives), np.cumsum(negatives)
     bin_of = reliability_bins(s, bins)
@@ -239,23 +241,21 @@ def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Integers, Floats]:
     """
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if y.ndim != 1 or s.ndim != 1 or len(y) != len(s):
-        raise ValueError(f"labels have shape {y.shape} and scores {s.shape}, expected two arrays of one length")
+        raise BadInput(f"labels have shape {y.shape} and scores {s.shape}, expected two arrays of one length")
     _refuse_rows(~np.isfinite(s), s, "scores must be finite")
     _refuse_rows(~((y == 0) | (y == 1)), y, "labels must be 0 or 1")
     y = y.astype(np.int64)
     if not y.any():
-        raise ValueError(f"no positive among {len(y):,} labels: the metric is undefined")
+        raise BadInput(f"no positive among {len(y):,} labels: the metric is undefined")
     if y.all():
-        raise ValueError(f"no negative among {len(y):,} labels: the metric is undefined")
+        raise BadInput(f"no negative among {len(y):,} labels: the metric is undefined")
     return y, s
 
 
 def _refuse_rows(wrong: NDArray[np.bool_], values: NDArray, expected: str) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(
-            f"{expected}: {int(wrong.sum()):,} of {len(values):,} are not, the first is {values[row]} at row {row}"
-        )
+        raise BadInput(f"{expected}: {int(wrong.sum()):,} of {len(values):,} are not, the first is {values[row]} at row {row}")
 
 
 def _checked_weights(labels: ArrayLike, weights: ArrayLike | None) -> Floats:
@@ -264,11 +264,11 @@ def _checked_weights(labels: ArrayLike, weights: ArrayLike | None) -> Floats:
         return np.ones(len(y))
     w = np.asarray(weights, dtype=np.float64)
     if w.shape != y.shape:
-        raise ValueError(f"weights have shape {w.shape}, expected {y.shape} like labels")
+        raise BadInput(f"weights have shape {w.shape}, expected {y.shape} like labels")
     _refuse_rows(~(np.isfinite(w) & (w >= 0)), w, "weights must be finite and not negative")
     for label, name in ((1, "positive"), (0, "negative")):
         if not w[y == label].any():
-            raise ValueError(f"every {name} has weight 0: the metric is undefined")
+            raise BadInput(f"every {name} has weight 0: the metric is undefined")
     return w
 
 
@@ -284,5 +284,5 @@ def _weight_per_tie_group(labels: Integers, scores: Floats, weights: Floats) -> 
 def _codes(name: str, values: ArrayLike, rows: int) -> tuple[NDArray, Integers]:
     array = np.asarray(values)
     if array.shape != (rows,):
-        raise ValueError(f"{name} have shape {array.shape}, expected ({rows},) like labels")
+        raise BadInput(f"{name} have shape {array.shape}, expected ({rows},) like labels")
     return np.unique(array, return_inverse=True)

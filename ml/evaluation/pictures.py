@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ml.errors import BadInput
 from ml.evaluation.metrics import average_precision, curves, roc_auc, wilson
 from ml.evaluation.verdict import Outcome, Verdict
 
@@ -192,7 +193,7 @@ def draw_curves(labels: ArrayLike, scores: Mapping[str, ArrayLike], path: str | 
         ValueError: as for `ml.evaluation.metrics.curves`, or there are no models or more than four.
     """
     if not 1 <= len(scores) <= len(COLOURS):
-        raise ValueError(f"scores of {len(scores)} models were given, expected 1 to {len(COLOURS)}")
+        raise BadInput(f"scores of {len(scores)} models were given, expected 1 to {len(COLOURS)}")
     figure = blank(13.0, 4.6)
     precision_recall, roc, reliability = (figure.add_axes((left, 0.13, 0.27, 0.72)) for left in (0.05, 0.385, 0.72))
     prevalence = float(np.mean(np.asarray(labels)))
@@ -258,11 +259,11 @@ def draw_importance(names: Sequence[str], values: ArrayLike, path: str | Path, t
     """
     importance = np.asarray(values, dtype=np.float64)
     if importance.shape != (len(names),) or not len(names):
-        raise ValueError(f"{len(names)} names and importance of shape {importance.shape}, expected one value per name")
+        raise BadInput(f"{len(names)} names and importance of shape {importance.shape}, expected one value per name")
     if not np.isfinite(importance).all() or (importance < 0).any():
-        raise ValueError("importance must be finite and not negative")
+        raise BadInput("importance must be finite and not negative")
     if top < 1:
-        raise ValueError(f"top is {top}, expected at least 1")
+        raise BadInput(f"top is {top}, expected at least 1")
     order = np.argsort(-importance, kind="stable")
     shown = [(names[i], float(importance[i])) for i in order[:top]]
     colours = [COLOURS[1]] * len(shown)

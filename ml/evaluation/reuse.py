@@ -30,6 +30,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from ml.errors import BadInput
+
 DAY = timedelta(days=1)
 
 
@@ -59,7 +61,7 @@ def freshness(start: datetime, end: datetime, used: Iterable[tuple[datetime, dat
     """
     spent: set[date] = set().union(*(_days(first, last) for first, last in used))
     if not 1 <= needed <= len(_days(start, end)):
-        raise ValueError(f"needed is {needed} fresh days, expected 1 to {len(_days(start, end))}, the days of the window")
+        raise BadInput(f"needed is {needed} fresh days, expected 1 to {len(_days(start, end))}, the days of the window")
     fresh = len(_days(start, end) - spent)
     wait = 0
     while len(_days(start + wait * DAY, end + wait * DAY) - spent) < needed:

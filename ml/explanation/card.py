@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config
+from ml.errors import BadInput, NotThere
 from ml.explanation import attributions, exploration, render, sections
 from ml.explanation.attributions import Attributions
 from ml.ledger.decisions import Decision
@@ -105,7 +106,7 @@ def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
 def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     """Collect the records of a version; errors as for `write_card`."""
     if not (version.isascii() and version.isdigit()):
-        raise ValueError(f"version is {version!r}, expected a number, see `python -m ml history`")
+        raise BadInput(f"version is {version!r}, expected a number, see `python -m ml history`")
     versions, ledger = fit.registry(config), Ledger(config.ledger)
     folder = versions.fetch(version)
     frozen, deployment = fit.origin_of(folder)
@@ -143,7 +144,7 @@ def newest(config: Config, version: str) -> dt.datetime:
     ledger = Ledger(config.ledger)
     instants = [m.as_of for m in ledger.moves.history(config.name)] + [d.as_of for d in ledger.decisions.all(config.name)]
     if not instants:
-        raise LookupError(f"the ledger of {config.name} is empty; there is no version {version} yet")
+        raise NotThere(f"the ledger of {config.name} is empty; there is no version {version} yet")
     return max(instants)
 
 

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.errors import BadInput
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -51,7 +53,7 @@ class Table:
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise ValueError(f"a row has {len(row)} cells under {len(self.columns)} heads: {row}")
+                raise BadInput(f"a row has {len(row)} cells under {len(self.columns)} heads: {row}")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.errors import BadInput, NotThere
 from ml.explanation.attributions import contributions
 from ml.features.catalogue import catalogue
 from ml.lake import schema
@@ -61,7 +62,7 @@ def reason_codes(model: Model, row: pd.DataFrame, top: int = 4) -> Reasons:
         NoOrigin: the model lacks the record of its deployment.
     """
     if len(row) != 1 or top < 1:
-        raise ValueError(f"{len(row)} rows and top {top} were given, expected one row and at least one reason")
+        raise BadInput(f"{len(row)} rows and top {top} were given, expected one row and at least one reason")
     shap = contributions(model, row)
     values = shap.values[0]
     order = np.argsort(-np.abs(values), kind="stable")[:top]
@@ -110,10 +111,10 @@ def resolve(config: Config, version: str) -> str:
     if version == CHAMPION:
         champion = Ledger(config.ledger).moves.champion(config.name)
         if champion is None:
-            raise LookupError(f"{config.name} has no champion yet; name a version, see `python -m ml history`")
+            raise NotThere(f"{config.name} has no champion yet; name a version, see `python -m ml history`")
         return champion
     if not (version.isascii() and version.isdigit()):
-        raise ValueError(f"version is {version!r}, expected a number or {CHAMPION!r}")
+        raise BadInput(f"version is {version!r}, expected a number or {CHAMPION!r}")
     return version
 
 
@@ -131,7 +132,7 @@ def _row(config: Config, model: Model, event: str) -> pd.DataFrame:
             f"SELECT {columns(named)} FROM {schema.EVENTS} WHERE event_id::VARCHAR = ? LIMIT 1", [event]
         ).df()
     if matches.empty:
-        raise LookupError(f"no event {event!r} in the version's training set or in the lake {config.lake}")
+        raise NotThere(f"no event {event!r} in the version's training set or in the lake {config.lake}")
     return pd.concat([matches, retrieve(deployment, matches)], axis=1)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from ml.config import Config
+from ml.errors import BadInput
 from ml.lake.tables import PROPERTIES, WRITER, Lake
 from ml.registry.versions import Registry
 
@@ -32,9 +33,7 @@ def kept_versions(config: Config) -> dict[str, set[int]]:
     kept: dict[str, set[int]] = {}
     for source, versions in _named(config):
         if not isinstance(versions, Mapping) or not all(isinstance(version, int) for version in versions.values()):
-            raise ValueError(
-                f"{source}: lake versions are {versions!r}, expected a version by table; mend or remove the record"
-            )
+            raise BadInput(f"{source}: lake versions are {versions!r}, expected a version by table; mend or remove the record")
         for table, version in versions.items():
             if version >= 0:
                 kept.setdefault(str(table), set()).add(version)

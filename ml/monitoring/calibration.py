@@ -23,6 +23,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ml.errors import BadInput
 from ml.monitoring.shift import Floats
 from ml.monitoring.state import NEEDED, REARM, WINDOWS
 
@@ -80,7 +81,7 @@ def threshold(null: Null, alarms: float, *, cooldown: int, seed: int) -> float:
         ValueError: `alarms` is out of range.
     """
     if not 0 < alarms < 1:
-        raise ValueError(f"asked for {alarms} alarms a year and signal, expected a number between 0 and 1")
+        raise BadInput(f"asked for {alarms} alarms a year and signal, expected a number between 0 and 1")
     sizes = _null_sizes(null, seed)
     highest = _second_of_windows(sizes).max(axis=0)
     # A signal above the threshold is confirmed at least once, so this quantile is a lower limit of the threshold.

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.errors import BadInput
 from ml.monitoring.calibration import pooled_correlation
 
 ALLOWANCE = 0.5
@@ -109,11 +110,11 @@ class Chart:
             ValueError: the day is not later than the last one, or the value is not finite.
         """
         if state.day is not None and day <= state.day:
-            raise ValueError(f"{day} was to follow {state.day}: replay the days in their order, each once")
+            raise BadInput(f"{day} was to follow {state.day}: replay the days in their order, each once")
         if value is None:
             return replace(state, day=day, eve=None, alarm=False)
         if not np.isfinite(value):
-            raise ValueError(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
+            raise BadInput(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
         own = value - self._carried(state)
         short = state.mean - own if self.higher_is_better else own - state.mean
         total = max(0.0, state.total + float(_normal(short, state.days, state.squares)) - ALLOWANCE)
@@ -164,11 +165,11 @@ class ControlCharts:
         """
         lower = set(lower_is_better)
         if lower - set(reference):
-            raise ValueError(f"lower_is_better names {sorted(lower - set(reference))}; the measures are {sorted(reference)}")
+            raise BadInput(f"lower_is_better names {sorted(lower - set(reference))}; the measures are {sorted(reference)}")
         days = {name: np.asarray(values, dtype=np.float64) for name, values in reference.items()}
         for name, values in days.items():
             if len(values) < FEWEST_DAYS or not np.isfinite(values).all() or not np.ptp(values) > 0:
-                raise ValueError(
+                raise BadInput(
                     f"measure '{name}' has {len(values)} reference days {values.tolist()}: expected at least {FEWEST_DAYS} "
                     "finite numbers that are not all the same; wait for more labels"
                 )

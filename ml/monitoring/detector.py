@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from math import copysign, isfinite, isnan, sin, sqrt
 from typing import Any
 
+from ml.errors import BadInput
 from ml.monitoring.baseline import FEWEST_DAYS, SignalBaseline, histories
 from ml.monitoring.calibration import WEEK, Null, autocorrelation, evidence, threshold
 from ml.monitoring.columns import Column
@@ -111,7 +112,7 @@ class Detector:
             for date in (day - dt.timedelta(back) for back in range(WEEK)):
                 if date in profiles and not watched <= (counted := profiles[date].counts.keys()):
                     lacking = sorted(watched - counted)
-                    raise ValueError(f"the {name} of {date} lack {lacking}; count them with the binning of the reference")
+                    raise BadInput(f"the {name} of {date} lack {lacking}; count them with the binning of the reference")
         measurements = tuple(self._measure(baseline, day, live) for baseline in self.baselines)
         return Assessment(day, measurements, self.importance, self.cooldown)
 
@@ -165,14 +166,14 @@ def _check(reference: Days, importance: Mapping[str, float]) -> None:
     groups |= {f"series '{name}'": sum(map(isfinite, days.values())) for name, days in reference.series.items()}
     few = {name: days for name, days in groups.items() if days < FEWEST_DAYS}
     if few:
-        raise ValueError(f"reference days: {few}, expected at least {FEWEST_DAYS} of each; wait, or use a longer reference")
+        raise BadInput(f"reference days: {few}, expected at least {FEWEST_DAYS} of each; wait, or use a longer reference")
     names = [name for _, name, _ in reference.columns()] + [*reference.series, ROWS]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the names {twice} are used twice; '{ROWS}' is the number of rows of the features")
+        raise BadInput(f"the names {twice} are used twice; '{ROWS}' is the number of rows of the features")
     wrong = {name: weight for name, weight in importance.items() if not weight >= 0}
     if wrong:
-        raise ValueError(f"importance {wrong}, expected none below 0")
+        raise BadInput(f"importance {wrong}, expected none below 0")
 
 
 def _natural(signal: Signal, value: float) -> float:

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml.errors import BadInput
 from ml.monitoring.lookup import Integers, Lookup
 
 BINS = 256
@@ -44,7 +45,7 @@ class Bins:
 
     def __post_init__(self) -> None:
         if (self.edges is None) == (self.categories is None):
-            raise ValueError("give either the edges of a column of numbers or the categories of a column of text")
+            raise BadInput("give either the edges of a column of numbers or the categories of a column of text")
 
     @property
     def count(self) -> int:
@@ -89,7 +90,7 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         if self.present.shape != other.present.shape or (self.unseen is None) != (other.unseen is None):
-            raise ValueError(f"counts of {len(self.present)} and of {len(other.present)} bins: they were not cut alike")
+            raise BadInput(f"counts of {len(self.present)} and of {len(other.present)} bins: they were not cut alike")
         unseen = None if self.unseen is None else self.unseen + (other.unseen or 0)
         return Counts(self.present + other.present, self.missing + other.missing, unseen)
 
@@ -112,7 +113,7 @@ class Profile:
 
     def __add__(self, other: Profile) -> Profile:
         if self.counts.keys() != other.counts.keys():
-            raise ValueError(f"profiles differ in the columns {sorted(self.counts.keys() ^ other.counts.keys())}")
+            raise BadInput(f"profiles differ in the columns {sorted(self.counts.keys() ^ other.counts.keys())}")
         return Profile(self.rows + other.rows, {name: counts + other.counts[name] for name, counts in self.counts.items()})
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class Binning:
         """
         lacking = [name for name in self.columns if name not in frame.columns]
         if lacking:
-            raise ValueError(f"the frame lacks the columns {lacking}; it has {list(frame.columns)}")
+            raise BadInput(f"the frame lacks the columns {lacking}; it has {list(frame.columns)}")
 
         def of(name: str) -> Counts:
             bins = self.columns[name]
@@ -180,7 +181,7 @@ def cut(frame: pd.DataFrame, numbers: Sequence[str], categories: Sequence[str] =
     names = [*numbers, *categories]
     lacking = [name for name in names if name not in frame.columns]
     if lacking or len(set(names)) < len(names) or bins < 2:
-        raise ValueError(f"asked for {bins} bins (at least 2) of the columns {names}; the frame lacks {lacking}")
+        raise BadInput(f"asked for {bins} bins (at least 2) of the columns {names}; the frame lacks {lacking}")
     cuts = {name: Bins(edges=_edges(numbers_of(frame[name]), bins)) for name in numbers}
     return Binning(cuts | {name: Bins(categories=_categories(frame[name], bins)) for name in categories})
 
@@ -192,7 +193,7 @@ def numbers_of(column: pd.Series) -> NDArray[Any]:
     try:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"column '{column.name}' is cut as numbers, but it is {column.dtype}: {error}") from error
+        raise BadInput(f"column '{column.name}' is cut as numbers, but it is {column.dtype}: {error}") from error
 
 
 def _edges(numbers: NDArray[Any], bins: int) -> tuple[float, ...]:

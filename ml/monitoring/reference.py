@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.ledger.ledger import Ledger
@@ -129,9 +129,7 @@ def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profil
     """
     champion = champion_of(config, version)
     if dt.datetime.fromisoformat(champion.frozen.as_of) > as_of:
-        raise ValueError(
-            f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}"
-        )
+        raise BadInput(f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}")
     return _summary(folder_of(config, champion).name, reference_of(config, champion))
 
 

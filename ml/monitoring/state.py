@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ml.errors import BadInput
+
 WINDOWS, NEEDED = 3, 2
 REARM = 0.7
 """Share of the threshold below which a signal returns to OK."""
@@ -83,9 +85,9 @@ def advance(state: SignalStateMachine, day: dt.date, ratio: float | None, *, coo
         ValueError: the day is not later than the last one, or the ratio is negative or NaN.
     """
     if state.day is not None and day <= state.day:
-        raise ValueError(f"{day} was to follow {state.day}: replay the days in their order, each once")
+        raise BadInput(f"{day} was to follow {state.day}: replay the days in their order, each once")
     if ratio is not None and not ratio >= 0:
-        raise ValueError(f"the ratio of {day} is {ratio}, expected at least 0")
+        raise BadInput(f"the ratio of {day} is {ratio}, expected at least 0")
     exceeded = tuple(earlier for earlier in state.exceeded if (day - earlier).days < WINDOWS)
     if ratio is None:
         return SignalStateMachine(state.phase, day, exceeded, state.confirmed)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.config import Config
+from ml.errors import BadInput
 from ml.lake import schema
 from ml.lake.tables import Lake
 
@@ -59,7 +60,7 @@ def published(config: Config) -> dt.datetime | None:
         if files:
             created = (pq.read_schema(files[-1]).metadata or {}).get(b"created")
             if created is None:
-                raise ValueError(f"{files[-1]} does not say when it was published: its Parquet metadata lack `created`")
+                raise BadInput(f"{files[-1]} does not say when it was published: its Parquet metadata lack `created`")
             newest.append(dt.datetime.fromisoformat(created.decode()).astimezone(dt.UTC))
     return max(newest, default=None)
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.lake import schema
 from ml.lake.schema import ACCEPTED, QUARANTINED, REJECTED
 from ml.lake.tables import Lake
@@ -208,7 +208,7 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
         ValueError: the file is there already, or the feed itself has columns of those names.
     """
     if target.exists():
-        raise ValueError(f"{target} exists already; move it away first")
+        raise BadInput(f"{target} exists already; move it away first")
     rows = [r for r in rows_of(config, batch, row) if r.is_open]
     raw = content.unpack([r.content for r in rows if content.line_of(r.content) is None])
     lines = sum(content.line_of(r.content) is not None for r in rows)
@@ -216,7 +216,7 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
         kind = _batch(connection, batch)[1]
     names = raw.column_names or list(columns_of(config, kind).values())
     if {BATCH, ROW} & set(names):
-        raise ValueError(f"the feed has columns {BATCH!r} or {ROW!r} of its own; write mended rows by hand, as a new file")
+        raise BadInput(f"the feed has columns {BATCH!r} or {ROW!r} of its own; write mended rows by hand, as a new file")
     in_order = sorted(rows, key=lambda r: content.line_of(r.content) is not None)
     columns = {
         name: pa.concat_arrays([shown(raw[name]).combine_chunks(), pa.nulls(lines, pa.string())]) for name in raw.column_names

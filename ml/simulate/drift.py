@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ml.config import ConfigError, Section
+from ml.errors import BadInput
 
 
 class PlantedDrift(Section):
@@ -90,9 +91,9 @@ class FeedFault(PlantedDrift):
     @model_validator(mode="after")
     def _column_of_nulls(self) -> FeedFault:
         if self.kind == "nulls" and self.column is None:
-            raise ValueError("'column' is missing: name the column that kind 'nulls' empties")
+            raise BadInput("'column' is missing: name the column that kind 'nulls' empties")
         if self.kind != "nulls" and (self.column is not None or self.share is not None):
-            raise ValueError(f"'column' and 'share' belong to kind 'nulls', not to {self.kind!r}")
+            raise BadInput(f"'column' and 'share' belong to kind 'nulls', not to {self.kind!r}")
         return self
 
     def apply(self, payments: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ml.config import Config, ReplayFeed, SimulationFeed
+from ml.errors import BadInput
 from ml.simulate.drift import drift_from_config
 from ml.simulate.landing import last_written_day, replay_days, write_days
 from ml.simulate.stream import PaymentStream
@@ -25,7 +26,7 @@ def write_until(
     """
     written = last_written_day(config.landing)
     if config.feed is None:
-        raise ValueError(f"deployment {config.name} has no 'feed': its files come from outside")
+        raise BadInput(f"deployment {config.name} has no 'feed': its files come from outside")
     if written is not None and written >= last:
         return []
     config.landing.mkdir(parents=True, exist_ok=True)
@@ -36,13 +37,13 @@ def write_until(
         return write_days(stream, config.landing, next_day or feed.first_day, last, feed.format, progress)
     assert isinstance(config.feed, ReplayFeed)  # noqa: S101
     if data is None:
-        raise ValueError(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
+        raise BadInput(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
     return replay_days(data, config.events.columns["event_time"], config.landing, next_day, last, progress=progress)
 
 
 def present(config: Config) -> dt.datetime:
     """The simulated current time of a deployment: the instant after the newest landed day."""
     if config.feed is None:
-        raise ValueError(f"deployment {config.name} has no 'feed': its time is the clock's")
+        raise BadInput(f"deployment {config.name} has no 'feed': its time is the clock's")
     first, last = config.feed.first_as_of, last_written_day(config.landing)
     return first if last is None else dt.datetime.combine(last + dt.timedelta(days=1), first.timetz())

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ml.errors import BadInput
 from ml.simulate.drift import FeedFault
 from ml.simulate.stream import LONGEST_DELAY, PaymentStream, Purpose
 
@@ -143,13 +144,13 @@ def replay_days(
             f"min({time})::DATE, max({time})::DATE, count(*) FILTER ({time} IS NULL)"
         ).fetchall()[0]
         if untimed:
-            raise ValueError(f"{data}: {untimed} row(s) have no {time_column!r}, so no day to go to; remove them first")
+            raise BadInput(f"{data}: {untimed} row(s) have no {time_column!r}, so no day to go to; remove them first")
         if start is None:
-            raise ValueError(f"{data}: no rows, so there is nothing to replay")
+            raise BadInput(f"{data}: no rows, so there is nothing to replay")
         first = start if first is None else first
         _check_order(first, last)
         if first < start or last > end:
-            raise ValueError(f"{data}: holds {start} to {end}, but {first} to {last} was asked for")
+            raise BadInput(f"{data}: holds {start} to {end}, but {first} to {last} was asked for")
         beyond = last + dt.timedelta(days=1)
         events.filter(f"{time} >= DATE '{first}' AND {time} < DATE '{beyond}'").project(_in_microseconds(events)).to_table(
             "events"
@@ -177,12 +178,12 @@ def last_written_day(landing: Path) -> dt.date | None:
 
 def _check_format(file_format: str) -> None:
     if file_format not in ("parquet", "csv"):
-        raise ValueError(f"file_format is {file_format!r}, expected 'parquet' or 'csv'")
+        raise BadInput(f"file_format is {file_format!r}, expected 'parquet' or 'csv'")
 
 
 def _check_order(first: dt.date, last: dt.date) -> None:
     if first > last:
-        raise ValueError(f"first day {first} is after last day {last}")
+        raise BadInput(f"first day {first} is after last day {last}")
 
 
 def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
@@ -212,18 +213,18 @@ def _open_events(connection: duckdb.DuckDBPyConnection, data: Path, time_column:
         options = "header = true, all_varchar = true, allow_quoted_nulls = false"
         events = connection.sql(f"SELECT * FROM read_csv($path, {options})", params={"path": glob.escape(str(data))})
     else:
-        raise ValueError(f"{data}: the name ends in {data.suffix!r}, expected '.parquet' or '.csv'")
+        raise BadInput(f"{data}: the name ends in {data.suffix!r}, expected '.parquet' or '.csv'")
     types = dict(zip(events.columns, map(str, events.types), strict=True))
     time = _quoted(time_column)
     if time_column not in types:
-        raise ValueError(f"{data}: no column {time_column!r}; it has {list(types)}")
+        raise BadInput(f"{data}: no column {time_column!r}; it has {list(types)}")
     if types[time_column] == "VARCHAR" and data.suffix == ".csv":
         read = f"TRY_CAST({time} AS TIMESTAMPTZ)"
         if wrong := events.filter(f"{time} IS NOT NULL AND {read} IS NULL").project(time).limit(1).fetchall():
-            raise ValueError(f"{data}: column {time_column!r} has {wrong[0][0]!r}, expected a timestamp")
+            raise BadInput(f"{data}: column {time_column!r} has {wrong[0][0]!r}, expected a timestamp")
         return events, read
     if types[time_column] not in _TIMESTAMPS:
-        raise ValueError(f"{data}: column {time_column!r} is {types[time_column]}, expected a timestamp")
+        raise BadInput(f"{data}: column {time_column!r} is {types[time_column]}, expected a timestamp")
     return events, time
 
 

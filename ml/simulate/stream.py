@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml.errors import BadInput
 from ml.simulate.drift import AmountShift, FraudRateShock, NewScenario, PlantedDrift
 
 SIDE = 100.0
@@ -216,10 +217,10 @@ class PaymentStream:
     ) -> None:
         for name, value, minimum in (("customers", customers, 1), ("terminals", terminals, 1), ("seed", seed, 0)):
             if value < minimum:
-                raise ValueError(f"{name} is {value}, expected at least {minimum}")
+                raise BadInput(f"{name} is {value}, expected at least {minimum}")
         for entry, planted in enumerate(drift):
             if planted.day < first_day:
-                raise ValueError(f"drift.{entry}.day: {planted.day} is before the stream's first day {first_day}")
+                raise BadInput(f"drift.{entry}.day: {planted.day} is before the stream's first day {first_day}")
         self.customers = customers
         self.terminals = terminals
         self.seed = seed
@@ -305,9 +306,9 @@ class PaymentStream:
 
     def _check_days(self, first: dt.date, last: dt.date) -> None:
         if first > last:
-            raise ValueError(f"first day {first} is after last day {last}")
+            raise BadInput(f"first day {first} is after last day {last}")
         if first < self.first_day:
-            raise ValueError(f"{first} is before the stream's first day {self.first_day}: there is nothing before it")
+            raise BadInput(f"{first} is before the stream's first day {self.first_day}: there is nothing before it")
 
     def _compromised(self, purpose: Purpose, day: dt.date) -> Ints:
         """Terminals or customers that become compromised on `day`."""

@@ -40,6 +40,8 @@ from feast.repo_config import RepoConfig
 from feast.saved_dataset import ValidationReference
 from ibis.expr.types import Table
 
+from ml.errors import BadInput
+
 EVENT, CREATED, AVAILABLE = "__event", "__created", "__available"
 INSTANT = dtypes.Timestamp(timezone="UTC")
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -155,7 +157,7 @@ def _history(view: FeatureView, keys: dict[str, str], features: dict[str, str], 
     """The usable rows of a view's source: keys and features under their new names, and the three times in UTC."""
     source = view.batch_source
     if source is None:
-        raise ValueError(f"feature view {view.name!r} has no batch source to join with")
+        raise BadInput(f"feature view {view.name!r} has no batch source to join with")
     table = _read_data_source(source, repo_path)
     table = table.rename({new: old for old, new in source.field_mapping.items() if old in table.columns})
     event = created = available = table[source.timestamp_field].cast(INSTANT)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.features.history import history
 from ml.lake import schema
 from ml.lake.labels import label_order
@@ -100,7 +100,7 @@ def verified_path(config: Config, training_set: str) -> Path:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != training_set:
-        raise ValueError(f"{path}: content has SHA-256 {digest}; the frozen training set was changed, build it again")
+        raise BadInput(f"{path}: content has SHA-256 {digest}; the frozen training set was changed, build it again")
     return path
 
 

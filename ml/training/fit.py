@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
@@ -133,7 +133,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
     """
     if settings:
         if (study_set := chosen.describe(config, settings).training_set) != training_set:
-            raise ValueError(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
+            raise BadInput(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
         config = chosen.tuned(config, settings)
     settings_used = config.training.model_dump(include={"model", "caps", "candidates"})
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import expit
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.training.export import SAMPLE, ParityError
 from ml.training.fit import registry
 from ml.training.inputs import Inputs
@@ -52,9 +52,9 @@ def write_checked(config: Config, version: str, file_format: str, to: Path) -> W
         ValueError: the format is unknown or not available for this version, or `to` is a folder.
     """
     if file_format not in FORMATS:
-        raise ValueError(f"format is {file_format!r}, expected one of {list(FORMATS)}")
+        raise BadInput(f"format is {file_format!r}, expected one of {list(FORMATS)}")
     if to.is_dir():
-        raise ValueError(f"{to} is a folder; name the file to write, such as {to / f'model.{file_format}'}")
+        raise BadInput(f"{to} is a folder; name the file to write, such as {to / f'model.{file_format}'}")
     folder = registry(config).fetch(version)
     model = Model(folder)
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -92,9 +92,7 @@ def write(model: Model, file_format: str, path: Path) -> None:
             model.estimator.save(path)
         case _:
             has = ", ".join(["onnx", "pmml", *model.estimator.FORMATS])
-            raise ValueError(
-                f"{model.estimator.FILE} cannot be written as {file_format}; the formats of this version are {has}"
-            )
+            raise BadInput(f"{model.estimator.FILE} cannot be written as {file_format}; the formats of this version are {has}")
 
 
 def edge_case_rows(inputs: Inputs, sample: pd.DataFrame) -> pd.DataFrame:

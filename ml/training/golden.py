@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.config import Config
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 from ml.lake import schema
 from ml.lake.labels import label_order
 from ml.lake.sql import columns
@@ -78,7 +78,7 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
         ValueError: the deployment reserves no events, or none of them has matured.
     """
     if config.gate.golden is None:
-        raise ValueError(f"{config.name} reserves no events: give gate.golden a share and a drop, then train")
+        raise BadInput(f"{config.name} reserves no events: give gate.golden a share and a drop, then train")
     windows = split(config, as_of)
     names = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
@@ -99,7 +99,7 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
             """
         ).df()
     if events.empty:
-        raise ValueError(f"no reserved event of {config.name} has matured as of {as_of.isoformat()}; wait, or raise the share")
+        raise BadInput(f"no reserved event of {config.name} has matured as of {as_of.isoformat()}; wait, or raise the share")
     events["event_time"] = events["event_time"].astype("datetime64[us, UTC]")
     return _write(config, as_of, pd.concat([events, retrieve(config, events)], axis=1), actor, reason)
 
@@ -123,7 +123,7 @@ def _write(config: Config, as_of: dt.datetime, rows: pd.DataFrame, actor: str, r
     try:
         os.link(record_file, folder / f"{version:04d}.json")
     except FileExistsError:
-        raise ValueError(f"somebody else froze version {version} at the same time; look at it, then freeze again") from None
+        raise BadInput(f"somebody else froze version {version} at the same time; look at it, then freeze again") from None
     finally:
         record_file.unlink()
     return golden

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.errors import BadInput, NotThere
 from ml.store.feast import feature_names
 from ml.training import categories
 from ml.training.categories import Levels
@@ -61,7 +62,7 @@ class Inputs:
         """
         missing = [name for name in self.names if name not in frame]
         if missing:
-            raise KeyError(f"the model needs columns {missing}, which are not there; published features changed since")
+            raise NotThere(f"the model needs columns {missing}, which are not there; published features changed since")
         columns = filled(frame, self.fill)
         columns += [levels.numbers(frame[name]) for name, levels in self.categories.items()]
         return np.column_stack(columns).astype(np.float32)
@@ -96,7 +97,7 @@ def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarra
         columns.append(own_numbers)
     inputs = Inputs(fill, levels)
     if not inputs.names:
-        raise ValueError("the model has no inputs: no number is declared, and no category has a value in the training window")
+        raise BadInput("the model has no inputs: no number is declared, and no category has a value in the training window")
     return inputs, np.column_stack(columns).astype(np.float32)
 
 

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml.errors import BadInput
 from ml.training.estimator import Estimator
 from ml.training.inputs import MISSING, Inputs
 from ml.training.linear import Linear, Term
@@ -39,7 +40,7 @@ def to_pmml(estimator: Estimator, inputs: Inputs) -> bytes:
         case Linear():
             _regression(root, dictionary, estimator, derived, inputs)
         case _:
-            raise ValueError(f"{estimator.FILE} cannot be written as pmml")
+            raise BadInput(f"{estimator.FILE} cannot be written as pmml")
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8")
 
 
@@ -84,7 +85,7 @@ def _boosted(root: ET.Element, trees: Trees, derived: Sequence[str], inputs: Inp
     """
     document = trees.as_json
     if "oblivious_trees" not in document:
-        raise ValueError("the model's trees are not symmetric; PMML is written for grow_policy SymmetricTree only")
+        raise BadInput("the model's trees are not symmetric; PMML is written for grow_policy SymmetricTree only")
     features = {
         feature["feature_index"]: feature["flat_feature_index"] for feature in document["features_info"]["float_features"]
     }
@@ -140,7 +141,7 @@ def _writable(name: str, category: str) -> str:
     """The category, if XML can hold it; a runtime may trim blanks at its ends."""
     allowed = all(c in "\t\n" or "\x20" <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000" for c in category)
     if not allowed or category != category.strip():
-        raise ValueError(f"category {category!r} of {name} cannot be written in XML; choose another format")
+        raise BadInput(f"category {category!r} of {name} cannot be written in XML; choose another format")
     return category
 
 

@@ -88,7 +88,7 @@ def test_a_copy_is_checked_against_what_it_scored_at_export(model: Model, rows: 
 
 
 def test_a_column_that_is_gone_is_named(model: Model, rows: pd.DataFrame) -> None:
-    with pytest.raises(KeyError, match="the model needs columns \\['ratio'\\]"):
+    with pytest.raises(LookupError, match="the model needs columns \\['ratio'\\]"):
         model.score(rows.drop(columns="ratio"))
 
 
