@@ -110,5 +110,5 @@ def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config:
     assert "STOPPED payments_broken.csv" in note
     file.unlink()
     told = Ledger(config.ledger).messages.all(config.name)
-    assert [(m.dag_id, m.run_id) for m in told if m.event == "stopped batch"] == [("ingest", run_id)]
-    assert [(m.dag_id, m.version) for m in told if m.event == "promotion"] == [("train", "1")]
+    assert [(m.process, m.run_id) for m in told if m.event == "stopped batch"] == [("ingest", run_id)]
+    assert [(m.process, m.version) for m in told if m.event == "promotion"] == [("train", "1")]
