@@ -33,13 +33,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import flights_data
-from ml import steps
+from ml import pipeline, steps
 from ml.commands.loop import decide
 from ml.config import Config, load
 from ml.evaluation.metrics import average_precision
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.ledger.ledger import Ledger
+from ml.pipeline import Record
 from ml.store.feast import retrieve
 from ml.training import fit
 from ml.training.model import Model
@@ -84,20 +85,16 @@ def play(config: Config, until: dt.date) -> Year:
     return year
 
 
-def _ingest(config: Config, as_of: dt.datetime) -> dict[str, Any]:
+def _ingest(config: Config, as_of: dt.datetime) -> Record:
     """Take in what has landed and publish its features; the report on the files."""
-    checked: dict[str, Any] = steps.run("validate_batch", config, as_of, {"run_id": f"files of {as_of:%Y-%m-%d %H}"})
-    steps.run("load_batch", config, as_of, {"staged": checked["staged"]})
-    steps.run("publish_features", config, as_of)
-    steps.run("materialize", config, as_of)
-    return checked
+    records = pipeline.run(pipeline.INGEST, config, as_of, {"run_id": f"files of {as_of:%Y-%m-%d %H}"})
+    return records["validate_batch"]
 
 
 def _night(config: Config, night: dt.datetime, year: Year) -> str:
     """One night as the DAGs would have it; what came of it in words."""
     run_id = f"night {night:%Y-%m-%d}"
     checked = _ingest(config, night)
-    steps.run("request_for_new_data", config, night, {"run_id": run_id, "accepted": checked["accepted"]})
     monitored = steps.run("monitor", config, night, {"run_id": run_id})
     try:
         decided = decide(config, night, trigger="schedule", run_id=run_id)
@@ -105,9 +102,14 @@ def _night(config: Config, night: dt.datetime, year: Year) -> str:
         year.trainings += 1
         year.refused[night] = f"{type(refusal).__name__}: {refusal}"
         return " ".join(year.refused[night].split())
-    year.trainings += decided.version is not None
+    year.trainings += "promote" in decided
     told = [*checked["stopped"], *monitored["incidents"], *monitored["confirmed"]]
-    return "; ".join([*told, decided.note.split("\n")[0]])
+    return "; ".join([*told, _outcome(decided).split("\n")[0]])
+
+
+def _outcome(records: dict[str, Any]) -> str:
+    """What came of a training, in words."""
+    return str(records["promote"]["note"]) if "promote" in records else f"held back: {records['admit']['reason']}"
 
 
 def scored(config: Config, year: Year) -> pd.DataFrame:

@@ -28,6 +28,7 @@ ROOMS = [
     "ml.monitoring",
     "ml.decision",
     "ml.steps",
+    "ml.pipeline",
     "ml.commands",
     "ml.__main__",
 ]
