@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,23 +150,36 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _suite(folder: Path, tests: str) -> tuple[int, str]:
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile", "first_failure"]
-    command = [sys.executable, "-m", "pytest", *options, tests]
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """A process that runs tests in forks of itself, which spares each of them the import of the libraries."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return run.returncode, run.stdout[-3000:]
+    command = [sys.executable, str(PROJECT / "tests" / "forked_pytest.py")]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _suite(server: subprocess.Popen[str], folder: Path, tests: str) -> tuple[int, str]:
+    output = folder / "output.txt"
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(json.dumps({"folder": str(folder), "tests": tests, "output": str(output)}) + "\n")
+    server.stdin.flush()
+    code = int(server.stdout.readline())
+    return code, output.read_text()[-3000:]
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_a_planted_defect_is_found(name: str, copy: Path) -> None:
+def test_a_planted_defect_is_found(name: str, copy: Path, server: subprocess.Popen[str]) -> None:
     defect = DEFECTS[name]
     file = copy / defect.file
     source = file.read_text()
     assert source.count(defect.right) == 1, f"{defect.file} no longer says {defect.right!r} once: plant this defect anew"
     file.write_text(source.replace(defect.right, defect.wrong))
     try:
-        code, told = _suite(copy, defect.tests)
+        code, told = _suite(server, copy, defect.tests)
     finally:
         file.write_text(source)
     assert code == 1, told
