@@ -154,7 +154,7 @@ def test_an_event_that_does_not_exist_is_named(four_versions: Path, event: str, 
     assert "in the version's training set or in the lake" in capsys.readouterr().err
 
 
-def test_an_explanation_that_fails_is_told_after_the_promotion(
+def test_an_explanation_that_fails_is_reported_after_the_promotion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = small_told()
@@ -163,11 +163,12 @@ def test_an_explanation_that_fails_is_told_after_the_promotion(
     records: dict[str, dict[str, Any]] = {
         "admit": {"admitted": True, "trigger": "on_demand"},
         "build_training_set": {"training_set": "s"},
-        "validate_training_set": {"note": ""},
+        "validate_training_set": {"note": "", "training_set": "s"},
         "fit": {"model": "m"},
+        "export": {"model": "m"},
         "judge": {"judgement": "j"},
         "register": {"version": "1"},
-        "promote": {"note": "promoted"},
+        "promote": {"note": "promoted", "version": "1"},
     }
 
     def run(step: str, *_: object) -> dict[str, Any]:
@@ -180,5 +181,5 @@ def test_an_explanation_that_fails_is_told_after_the_promotion(
     asked = argparse.Namespace(as_of=dt.datetime(2025, 3, 12, tzinfo=dt.UTC), reason="", force=False)
     with pytest.raises(attributions.AttributionError, match="does not add up"):
         loop.train(load(write(tmp_path, told)), asked)
-    assert done[-1] == "promote"
+    assert done[-2:] == ["promote", "explore"]
     assert "promoted" in capsys.readouterr().out
