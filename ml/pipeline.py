@@ -1,6 +1,6 @@
 """The processes, each declared once: its steps, their order, and what each step takes of the records before it.
 
-The command line and the replay run them; a test holds the DAGs against them. The order is that of the declaration.
+The command line runs them, and a test holds the DAGs against them. The order is that of the declaration.
 """
 
 from __future__ import annotations
