@@ -16,17 +16,19 @@ is skipped and the note says why. `python -m ml requests` lists who asked and ho
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
 | `model.fit` | trees and a logistic regression; the best on the validation window goes on | retried |
 | `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
-| `model.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
+| `decision.refit` | with `training.refit`: what may become champion is fitted on all that has matured | retried; if it does not agree with the judged model, nothing is promoted, see the note |
+| `decision.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
 | `decision.register` | a version in MLflow with its evidence | retried |
-| `decision.promote` | moves the champion, if the verdict is PROMOTE | somebody else moved it: run again |
+| `decision.promote` | moves the champion, if the verdict is PROMOTE or a refresh is due | somebody else moved it: run again |
 | `decision.profile` | what monitoring will compare the days of a new champion with | nothing waits for it: clear this task |
 | `decision.write_card` | the model card, from the record alone, also on the MLflow page | `python -m ml card` writes it again |
 
 What explains a version runs beside its decision and never holds it up: a run in which only that failed is red, and its verdict
 stands.
 
-The group `tuning` is there if the deployment file has the section `training.tuning`.
+The group `tuning` is there if the deployment file has the section `training.tuning`, `decision.refit` if it has
+`training.refit`.
 
 **At 3 a.m.** A failed training changes nothing: the champion serves on. `python -m ml status` says who it is,
 `python -m ml history` how it came to be, `python -m ml rollback` goes one step back. The verdict stands in the note of the run,
@@ -108,13 +110,17 @@ with DAG(
             execution_timeout=dt.timedelta(hours=4),
         )
         export = StepOperator(step="export", references={"model": fit.output["model"]})
-        explain = StepOperator(step="explain", references={"model": export.output["model"]})
     with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
         judge = StepOperator(
             step="judge",
             references={"model": export.output["model"]},
         )
-        register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"]})
+        made = export.output["model"]
+        if config.training.refit is not None:
+            references = {"judgement": judge.output["judgement"]}
+            made = StepOperator(step="refit", references=references, execution_timeout=dt.timedelta(hours=4)).output["model"]
+        explain = StepOperator(step="explain", references={"model": made})
+        register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"], "model": made})
         promote = StepOperator(
             step="promote",
             references={"judgement": judge.output["judgement"], "version": register.output["version"]},

@@ -60,9 +60,12 @@ TUNING = (
 
 
 def training(config: Config) -> tuple[Stage, ...]:
-    """A training from admission to the champion's alias, and what explains it; with a search where the deployment has one."""
+    """A training from admission to the champion's alias, and what explains it; with a search and a refit where the deployment
+    has them."""
     tuning = TUNING if config.training.tuning else ()
     settings = {"settings": "choose_settings.settings"} if tuning else {}
+    refit = (Stage("refit", {"judgement": "judge.judgement"}),) if config.training.refit else ()
+    model = "refit.model" if refit else "export.model"
     return (
         Stage("admit", skip_unless="admitted"),
         Stage("build_training_set", needs=("admit",)),
@@ -71,9 +74,10 @@ def training(config: Config) -> tuple[Stage, ...]:
         *tuning,
         Stage("fit", {"training_set": "validate_training_set.training_set", **settings}),
         Stage("export", {"model": "fit.model"}),
-        Stage("explain", {"model": "export.model"}, explains=True),
         Stage("judge", {"model": "export.model"}),
-        Stage("register", {"judgement": "judge.judgement"}),
+        *refit,
+        Stage("explain", {"model": model}, explains=True),
+        Stage("register", {"judgement": "judge.judgement", "model": model}),
         Stage("promote", {"judgement": "judge.judgement", "version": "register.version"}),
         Stage("profile_champion", {"version": "promote.version"}, explains=True),
         Stage("write_card", {"version": "promote.version"}, needs=("explain",), explains=True),

@@ -34,6 +34,7 @@ STEPS = {
     "export": "ml.training.export",
     "explain": "ml.explanation.attributions",
     "judge": "ml.decision.judge",
+    "refit": "ml.decision.refit",
     "register": "ml.decision.register",
     "promote": "ml.decision.promote",
     "write_card": "ml.explanation.card",

@@ -54,8 +54,8 @@ DEFECTS = {
     ),
     "fitted labels are taken as they are known today": Defect(
         "ml/training/dataset.py",
-        "THEN {instant(windows.holdout_start)} ELSE",
-        "THEN {instant(as_of)} ELSE",
+        "OR labels.known_at <= {instant(windows.holdout_start)}",
+        "OR labels.known_at <= {instant(as_of)}",
         f"{NOT_ONE_BYTE}[plant_future_label]",
     ),
     "the lake shows what became known later": Defect(
@@ -99,8 +99,8 @@ DEFECTS = {
     ),
     "flag overwritten: any outcome moves the champion": Defect(
         "ml/registry/promotion.py",
-        'if verdict.get("outcome") != "PROMOTE":',
-        'if "outcome" not in verdict:',
+        'elif verdict.get("outcome") != "PROMOTE":',
+        'elif "outcome" not in verdict:',
         "tests/registry/test_promotion.py",
     ),
     "tie promotes": Defect(

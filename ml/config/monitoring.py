@@ -16,6 +16,7 @@ MessageKind = Literal[
     "refused training",
     "verdict",
     "promotion",
+    "refresh",
     "rollback",
     "missed deadline",
 ]

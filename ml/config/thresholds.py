@@ -97,6 +97,7 @@ Cadence = Annotated[Threshold, _in("hours", 1, 24), AfterValidator(_divides_a_da
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Sample = Annotated[Threshold, _in("share", 0.001, 1)]
+Correlation = Annotated[Threshold, _in("correlation", 0, 1)]
 Ratio = Annotated[Threshold, _in("ratio", 0, 1000)]
 Rows = Annotated[Threshold, _in("rows", 1)]
 PerDay = Annotated[Threshold, _in("per day", 1)]

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from ml.config.thresholds import (
     Cap,
+    Correlation,
     Days,
     Folds,
     Identifier,
@@ -17,6 +18,8 @@ from ml.config.thresholds import (
     Probability,
     Sample,
     Section,
+    Share,
+    ShareOfPositives,
     Threshold,
     Trials,
 )
@@ -132,6 +135,27 @@ def _between(low: Any, value: Any, high: Any) -> bool:
     return isinstance(value, int | float) and low <= value <= high
 
 
+class Refit(Section):
+    """What is promoted is a refit: the judged model's recipe, fitted on all events whose labels are known.
+
+    The gate judges a model that was fitted on what lies before the holdout. If it may become champion, the same candidate with
+    the same settings and as many trees is fitted on all matured events, the holdout's among them. The refit has to agree with
+    the judged model on the holdout and the days since, or it is not promoted. A champion is refreshed in the same way, without
+    a promotion by the gate, if the challenger has its recipe and does no harm.
+
+    Attributes:
+        refresh: age from which a champion is refreshed, by its last promotion or refresh.
+        correlation: least rank correlation of the scores of both.
+        overlap: least share of the alerts of one that the other alerts too.
+        calibration: largest difference of the mean scores, as a share of the judged model's.
+    """
+
+    refresh: Days
+    correlation: Correlation
+    overlap: Share
+    calibration: ShareOfPositives
+
+
 class TrainingSettings(Section):
     """The time windows of a training set, the checks it must pass, and the largest weight of one entity in the fit.
 
@@ -139,6 +163,7 @@ class TrainingSettings(Section):
         positives: least number of positives in the holdout.
         caps: by entity type, the largest share of the total weight of positives, and of negatives, that one entity may have.
         candidates: the models that are fitted; the best one on the validation window becomes the challenger.
+        refit: fits what is promoted on all matured events; without it the judged model itself is promoted.
     """
 
     train: Days
@@ -155,6 +180,7 @@ class TrainingSettings(Section):
     model: ModelSettings
     candidates: Annotated[list[Candidate], Field(min_length=1)] = [OWN, SHALLOW, LOGISTIC]
     tuning: Tuning | None = None
+    refit: Annotated[Refit | None, Field(exclude_if=lambda refit: refit is None)] = None
 
     @field_validator("candidates")
     @classmethod

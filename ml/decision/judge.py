@@ -43,7 +43,7 @@ from ml.training.model import Model
 from ml.training.refused import record_refusal
 
 VERDICT = "verdict.json"
-BESIDE = ("challenger_hash", "champion_hash", "attribution_drift")
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "refresh")
 BASE_RATE = "base rate"
 
 
@@ -53,7 +53,10 @@ class HoldoutSpent(GateError):
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's answer on a model: where its evidence lies, and the sentence for the person on call."""
+    """The gate's answer on a model: where its evidence lies, and the sentence for the person on call.
+
+    `refresh` says whether the champion may be refreshed by this model's refit, if the outcome is not PROMOTE.
+    """
 
     judgement: str
     model: str
@@ -61,18 +64,20 @@ class Judgement:
     outcome: str
     reason: str
     metrics: dict[str, float]
+    refresh: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _Champion:
-    """Whom the challenger meets: the champion, or the base rate where there is none.
+    """Whom the challenger meets: the champion, or the base rate where there is none. Of a refit it is the judged model.
 
     `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
-    is None for the base rate.
+    is None for the base rate, whose `recipe` is empty.
     """
 
     contender: Contender
     model: Model | None
+    recipe: str
     scores: np.ndarray
     golden_scores: np.ndarray | str
 
@@ -94,7 +99,9 @@ def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
         GateError: the record was edited: its outcome is not what its figures say.
     """
     verdict: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
-    Verdict.from_dict({name: value for name, value in verdict.items() if name not in BESIDE})
+    found = Verdict.from_dict({name: value for name, value in verdict.items() if name not in BESIDE})
+    if verdict.get("refresh") and found.harms:
+        raise GateError(f"judgement {judgement} allows a refresh by a model that does harm: {found.reason}; it was edited")
     return verdict
 
 
@@ -129,10 +136,12 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
     champions = champions_of(history)
     champion_version = champions[-1] if champions else None
     run_id, trigger = run.id_at(as_of), _trigger_of(config, as_of, run)
-    alpha = config.gate.alpha_of(trigger, as_of - history[-1].as_of if history else dt.timedelta(0))
+    age = as_of - history[-1].as_of if history else dt.timedelta(0)
+    alpha = config.gate.alpha_of(trigger, age)
     fitted = fit.describe(config, model)
     reserved = _golden_set(config, as_of)
-    asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256]
+    is_due = config.training.refit is not None and age >= config.training.refit.refresh.span
+    asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256, is_due]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     folder = folder_of(config, key)
     if folder.exists():
@@ -203,6 +212,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
         "challenger_hash": challenger.model_hash,
         "champion_hash": None if champion_version is None else champion.contender.model_hash,
         "attribution_drift": drift and asdict(drift),
+        "refresh": is_due and champion.recipe == fitted.recipe != "" and not verdict.harms,
     }
     record = {
         "judgement": key,
@@ -210,6 +220,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
         "champion_version": champion_version,
         "outcome": str(verdict.outcome),
         "reason": verdict.reason,
+        "refresh": document["refresh"],
         "metrics": _metrics(config, holdout, {"challenger": scores, "champion": champion.scores})
         | _metrics(config, holdout, {name.replace(" ", "_"): values for name, values in beside.items()}),
     }
@@ -294,7 +305,7 @@ def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -
     rate = float(rows.loc[rows[dataset.SPLIT] != dataset.HOLDOUT, "label"].mean())
     digest = hashlib.sha256(f"{BASE_RATE} {rate!r}".encode()).hexdigest()
     contender = _contender(BASE_RATE, digest, fitted, threshold=1.0, ranks=False)
-    return _Champion(contender, None, np.full(holdout, rate), np.full(frozen, rate))
+    return _Champion(contender, None, "", np.full(holdout, rate), np.full(frozen, rate))
 
 
 def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.DataFrame) -> _Champion:
@@ -304,8 +315,9 @@ def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.Da
         GateError: its features no longer exist.
     """
     registry = fit.registry(config)
-    folder = registry.fetch(version)
-    contender = _contender(f"champion {version}", registry.model_hash(version), fit.record_of(folder))
+    folder = export.judged_folder(registry.fetch(version))
+    fitted = fit.record_of(folder)
+    contender = _contender(f"champion {version}", registry.judged_hash(version), fitted)
     scorer = Model(folder)
     scores, frozen_scores = _scores(scorer, holdout), _scores(scorer, frozen)
     if isinstance(scores, str):
@@ -313,7 +325,7 @@ def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.Da
             f"{contender.name} cannot score the holdout: {scores}. A champion is judged with its own features: keep their "
             "windows in the deployment file until a successor is promoted"
         )
-    return _Champion(contender, scorer, scores, frozen_scores)
+    return _Champion(contender, scorer, fitted.recipe, scores, frozen_scores)
 
 
 def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:
@@ -354,7 +366,7 @@ def _ancestor_meeting(
     if len(champions) <= back:
         return [], []
     version = champions[-1 - back]
-    old = _scores(Model(fit.registry(config).fetch(version)), holdout)
+    old = _scores(Model(export.judged_folder(fit.registry(config).fetch(version))), holdout)
     if isinstance(old, str):
         return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
     subject = f"version {version}, {back} promotions ago"

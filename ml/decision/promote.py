@@ -1,9 +1,13 @@
-"""The step `promote`: the verdict goes into the ledger, and the champion moves if, and only if, the verdict says so."""
+"""The step `promote`: the verdict goes into the ledger, and the champion moves if, and only if, the verdict says so.
+
+Where the deployment refits, only a refit becomes champion: by a PROMOTE of its judged model, or as a refresh of the champion.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from ml.config import Config
 from ml.config.monitoring import MessageKind
@@ -35,7 +39,7 @@ def promote(
     version: str,
     run: Run = BY_HAND,
 ) -> Decided:
-    """Record the decision; on PROMOTE check a copy of the model and move the champion by compare-and-swap; tell people.
+    """Record the decision; if the champion is to move, check a copy of the model and move it by compare-and-swap; tell people.
 
     Raises:
         PromotionRefused: the version is not the model that was judged.
@@ -45,14 +49,15 @@ def promote(
     judged = judge.describe(config, judgement)
     verdict = judge.verdict_of(config, judgement)
     ledger, registry = Ledger(config.ledger), fit.registry(config)
-    if (found := registry.model_hash(version)) != verdict["challenger_hash"]:
+    if (found := registry.judged_hash(version)) != verdict["challenger_hash"]:
         raise promotion.PromotionRefused(
             f"judgement {judgement} is on model {verdict['challenger_hash'][:12]}, version {version} is model {found[:12]}: "
             "give the version that `register` printed for this judgement"
         )
     process, run_id = "train" if run.id else "", run.id_at(as_of)
     ledger.decisions.record(_decision(config, as_of, judged, verdict, version, run_id))
-    if judged.outcome == "PROMOTE":
+    action = _action(config, judged, is_refit=registry.is_refit(version))
+    if action:
         promotion.promote(
             ledger,
             registry,
@@ -61,31 +66,60 @@ def promote(
             verdict=verdict,
             as_of=as_of,
             actor=run.actor,
-            reason=judged.reason,
+            reason=judged.reason if action == "promote" else _refreshed(judged),
             run_id=run_id,
             check=export.check_copy,
+            action=action,
         )
     champion = promotion.sync(ledger, registry)
     if events.configured():
         events.send(config, trace(config, version))
     against = judge.BASE_RATE if judged.champion_version is None else f"version {judged.champion_version}"
-    ledger.messages.post(_message(config, as_of, judged, verdict, version, against, process, run_id))
+    ledger.messages.post(_message(config, as_of, judged, verdict, version, against, action, process, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
+    if action == "refresh":
+        note += f" {_refreshed(judged)}"
+    elif judged.outcome == "PROMOTE" and not action:
+        note += f" {NO_REFIT}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
+
+
+NO_REFIT = "It is not promoted, because its refit does not agree with it: see the step `refit`."
+
+
+def _action(config: Config, judged: judge.Judgement, is_refit: bool) -> Literal["promote", "refresh", ""]:
+    """How the version becomes champion; empty if it does not."""
+    if config.training.refit and not is_refit:
+        return ""
+    if judged.outcome == "PROMOTE":
+        return "promote"
+    return "refresh" if judged.refresh and is_refit else ""
+
+
+def _refreshed(judged: judge.Judgement) -> str:
+    return (
+        f"It refreshes version {judged.champion_version}: the same recipe, fitted on all that has matured, and the gate "
+        "found no harm."
+    )
 
 
 def _message(
     config: Config,
     as_of: dt.datetime,
     judged: judge.Judgement,
-    verdict: dict,
+    verdict: dict[str, Any],
     version: str,
     against: str,
+    action: str,
     process: str,
     run_id: str,
 ) -> Message:
-    event: MessageKind = "promotion" if judged.outcome == "PROMOTE" else "verdict"
-    became = "is champion now" if event == "promotion" else f"stays out, {judged.outcome}"
+    events: dict[str, tuple[MessageKind, str]] = {
+        "promote": ("promotion", "is champion now"),
+        "refresh": ("refresh", "is champion now, of the same recipe on newer rows"),
+        "": ("verdict", f"stays out, {judged.outcome}"),
+    }
+    event, became = events[action]
     primary = verdict["primary"]
     return Message(
         model=config.name,
@@ -101,7 +135,7 @@ def _message(
 
 
 def _decision(
-    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict, version: str, run_id: str
+    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict[str, Any], version: str, run_id: str
 ) -> Decision:
     primary = verdict["primary"]
     frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)

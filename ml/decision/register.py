@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ml.config import Config
 from ml.decision import judge
+from ml.errors import BadInput
 from ml.lake import schema
 from ml.registry.promotion import CHALLENGER
 from ml.training import dataset, export, fit
@@ -23,14 +24,23 @@ class Registration:
     mlflow_experiment: str
 
 
-def register(config: Config, as_of: dt.datetime, judgement: str) -> Registration:
-    """Log the run's evidence to MLflow and register the model; a run that has a version keeps it."""
+def register(config: Config, as_of: dt.datetime, judgement: str, model: str = "") -> Registration:
+    """Log the run's evidence to MLflow and register the model; a run that has a version keeps it.
+
+    Args:
+        model: address of the judged model or of its refit; empty for the judged model.
+
+    Raises:
+        BadInput: the model is neither.
+    """
     judged = judge.describe(config, judgement)
-    fitted = fit.describe(config, judged.model)
+    fitted = fit.describe(config, model or judged.model)
+    if judged.model not in (fitted.model, fitted.refit_of):
+        raise BadInput(f"model {model} is neither the model of judgement {judgement}, {judged.model}, nor its refit")
     registry = fit.registry(config)
     _log(config, judged, fitted)
     frozen = dataset.describe(config, fitted.training_set)
-    folder = fit.folder_of(config, judged.model) / export.EXPORT
+    folder = fit.folder_of(config, fitted.model) / export.EXPORT
     version = registry.register(
         folder,
         run_id=fitted.mlflow_run,
@@ -57,6 +67,7 @@ def _tags(
         "features": json.dumps({view: published[-1]["file"] for view, published in frozen.features.items() if published}),
         "settings": fitted.settings_from,
         "candidate": fitted.selection,
+        "refit_of": fitted.refit_of,
         "outcome": judged.outcome,
         "reason": judged.reason,
         "judged_against": judged.champion_version or judge.BASE_RATE,

@@ -145,6 +145,11 @@ class Verdict:
         """Probability of promoting an equal challenger."""
         return self.rules.alpha
 
+    @property
+    def harms(self) -> bool:
+        """Whether the challenger was shown to be worse: in the primary metric, by a guardrail, or in a slice."""
+        return self.primary.upper_bound < 0 or _harmed(self.guardrails, self.slices)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that `json.dumps` takes; instants as ISO 8601."""
         record: dict[str, Any] = to_record(self)
@@ -183,11 +188,14 @@ def decide(
 ) -> Outcome:
     """The outcome that follows from the figures; a check with an unknown result prevents promotion."""
     checks, parts = list(guardrails), list(slices)
-    harmed = any(c.status is Status.FAILED for c in checks) or any(p.status is SliceStatus.VETOED for p in parts)
-    if harmed or (primary.lower_bound <= 0 and primary.upper_bound < worthwhile_gain):
+    if _harmed(checks, parts) or (primary.lower_bound <= 0 and primary.upper_bound < worthwhile_gain):
         return Outcome.KEEP
     shown = all(c.status is Status.PASSED for c in checks) and not any(p.status is SliceStatus.EMPTY for p in parts)
     return Outcome.PROMOTE if primary.lower_bound > 0 and shown else Outcome.INCONCLUSIVE
+
+
+def _harmed(checks: Iterable[GuardrailCheck], parts: Iterable[SliceCheck]) -> bool:
+    return any(c.status is Status.FAILED for c in checks) or any(p.status is SliceStatus.VETOED for p in parts)
 
 
 def more_days(

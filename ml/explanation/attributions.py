@@ -241,7 +241,7 @@ def _in_order(contributed: Contributions, features: tuple[FeatureAttribution, ..
 def _judged_against(config: Config, exported: Path) -> str | None:
     """The champion that the model was judged against; before the judgement the current one. So a repeated run never compares a
     promoted model with itself."""
-    ledger, challenger = Ledger(config.ledger), folder_hash(exported)
+    ledger, challenger = Ledger(config.ledger), folder_hash(export.judged_folder(exported))
     judged = [d for d in ledger.decisions.all(config.name) if d.evidence.get("challenger_hash") == challenger]
     return judged[-1].champion_version if judged else ledger.moves.champion(config.name)
 

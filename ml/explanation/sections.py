@@ -208,6 +208,7 @@ def _data(evidence: Evidence) -> Iterator[Block]:
     yield Facts(
         (
             ("labels known until", instant(frozen.labels_known_until)),
+            *_refit(evidence),
             ("label delay", f"{brief(delay.value)} {delay.unit}: {delay.reason}"),
             *((f"lake table {table}", f"version {version}") for table, version in frozen.lake.items()),
             *((f"features {view}", _published(published)) for view, published in frozen.features.items()),
@@ -220,6 +221,20 @@ def _data(evidence: Evidence) -> Iterator[Block]:
         yield Missing(
             f"There is no page on the training set; `python -m ml explore --training-set {frozen.training_set}` writes it."
         )
+
+
+def _refit(evidence: Evidence) -> list[tuple[str, str]]:
+    fitted = evidence.fitted
+    if not fitted.refit_of:
+        return []
+    rows = f"{count(evidence.training_set.refit_rows)} rows until {instant(fitted.trained_until)}"
+    return [
+        (
+            "fitted again on",
+            f"{rows}, with the labels known at {instant(fitted.labels_known_until)}; the model that was "
+            f"judged is {fitted.refit_of[:12]}",
+        )
+    ]
 
 
 def _published(published: Sequence[Mapping[str, str]]) -> str:

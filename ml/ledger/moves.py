@@ -42,6 +42,7 @@ class Move:
 
     Parameters:
         actor: person or component that moves.
+        action: `promote` and `refresh` put a new version in place, `rollback` undoes the last of them that stands.
         verdict: the gate's whole verdict; empty for a rollback.
         run_id: the orchestrator's run; a retry comes with the same one.
         hashes: SHA-256 of each file that becomes champion, by its path in the model's folder.
@@ -133,9 +134,8 @@ class Moves:
                     champion,
                 )
             if champion != move.expected_from:
-                again = (
-                    "run the gate again" if move.action == "promote" else "look at `python -m ml history`, then roll back again"
-                )
+                undo = move.action == "rollback"
+                again = "look at `python -m ml history`, then roll back again" if undo else "run the gate again"
                 raise ChampionMoved(
                     f"{move.model}: expected {_named(move.expected_from)} to be champion, but {_named(champion)} is; "
                     f"nothing was moved: {again} against {_named(champion)}",
@@ -167,17 +167,17 @@ def _named(version: str | None) -> str:
 
 
 def champions_of(history: Sequence[Promotion]) -> list[str]:
-    """The versions whose promotions still stand, oldest first; the last one is champion. Rollbacks undo promotions one by one.
+    """The versions whose promotion or refresh still stands, oldest first; the last one is champion. A rollback undoes one.
 
     Parameters:
         history: all moves of one model, oldest first.
     """
     champions: list[str] = []
     for past in history:
-        if past.action == "promote":
-            champions.append(past.to_version)
-        else:
+        if past.action == "rollback":
             champions.pop()
+        else:
+            champions.append(past.to_version)
     return champions
 
 

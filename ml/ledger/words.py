@@ -8,7 +8,7 @@ from ml.config.monitoring import MessageKind
 
 Trigger = Literal["on_demand", "schedule", "new_data", "performance", "drift"]
 Outcome = Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
-Action = Literal["promote", "rollback"]
+Action = Literal["promote", "refresh", "rollback"]
 AnswerWord = Literal["started", "joined", "waits", "refused"]
 SignalKind = Literal["drift", "performance", "estimate", "feed"]
 SignalState = Literal["OK", "WARN", "CONFIRMED"]

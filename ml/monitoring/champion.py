@@ -9,6 +9,7 @@ from ml.config import Config
 from ml.registry.versions import model_hash
 from ml.training import fit
 from ml.training.dataset import TrainingSet
+from ml.training.export import judged_folder
 from ml.training.model import Model
 
 
@@ -18,6 +19,7 @@ class Champion:
 
     Attributes:
         model_hash: hash of all its files; it differs if another model was registered under the same number.
+        judged: the model that the gate judged, which has not seen the holdout; for a refit another one than `model`.
         fitted: record of the fit, with the alert threshold.
         frozen: record of the training set.
     """
@@ -25,6 +27,7 @@ class Champion:
     version: str
     model_hash: str
     model: Model
+    judged: Model
     fitted: fit.Fit
     frozen: TrainingSet
 
@@ -43,4 +46,11 @@ def champion_of(config: Config, version: str) -> Champion:
     registry = fit.registry(config)
     folder = registry.fetch(version)
     frozen, _ = fit.origin_of(folder)
-    return Champion(version, model_hash(registry.digests(version)), Model(folder), fit.record_of(folder), frozen)
+    return Champion(
+        version,
+        model_hash(registry.digests(version)),
+        Model(folder),
+        Model(judged_folder(folder)),
+        fit.record_of(folder),
+        frozen,
+    )

@@ -1,7 +1,8 @@
 """The step `profile_champion`: build the reference of a champion from its training set, once for every champion.
 
 The reference days are the days of the frozen training set without faults of the feed. Scores, alerts and performance come from
-days that the model was not fitted on: validation window and holdout for scores and alerts, the holdout for the performance.
+days that the model was not fitted on: validation window and holdout for scores and alerts, the holdout for the performance. A
+refit was fitted on those days too, so its judged model stands in for it there.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ def _build(config: Config, champion: Champion) -> Reference:
     broken = faults.left_out(Ledger(config.ledger).signals.incidents(config.name), set(rows[OF_DAY]))
     rows = rows[~rows[OF_DAY].isin(broken)]
     scored = rows[rows[dataset.SPLIT] != dataset.TRAIN]
-    scored = scored.assign(**{SCORE: champion.model.score(scored)})
+    scored = scored.assign(**{SCORE: champion.judged.score(scored)})
     texts = [*config.categories, *config.attributes]
     numbers = list(dict.fromkeys([*champion.model.inputs.fill, *config.measures]))
     binning, outputs = cut(rows, numbers, texts), cut(scored, [SCORE])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ml.errors import Refused
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move, Promotion, rollback_target
+from ml.ledger.words import Action
 from ml.registry.versions import BrokenModel, Registry, model_hash
 
 CHAMPION = "champion"
@@ -37,28 +38,33 @@ def promote(
     reason: str,
     run_id: str,
     check: Callable[[Path], None],
+    action: Literal["promote", "refresh"] = "promote",
 ) -> Promotion:
     """Make a version the champion, in place of the champion that the gate judged it against.
 
+    A refit takes office by the verdict on its judged model.
+
     Parameters:
         judged_champion: the champion in the gate's comparison, None if there was none.
-        verdict: the gate's verdict, with `outcome`, and the `Registry.model_hash` of the two versions that it compared
+        verdict: the gate's verdict, with `outcome`, and the `Registry.judged_hash` of the two versions that it compared
             as `challenger_hash` and `champion_hash` (None without a champion).
         run_id: the orchestrator's run; the same run may promote the same version again, which changes nothing.
         check: loads the version from its folder and scores a sample; what it raises stops the promotion.
+        action: `refresh` for a refit of the champion's own recipe, which needs no PROMOTE but `refresh` in the verdict: both
+            models have one recipe, and the gate found no harm.
 
     Raises:
-        PromotionRefused: the verdict is not PROMOTE, or was passed on other models.
+        PromotionRefused: the verdict does not allow it, or was passed on other models.
         BrokenModel: the version's files are not the ones that were registered.
         ChampionMoved: another version became champion after the gate judged.
     """
     sync(ledger, registry)
-    _allowed(registry, version, judged_champion, verdict)
+    _require(registry, action, version, judged_champion, verdict)
     check(registry.fetch(version))
     promotion = ledger.moves.make(
         Move(
             model=registry.model,
-            action="promote",
+            action=action,
             expected_from=judged_champion,
             to_version=version,
             as_of=as_of,
@@ -83,7 +89,7 @@ def rollback(
     run_id: str,
     check: Callable[[Path], None],
 ) -> Promotion:
-    """Undo the current champion's promotion: the version before it is champion again.
+    """Undo the current champion's promotion or refresh: the version before it is champion again.
 
     A run rolls back once: the same `run_id` again changes nothing, so that a retry does not undo a second promotion.
 
@@ -147,9 +153,11 @@ def sync(ledger: Ledger, registry: Registry) -> str | None:
             return champion
 
 
-def _allowed(registry: Registry, version: str, judged_champion: str | None, verdict: Mapping[str, Any]) -> None:
+def _require(registry: Registry, action: Action, version: str, judged_champion: str | None, verdict: Mapping[str, Any]) -> None:
     asked = f"{registry.model} version {version}"
-    if verdict.get("outcome") != "PROMOTE":
+    if action == "refresh":
+        _require_refresh(registry, asked, version, verdict)
+    elif verdict.get("outcome") != "PROMOTE":
         raise PromotionRefused(f"{asked}: the gate's outcome is {verdict.get('outcome')!r}, only 'PROMOTE' promotes")
     if version == judged_champion:
         raise PromotionRefused(f"{asked}: it was judged against itself; a challenger is another version")
@@ -157,9 +165,16 @@ def _allowed(registry: Registry, version: str, judged_champion: str | None, verd
     for key, of_version in judged.items():
         if key not in verdict:
             raise PromotionRefused(f"{asked}: the verdict has no {key!r}, so it does not say which models it judged")
-        expected = None if of_version is None else registry.model_hash(of_version)
+        expected = None if of_version is None else registry.judged_hash(of_version)
         if verdict[key] != expected:
             raise PromotionRefused(
                 f"{asked}: the verdict judged {key} {verdict[key]}, but version {of_version} has {expected}; "
                 "run the gate on the versions that are registered"
             )
+
+
+def _require_refresh(registry: Registry, asked: str, version: str, verdict: Mapping[str, Any]) -> None:
+    if verdict.get("refresh") is not True:
+        raise PromotionRefused(f"{asked}: the gate did not find that it has the champion's recipe and does no harm")
+    if not registry.is_refit(version):
+        raise PromotionRefused(f"{asked} is no refit, and only a refit refreshes the champion")

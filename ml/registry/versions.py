@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 ARTIFACTS = "model"
+JUDGED = "judged"
+"""Folder within a refit's version: the model that the gate judged."""
 DIGESTS = "perennial.digests"
 STAGE = "perennial.stage"
 RUN_KEY = "perennial.key"
@@ -150,6 +152,16 @@ class Registry:
     def model_hash(self, version: str) -> str:
         """SHA-256 over all digests of a version: two versions have the same one if all their files are the same."""
         return model_hash(self.digests(version))
+
+    def is_refit(self, version: str) -> bool:
+        """Whether a version is the refit of a judged model, which it holds."""
+        return any(name.startswith(f"{JUDGED}/") for name in self.digests(version))
+
+    def judged_hash(self, version: str) -> str:
+        """`model_hash` of the model that the gate judged: of the judged model within a refit, else of the version itself."""
+        digests, folder = self.digests(version), f"{JUDGED}/"
+        judged = {name.removeprefix(folder): digest for name, digest in digests.items() if name.startswith(folder)}
+        return model_hash(judged or digests)
 
     def tags(self, version: str) -> dict[str, str]:
         """Tags of a version.

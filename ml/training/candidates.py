@@ -109,6 +109,20 @@ def fit_candidate(config: Config, name: str, windows: FitWindows) -> Estimator:
     return fitted.calibrated(calibrate.platt(margins, windows.validation["label"]))
 
 
+def fit_again(config: Config, name: str, trees: int, rows: pd.DataFrame) -> tuple[Estimator, Inputs]:
+    """Fit a candidate on all of these rows, without calibration, with the number of trees that it had where it was stopped.
+
+    Raises:
+        CapUnreachable: see `ml.training.weights`.
+    """
+    inputs, matrix = learn_inputs(config, rows)
+    if name == LOGISTIC:
+        return fit_logistic(config, inputs.names, matrix, rows), inputs
+    settings = _shallow(config) if name == SHALLOW else config
+    as_many = settings.training.model.model_copy(update={"iterations": trees})
+    return fit_trees(chosen.with_model(settings, as_many), inputs, matrix, rows), inputs
+
+
 def fit_own_trees(config: Config, rows: pd.DataFrame) -> tuple[Estimator, Inputs]:
     """Fit the deployment's own trees on a training set; returns them and their inputs.
 

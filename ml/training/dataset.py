@@ -29,8 +29,12 @@ from ml.training.refused import record_refusal
 from ml.training.split import Split, split
 
 TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
-# Columns added to those of the deployment: the window that a row belongs to, and the time when its label became known.
-SPLIT, LABEL_KNOWN_AT = "_split", "_label_known_at"
+# With `training.refit` also: what only the refit learns from, and what nobody does, because its labels are not known yet.
+GAP, NEWEST = "gap", "newest"
+# Columns added to those of the deployment: the window that a row belongs to, the time when its label became known, and, with
+# `training.refit`, its label as of the training, UNLABELLED for rows that a refit does not learn from.
+SPLIT, LABEL_KNOWN_AT, LABEL_NOW = "_split", "_label_known_at", "_label_now"
+UNLABELLED = -1
 
 
 class NotEnoughHistory(Refused, ValueError):
@@ -46,6 +50,7 @@ class TrainingSet:
     """The record of a frozen training set: its content hash, which is its address, its sources and its row counts.
 
     `lake` is the version of each table, `features` lists the publications of each view (see `ml.features.history.Published`).
+    `rows` are those of the three windows; `refit_rows` those that a refit learns from, 0 without `training.refit`.
     """
 
     training_set: str
@@ -60,6 +65,7 @@ class TrainingSet:
     lake: dict[str, int]
     features: dict[str, list[dict[str, str]]]
     config: str
+    refit_rows: int = 0
 
 
 def path_of(config: Config, training_set: str) -> Path:
@@ -74,7 +80,7 @@ def describe(config: Config, training_set: str) -> TrainingSet:
 
 
 def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
-    """Rows of a frozen training set, in the order of their time; errors as for `verified_path`."""
+    """Rows of windows of a frozen training set, in the order of their time; errors as for `verified_path`."""
     path = verified_path(config, training_set)
     names = pq.read_schema(path).names
     split_column = names[current_names(names).index(SPLIT)]
@@ -136,9 +142,13 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
 
 
 def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split) -> pd.DataFrame:
-    """Events of the windows with the labels known at `holdout_start` (training, validation) or at `as_of` (holdout)."""
-    order = label_order(config)
-    join = "" if config.labels.complete else "LEFT"
+    """Events of the windows with the labels known at `holdout_start` (training, validation) or at `as_of` (holdout).
+
+    For a refit there are also the events of the gap and those that became known, or were answered, too late for the training;
+    and the newest ones, without a label.
+    """
+    order, answered = label_order(config), config.labels.complete
+    wanted = [TRAIN, VALIDATION, HOLDOUT, *([GAP, NEWEST] if config.training.refit else [])]
     names = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories, *config.attributes]
     cluster = config.entities[config.gate.cluster]
     tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
@@ -146,30 +156,51 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
         (oldest,) = connection.execute("SELECT min(event_time) FROM events").fetchone() or (None,)
         frame: pd.DataFrame = connection.execute(
             f"""
-            WITH chosen AS (
-                SELECT {columns(names)},
-                    CASE WHEN event_time < {instant(windows.validation_start)} THEN '{TRAIN}'
-                         WHEN event_time < {instant(windows.fitted_until)} THEN '{VALIDATION}' ELSE '{HOLDOUT}' END AS {SPLIT},
-                    CASE WHEN event_time < {instant(windows.fitted_until)}
-                         THEN {instant(windows.holdout_start)} ELSE {instant(as_of)} END AS _cutoff
-                FROM events
-                WHERE (event_time >= {instant(windows.train_start)} AND event_time < {instant(windows.fitted_until)}
-                       AND events.known_at <= {instant(windows.holdout_start)} AND NOT {reserve.is_reserved(config)})
-                   OR (event_time >= {instant(windows.holdout_start)} AND event_time < {instant(windows.holdout_end)})
+            WITH seen AS (
+                SELECT {columns(names)}, events.known_at AS _known_at, {reserve.is_reserved(config)} AS _reserved FROM events
+                WHERE event_time >= {instant(windows.train_start)}
+            ),
+            placed AS (
+                SELECT *, CASE
+                    WHEN event_time >= {instant(windows.holdout_end)} THEN '{NEWEST}'
+                    WHEN event_time >= {instant(windows.holdout_start)} THEN '{HOLDOUT}'
+                    WHEN _reserved THEN NULL
+                    WHEN event_time >= {instant(windows.fitted_until)} THEN '{GAP}'
+                    WHEN _known_at > {instant(windows.holdout_start)} THEN '{GAP}'
+                    WHEN event_time >= {instant(windows.validation_start)} THEN '{VALIDATION}' ELSE '{TRAIN}' END AS _place
+                FROM seen
             ),
             first_seen AS (
                 SELECT events.{quoted(stored(cluster))} AS entity, min(event_time) AS first_event FROM events GROUP BY ALL
             ),
             answer AS (
                 SELECT event_id, first(labels.label ORDER BY {order}) AS label,
-                    first(labels.known_at ORDER BY {order}) AS {LABEL_KNOWN_AT}
-                FROM chosen JOIN labels USING (event_id) WHERE labels.known_at <= chosen._cutoff GROUP BY event_id
+                    first(labels.known_at ORDER BY {order}) AS known_at
+                FROM placed JOIN labels USING (event_id)
+                WHERE _place NOT IN ('{TRAIN}', '{VALIDATION}') OR labels.known_at <= {instant(windows.holdout_start)}
+                GROUP BY event_id
+            ),
+            answer_now AS (
+                SELECT event_id, first(labels.label ORDER BY {order}) AS label FROM placed JOIN labels USING (event_id)
+                GROUP BY event_id
+            ),
+            labelled AS (
+                SELECT placed.* EXCLUDE (_known_at, _reserved, _place),
+                    CASE WHEN _place IN ('{TRAIN}', '{VALIDATION}') AND {answered} AND answer.label IS NULL
+                        THEN '{GAP}' ELSE _place END AS {SPLIT},
+                    CASE WHEN _place = '{NEWEST}' THEN {UNLABELLED} ELSE coalesce(answer.label, 0) END::TINYINT AS label,
+                    answer.known_at AS {LABEL_KNOWN_AT},
+                    CASE WHEN _place = '{NEWEST}' OR _reserved THEN {UNLABELLED}
+                        ELSE coalesce(answer_now.label, 0) END::TINYINT AS {LABEL_NOW},
+                    _place = '{NEWEST}' OR NOT {answered} OR answer_now.label IS NOT NULL AS _kept
+                FROM placed LEFT JOIN answer USING (event_id) LEFT JOIN answer_now USING (event_id)
+                WHERE _place IS NOT NULL
             )
-            SELECT chosen.* EXCLUDE (_cutoff), coalesce(answer.label, 0)::TINYINT AS label, answer.{LABEL_KNOWN_AT},
-                (epoch(chosen.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
-            FROM chosen LEFT JOIN first_seen ON chosen.{quoted(cluster)} = first_seen.entity
-                {join} JOIN answer USING (event_id)
-            ORDER BY chosen.event_time, event_id
+            SELECT labelled.* EXCLUDE (_kept{"" if config.training.refit else f", {LABEL_NOW}"}),
+                (epoch(labelled.event_time - first_seen.first_event) / 86400)::FLOAT AS {quoted(config.age)}
+            FROM labelled LEFT JOIN first_seen ON labelled.{quoted(cluster)} = first_seen.entity
+            WHERE _kept AND {SPLIT} IN ({", ".join(f"'{part}'" for part in wanted)})
+            ORDER BY labelled.event_time, event_id
             """
         ).df()
     for part in (TRAIN, VALIDATION, HOLDOUT):
@@ -201,20 +232,22 @@ def _freeze(
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), partial, compression="zstd")
     with partial.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    counts = frame[SPLIT].value_counts()
+    judged = frame[frame[SPLIT].isin((TRAIN, VALIDATION, HOLDOUT))]
+    counts = judged[SPLIT].value_counts()
     record = TrainingSet(
         training_set=content,
         as_of=as_of.isoformat(),
-        rows=len(frame),
+        rows=len(judged),
         train_rows=int(counts[TRAIN]),
         validation_rows=int(counts[VALIDATION]),
         holdout_rows=int(counts[HOLDOUT]),
-        positives={str(part): int(count) for part, count in frame.groupby(SPLIT)["label"].sum().items()},
+        positives={str(part): int(count) for part, count in judged.groupby(SPLIT)["label"].sum().items()},
         windows={name: value.isoformat() for name, value in asdict(windows).items()},
         labels_known_until=windows.holdout_start.isoformat(),
         lake=versions,
         features=features,
         config=config.fingerprint,
+        refit_rows=int((frame[LABEL_NOW] != UNLABELLED).sum()) if LABEL_NOW in frame else 0,
     )
     _write_text(folder / f"{content}.json", json.dumps(asdict(record), indent=1))
     partial.replace(folder / f"{content}.parquet")

@@ -15,6 +15,7 @@ import pandas as pd
 from ml.config import Config
 from ml.errors import Refused
 from ml.registry.turn import turn
+from ml.registry.versions import JUDGED
 from ml.training import dataset
 from ml.training.estimator import Estimator
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
@@ -61,6 +62,8 @@ def _exported(config: Config, model: str, folder: Path) -> Export:
     partial = folder.with_name(f"{EXPORT}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     _write(folder.parent, partial, holdout)
+    if fitted.refit_of:
+        shutil.copytree(folder_of(config, fitted.refit_of) / EXPORT, partial / JUDGED)
     parity = compare(Model(partial), holdout, fitted.threshold, config.training.parity.value, model)
     (partial / PARITY).write_text(json.dumps(asdict(parity), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
@@ -121,12 +124,19 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
     sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(target / SAMPLE, index=False)
 
 
+def judged_folder(folder: Path) -> Path:
+    """Folder of the model that the gate judged, of a copy of an exported model: within it for a refit, else the copy itself."""
+    return folder / JUDGED if (folder / JUDGED).is_dir() else folder
+
+
 def check_copy(folder: Path) -> None:
     """Load a copy of an exported model and score its sample with the model and with its graph.
 
     Raises:
         ParityError: a score differs from the one at export.
     """
+    if judged_folder(folder) != folder:
+        check_copy(judged_folder(folder))
     sample = pd.read_parquet(folder / SAMPLE)
     model = Model(folder)
     expected = sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it

@@ -6,6 +6,8 @@ import datetime as dt
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from ml.training.model import Model, importance, save, threshold_for
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 OTHERS = "others"
+SETTINGS = {"model", "caps", "candidates"}
+"""Keys of `training` from which a model is made."""
 
 
 class NoOrigin(Refused, LookupError):
@@ -37,6 +41,9 @@ class Fit:
     are shares of the validation window's positives; None for a model made before calibration was added. `settings` is the study
     that chose the model's settings; empty for those of the deployment file. `candidates` has the figure of each candidate in
     `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the name of this model's candidate.
+    `recipe` is the hash of all that makes a model besides rows: settings, candidate, inputs and code; empty for a model made
+    before it was recorded. A refit has the address of the judged model as `refit_of`, and that model's figures on the
+    validation window; its `trained_until` and `labels_known_until` are its own.
     """
 
     model: str
@@ -59,6 +66,8 @@ class Fit:
     candidate: str = ""
     candidates: dict[str, float] = field(default_factory=dict)
     selected_by: str = ""
+    recipe: str = ""
+    refit_of: str = ""
 
     @property
     def size(self) -> str:
@@ -135,7 +144,7 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
         if (study_set := chosen.describe(config, settings).training_set) != training_set:
             raise BadInput(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
         config = chosen.tuned(config, settings)
-    settings_used = config.training.model_dump(include={"model", "caps", "candidates"})
+    settings_used = config.training.model_dump(include=SETTINGS)
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
     hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
@@ -146,8 +155,9 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
         return describe(config, key) if (folder / RECORD).exists() else _tracked(config, training_set, settings, key)
 
 
-def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
-    """Fit within an MLflow run whose name is the model's key."""
+@contextmanager
+def tracked(config: Config, key: str) -> Iterator[tuple[str, str]]:
+    """Work within the MLflow run whose name is a model's key, with the system's metrics; the ids of run and experiment."""
     import mlflow
 
     mlflow.set_tracking_uri(config.tracking)
@@ -156,17 +166,38 @@ def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
     mlflow.set_system_metrics_sampling_interval(1)
     mlflow.set_system_metrics_samples_before_logging(1)
     with mlflow.start_run(run_id=run, log_system_metrics=True):
+        yield run, experiment
+
+
+def log_settings(config: Config, record: Fit) -> None:
+    """Log a model's settings to the current MLflow run, with the study that chose them."""
+    import mlflow
+
+    cut = config.training
+    windows = {f"windows_{name}": getattr(cut, name).value for name in ("train", "validation", "holdout")}
+    mlflow.log_params(cut.model.model_dump() | windows)
+    mlflow.set_tag("settings", record.settings_from)
+    if record.settings:
+        mlflow.log_artifact(str(folder_of(config, record.model) / TUNING))
+
+
+def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
+    with tracked(config, key) as (run, experiment):
         record = _fit(config, training_set, settings, key, run, experiment)
-        mlflow.log_params(config.training.model.model_dump() | {"windows_" + k: v for k, v in _windows(config).items()})
-        mlflow.set_tag("settings", record.settings_from)
-        if settings:
-            mlflow.log_artifact(str(folder_of(config, key) / TUNING))
+        log_settings(config, record)
     return record
 
 
-def _windows(config: Config) -> dict[str, float]:
-    cut = config.training
-    return {"train": cut.train.value, "validation": cut.validation.value, "holdout": cut.holdout.value}
+def recipe_of(config: Config, candidate: str, inputs: list[str]) -> str:
+    """Hash of all that makes a model besides its rows, under the settings that were used."""
+    made_of = [
+        config.training.model_dump(include=SETTINGS - {"candidates"}),
+        candidate,
+        inputs,
+        [window.model_dump(mode="json") for window in config.windows],
+        code_version()["sources"],
+    ]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
@@ -175,10 +206,7 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
     selected = select(config, rows)
     estimator, inputs = selected.estimator, selected.inputs
-    folder = folder_of(config, key)
-    partial = folder.with_name(f"{key}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = new_folder(config, key)
     save(partial, estimator, inputs)
     for name, other in selected.others.items():
         (partial / OTHERS / name).mkdir(parents=True)
@@ -207,12 +235,27 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
         candidate=selected.candidate,
         candidates=selected.figures,
         selected_by=selected.metric,
+        recipe=recipe_of(config, selected.candidate, inputs.names),
     )
+    complete(config, partial, frozen, record)
+    return record
+
+
+def complete(config: Config, partial: Path, frozen: dataset.TrainingSet, record: Fit) -> None:
+    """Write the records of a model beside its files, and rename its folder, which makes it exist."""
+    folder = folder_of(config, record.model)
     (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
     (partial / DEPLOYMENT).write_text(config.portable_json)
-    if settings:
-        shutil.copy(chosen.folder_of(config, settings) / chosen.CHOSEN, partial / TUNING)
+    if record.settings:
+        shutil.copy(chosen.folder_of(config, record.settings) / chosen.CHOSEN, partial / TUNING)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return record
+
+
+def new_folder(config: Config, model: str) -> Path:
+    """An empty folder in which a model is made; `complete` gives it its name."""
+    partial = folder_of(config, model).with_name(f"{model}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial

@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ml.config import Config
 from ml.errors import Refused
 from ml.features import history
-from ml.training import dataset
+from ml.training import dataset, refit
 from ml.training.candidates import select
 from ml.training.code import CHANGED, code_version
-from ml.training.export import to_onnx
+from ml.training.estimator import Estimator
+from ml.training.export import judged_folder, to_onnx
 from ml.training.fit import Fit, origin_of, record_of, registry
+from ml.training.inputs import Inputs
 from ml.training.model import INPUTS, ONNX, Model, save
 
 
@@ -107,15 +110,30 @@ def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, fold
     )
     rows = dataset.read(config, training_set.training_set)
     selected = select(config, rows)
-    save(folder, selected.estimator, selected.inputs)
-    rebuilt, original = Model(folder), Model(registered)
-    same_inputs = (folder / INPUTS).read_bytes() == (registered / INPUTS).read_bytes()
-    checks.append(Comparison(INPUTS, same_inputs, "bytes"))
-    new, old = rebuilt.estimator, original.estimator
-    same_model = (new.FILE, new.canonical_bytes()) == (old.FILE, old.canonical_bytes())
-    checks.append(Comparison(old.FILE, same_model, "bytes, without what tells the time"))
-    same_graph = to_onnx(new, rebuilt.inputs).SerializeToString() == (registered / ONNX).read_bytes()
-    checks.append(Comparison(ONNX, same_graph, "bytes"))
-    difference = float(np.abs(rebuilt.score(rows) - original.score(rows)).max())
-    checks.append(Comparison("predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"))
+    judged = judged_folder(registered)
+    checks += _compare_model(selected.estimator, selected.inputs, judged, rows, folder / "rebuilt", "")
+    if judged != registered:
+        scaling = selected.estimator.platt
+        estimator, inputs = refit.fitted(config, record_of(judged), refit.rows_of(config, training_set))
+        checks += _compare_model(estimator.calibrated(scaling), inputs, registered, rows, folder / "refit", "refit: ")
     return checks
+
+
+def _compare_model(
+    fitted: Estimator, inputs: Inputs, registered: Path, rows: pd.DataFrame, folder: Path, prefix: str
+) -> list[Comparison]:
+    """Comparison of a model that was fitted again with the registered one, by inputs, file, graph and predictions."""
+    folder.mkdir()
+    save(folder, fitted, inputs)
+    rebuilt, original = Model(folder), Model(registered)
+    new, old = rebuilt.estimator, original.estimator
+    same_inputs = (folder / INPUTS).read_bytes() == (registered / INPUTS).read_bytes()
+    same_model = (new.FILE, new.canonical_bytes()) == (old.FILE, old.canonical_bytes())
+    same_graph = to_onnx(new, rebuilt.inputs).SerializeToString() == (registered / ONNX).read_bytes()
+    difference = float(np.abs(rebuilt.score(rows) - original.score(rows)).max())
+    return [
+        Comparison(f"{prefix}{INPUTS}", same_inputs, "bytes"),
+        Comparison(f"{prefix}{old.FILE}", same_model, "bytes, without what tells the time"),
+        Comparison(f"{prefix}{ONNX}", same_graph, "bytes"),
+        Comparison(f"{prefix}predictions", difference == 0.0, f"{len(rows):,} rows, largest difference {difference:g}"),
+    ]

@@ -223,13 +223,13 @@ def test_a_mapped_task_gives_its_step_what_is_shared_and_what_is_its_own(monkeyp
 def test_what_explains_a_version_holds_up_no_decision_and_fails_the_run(dags: dict[str, Any]) -> None:
     """A run is red if one of its last tasks is: what fails before `write_card` turns that into `upstream_failed`."""
     dag = dags["train"]
-    explains = {"data.explore", "model.explain", "decision.write_card"}
+    explains = {"data.explore", "decision.explain", "decision.write_card"}
     before = {task.task_id for task in dag.get_task("decision.promote").get_flat_relatives(upstream=True)}
     assert not explains & before
     last = {task.task_id for task in dag.tasks if not task.downstream_task_ids}
     assert last == {"data.explore", "decision.profile", "decision.write_card"}
     assert dag.get_task("decision.profile").upstream_task_ids == {"decision.promote"}
-    assert dag.get_task("decision.write_card").upstream_task_ids == {"decision.promote", "model.explain"}
+    assert dag.get_task("decision.write_card").upstream_task_ids == {"decision.promote", "decision.explain"}
 
 
 def test_a_dag_file_imports_nothing_heavy_at_its_top() -> None:

@@ -1,0 +1,46 @@
+"""The step `refit`: what is registered of a judged model, and whether it may become champion."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+
+from ml.config import Config
+from ml.decision import judge
+from ml.training import export, fit
+from ml.training import refit as refits
+
+AGREEMENT = "agreement.json"
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The model to register, and why it is the judged one although a refit was due; `agreement` has the figures of a refit."""
+
+    model: str
+    is_refit: bool
+    agreement: str
+    note: str
+
+
+def refit(config: Config, as_of: dt.datetime, judgement: str) -> Refitted:
+    """Fit a judged model's recipe on all that has matured, if it may become champion; else the judged model is registered.
+
+    A refit that does not agree with the judged model is not registered, and nothing becomes champion.
+
+    Args:
+        judgement: address of the gate's answer on the model.
+    """
+    judged = judge.describe(config, judgement)
+    if config.training.refit is None or not (judged.outcome == "PROMOTE" or judged.refresh):
+        return Refitted(judged.model, False, "", "")
+    model = refits.refit(config, judged.model).model
+    export.export(config, as_of, model)
+    found = refits.agreement(config, model)
+    path = fit.folder_of(config, model) / AGREEMENT
+    path.write_text(json.dumps(asdict(found), indent=1))
+    if found.holds:
+        return Refitted(model, True, found.sentence, "")
+    note = f"The refit does not agree with the judged model, so it is not promoted: {found.sentence}"
+    return Refitted(judged.model, False, found.sentence, note)

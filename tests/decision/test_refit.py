@@ -1,0 +1,198 @@
+"""What is judged is fitted before the holdout, what becomes champion on all that has matured: through the whole loop."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ml import pipeline, steps
+from ml.__main__ import main
+from ml.config import Config, load
+from ml.decision import judge
+from ml.evaluation.gate import GateError
+from ml.lake import schema
+from ml.lake.labels import label_order
+from ml.lake.tables import Lake
+from ml.ledger.ledger import Ledger
+from ml.pipeline import Record
+from ml.registry.versions import folder_hash
+from ml.simulate.feed import write_until
+from ml.training import dataset, export, fit, golden, refit, reproduce
+from ml.training.model import Model
+from tests import deployments
+from tests.deployments import FIRST_AS_OF, small_told
+
+DAY = dt.timedelta(days=1)
+REASON = "a test declares it"
+REFRESH = 3
+
+
+def told(correlation: float = 0.3, share: float = 0.0) -> dict[str, Any]:
+    """The small deployment, which refits what it promotes and refreshes a champion of three days."""
+    told = small_told()
+    told["training"]["refit"] = {
+        "refresh": {"value": REFRESH, "unit": "days", "reason": REASON},
+        "correlation": {"value": correlation, "unit": "correlation", "reason": REASON},
+        "overlap": {"value": 0.1, "unit": "share", "reason": REASON},
+        "calibration": {"value": 2, "unit": "share of the positives", "reason": REASON},
+    }
+    if share:
+        told["gate"]["golden"] = {
+            "share": {"value": share, "unit": "share", "reason": REASON},
+            "drop": {"value": 0.5, "unit": "average precision", "reason": REASON},
+        }
+    return told
+
+
+def night(config: Config, as_of: dt.datetime) -> Mapping[str, Record]:
+    """Ingest what landed by then, and train."""
+    write_until(config, (as_of - DAY).date())
+    pipeline.run(pipeline.INGEST, config, as_of)
+    return pipeline.run(pipeline.training(config), config, as_of, {"run_id": f"night {as_of:%m-%d}", "trigger": "schedule"})
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A deployment that reserves a twentieth of its events for the golden set."""
+    return load(deployments.write(tmp_path_factory.mktemp("refit"), told(share=0.05)))
+
+
+@pytest.fixture(scope="module")
+def first(config: Config) -> Mapping[str, Record]:
+    """The records of the first training, which finds a first champion."""
+    records = night(config, FIRST_AS_OF)
+    assert records["promote"]["outcome"] == "PROMOTE"
+    return records
+
+
+@pytest.fixture(scope="module")
+def later(config: Config, first: Mapping[str, Record]) -> list[Mapping[str, Record]]:
+    """The records of the next trainings, the last of them when the champion is due."""
+    return [night(config, FIRST_AS_OF + days * DAY) for days in range(1, REFRESH + 1)]
+
+
+def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that_was_judged(
+    config: Config, first: Mapping[str, Record]
+) -> None:
+    folder = fit.registry(config).fetch(first["register"]["version"])
+    champion, judged = fit.record_of(folder), fit.record_of(export.judged_folder(folder))
+    frozen = dataset.describe(config, champion.training_set)
+    assert champion.refit_of == judged.model == first["export"]["model"]
+    assert (champion.trained_until, champion.labels_known_until) == (frozen.windows["holdout_end"], frozen.as_of)
+    assert (judged.trained_until, judged.labels_known_until) == (
+        frozen.windows["fitted_until"],
+        frozen.windows["holdout_start"],
+    )
+    assert champion.trees == judged.trees
+    verdict = judge.verdict_of(config, first["judge"]["judgement"])
+    assert verdict["challenger_hash"] == folder_hash(export.judged_folder(folder)) != folder_hash(folder)
+
+
+def test_a_refit_learns_from_every_matured_event_that_is_not_reserved_with_its_label_of_today(
+    config: Config, first: Mapping[str, Record]
+) -> None:
+    frozen = dataset.describe(config, first["build_training_set"]["training_set"])
+    rows = refit.rows_of(config, frozen).set_index("event_id")
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    with Lake(config.lake).connect(tables, FIRST_AS_OF) as connection:
+        events = connection.execute("SELECT event_id, event_time FROM events").df().set_index("event_id")
+        labels = connection.execute(
+            f"SELECT event_id, first(label ORDER BY {label_order(config)}) AS label FROM labels GROUP BY event_id"
+        ).df()
+    version = golden.newest(config)
+    assert version is not None
+    reserved = set(golden.read(config, version)["event_id"])
+    start, end = (pd.Timestamp(frozen.windows[name]) for name in ("train_start", "holdout_end"))
+    matured = events[(events["event_time"] >= start) & (events["event_time"] < end)]
+    assert set(rows.index) == set(matured.index) - reserved
+    assert reserved & set(matured.index)
+    expected = labels.set_index("event_id")["label"].reindex(rows.index).fillna(0).astype(int)
+    assert (rows["label"] == expected).all()
+    fitted_then = dataset.read(config, frozen.training_set, (dataset.TRAIN, dataset.VALIDATION)).set_index("event_id")
+    assert (fitted_then["label"] != rows["label"].reindex(fitted_then.index)).any(), "no label came late: this proves nothing"
+
+
+def test_the_newest_events_have_no_label_and_nobody_is_fitted_on_them(config: Config, first: Mapping[str, Record]) -> None:
+    newest = dataset.read(config, first["build_training_set"]["training_set"], (dataset.NEWEST,))
+    assert len(newest)
+    assert set(newest["label"]) == set(newest[dataset.LABEL_NOW]) == {dataset.UNLABELLED}
+    assert newest["event_time"].min() >= FIRST_AS_OF - config.label_delay - DAY
+
+
+def test_the_refit_is_made_again_byte_for_byte(config: Config, first: Mapping[str, Record]) -> None:
+    made = reproduce.reproduce(config, first["register"]["version"])
+    assert made.equal, [check for check in made.checks if not check.equal]
+    assert "refit: model.onnx" in {check.name for check in made.checks}
+
+
+def test_a_champion_that_is_due_is_refreshed_by_its_own_recipe(config: Config, later: list[Mapping[str, Record]]) -> None:
+    moves = Ledger(config.ledger).moves.history(config.name)
+    young = [records["promote"] for records in later[:-1]]
+    assert [move.action for move in moves] == ["promote", "refresh"]
+    assert all("refresh" not in record["note"] for record in young)
+    due = later[-1]
+    assert due["promote"]["outcome"] != "PROMOTE"
+    assert due["promote"]["champion"] == due["register"]["version"] == moves[-1].to_version
+    assert "refreshes version 1" in due["promote"]["note"]
+    assert [message.event for message in Ledger(config.ledger).messages.all(config.name)][-1] == "refresh"
+
+
+def test_the_champion_is_judged_as_what_had_not_seen_the_holdout(config: Config, later: list[Mapping[str, Record]]) -> None:
+    for records in later:
+        verdict = judge.verdict_of(config, records["judge"]["judgement"])
+        seen, holdout = verdict["champion"], verdict["holdout"]
+        assert seen["trained_until"] < holdout["start"]
+        assert seen["labels_known_until"] <= holdout["start"]
+
+
+def test_monitoring_knows_the_refit_by_the_scores_of_the_judged_model(
+    config: Config, first: Mapping[str, Record], later: list[Mapping[str, Record]]
+) -> None:
+    from ml.monitoring.champion import champion_of
+
+    champion = champion_of(config, first["register"]["version"])
+    rows = dataset.read(config, champion.fitted.training_set, (dataset.HOLDOUT,))
+    assert (champion.judged.score(rows) != champion.model.score(rows)).any()
+    assert (champion.judged.score(rows) == Model(fit.folder_of(config, champion.fitted.refit_of)).score(rows)).all()
+    steps.run("monitor", config, FIRST_AS_OF + REFRESH * DAY)
+    ledger = Ledger(config.ledger)
+    assert ledger.signals.newest_day(config.name, str(ledger.moves.champion(config.name)))
+
+
+def test_a_refresh_is_rolled_back_like_a_promotion(config: Config, later: list[Mapping[str, Record]], tmp_path: Path) -> None:
+    path = str(config.home.parent / "deployment.yaml")
+    as_of = (FIRST_AS_OF + REFRESH * DAY).isoformat()
+    words = ["rollback", "--config", path, "--as-of", as_of, "--actor", "ann", "--reason", "it alerts too much"]
+    assert main(words) == 0
+    assert Ledger(config.ledger).moves.champion(config.name) == "1"
+
+
+def test_a_refit_that_does_not_agree_is_not_promoted(tmp_path: Path) -> None:
+    strict = load(deployments.write(tmp_path, told(correlation=1.0)))
+    records = night(strict, FIRST_AS_OF)
+    assert records["promote"]["outcome"] == "PROMOTE"
+    assert "does not agree" in records["refit"]["note"]
+    assert "rank correlation" in records["refit"]["note"]
+    assert records["refit"]["model"] == records["export"]["model"]
+    assert records["promote"]["champion"] is None
+    assert Ledger(strict.ledger).moves.history(strict.name) == []
+
+
+def test_a_judgement_that_was_edited_to_allow_a_refresh_is_found_out(config: Config, later: list[Mapping[str, Record]]) -> None:
+    judgement = later[0]["judge"]["judgement"]
+    path = judge.folder_of(config, judgement) / judge.VERDICT
+    record = json.loads(path.read_text())
+    harmful = record | {"refresh": True, "outcome": "KEEP"}
+    harmful["guardrails"] = [check | {"status": "failed"} for check in record["guardrails"]]
+    path.write_text(json.dumps(harmful))
+    try:
+        with pytest.raises(GateError, match="edited"):
+            judge.verdict_of(config, judgement)
+    finally:
+        path.write_text(json.dumps(record))
