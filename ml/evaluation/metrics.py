@@ -225,7 +225,8 @@ def wilson(rate: ArrayLike, rows: ArrayLike) -> tuple[Floats, Floats]:
 
     Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
-    r, n = np.asarray(rate, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    # A share that was computed from sums may be above 1 by a rounding error.
+    r, n = np.clip(np.asarray(rate, dtype=np.float64), 0.0, 1.0), np.asarray(rows, dtype=np.float64)
     square, known = 1.959964**2, np.maximum(n, 1e-9)
     centre = (r + square / (2 * known)) / (1 + square / known)
     half = np.sqrt(square * (r * (1 - r) / known + square / (4 * known**2))) / (1 + square / known)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,23 +29,22 @@ from tests.deployments import FIRST_AS_OF, small_told
 
 DAY = dt.timedelta(days=1)
 REASON = "a test declares it"
-REFRESH = 3
+REFRESH = 2
 
 
-def told(correlation: float = 0.3, share: float = 0.0) -> dict[str, Any]:
-    """The small deployment, which refits what it promotes and refreshes a champion of three days."""
+def told() -> dict[str, Any]:
+    """The small deployment, which refits what it promotes and refreshes a champion of two days."""
     told = small_told()
     told["training"]["refit"] = {
         "refresh": {"value": REFRESH, "unit": "days", "reason": REASON},
-        "correlation": {"value": correlation, "unit": "correlation", "reason": REASON},
+        "correlation": {"value": 0.3, "unit": "correlation", "reason": REASON},
         "overlap": {"value": 0.1, "unit": "share", "reason": REASON},
         "calibration": {"value": 2, "unit": "share of the positives", "reason": REASON},
     }
-    if share:
-        told["gate"]["golden"] = {
-            "share": {"value": share, "unit": "share", "reason": REASON},
-            "drop": {"value": 0.5, "unit": "average precision", "reason": REASON},
-        }
+    told["gate"]["golden"] = {
+        "share": {"value": 0.05, "unit": "share", "reason": REASON},
+        "drop": {"value": 0.5, "unit": "average precision", "reason": REASON},
+    }
     return told
 
 
@@ -54,13 +52,14 @@ def night(config: Config, as_of: dt.datetime) -> Mapping[str, Record]:
     """Ingest what landed by then, and train."""
     write_until(config, (as_of - DAY).date())
     pipeline.run(pipeline.INGEST, config, as_of)
-    return pipeline.run(pipeline.training(config), config, as_of, {"run_id": f"night {as_of:%m-%d}", "trigger": "schedule"})
+    given = {"run_id": f"night {as_of:%m-%d}", "trigger": "schedule"}
+    return pipeline.run(pipeline.training(config), config, as_of, given, explain=False)
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A deployment that reserves a twentieth of its events for the golden set."""
-    return load(deployments.write(tmp_path_factory.mktemp("refit"), told(share=0.05)))
+    return load(deployments.write(tmp_path_factory.mktemp("refit"), told()))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +164,7 @@ def test_monitoring_knows_the_refit_by_the_scores_of_the_judged_model(
     assert ledger.signals.newest_day(config.name, str(ledger.moves.champion(config.name)))
 
 
-def test_a_refresh_is_rolled_back_like_a_promotion(config: Config, later: list[Mapping[str, Record]], tmp_path: Path) -> None:
+def test_a_refresh_is_rolled_back_like_a_promotion(config: Config, later: list[Mapping[str, Record]]) -> None:
     path = str(config.home.parent / "deployment.yaml")
     as_of = (FIRST_AS_OF + REFRESH * DAY).isoformat()
     words = ["rollback", "--config", path, "--as-of", as_of, "--actor", "ann", "--reason", "it alerts too much"]
@@ -173,15 +172,24 @@ def test_a_refresh_is_rolled_back_like_a_promotion(config: Config, later: list[M
     assert Ledger(config.ledger).moves.champion(config.name) == "1"
 
 
-def test_a_refit_that_does_not_agree_is_not_promoted(tmp_path: Path) -> None:
-    strict = load(deployments.write(tmp_path, told(correlation=1.0)))
-    records = night(strict, FIRST_AS_OF)
-    assert records["promote"]["outcome"] == "PROMOTE"
-    assert "does not agree" in records["refit"]["note"]
-    assert "rank correlation" in records["refit"]["note"]
-    assert records["refit"]["model"] == records["export"]["model"]
-    assert records["promote"]["champion"] is None
-    assert Ledger(strict.ledger).moves.history(strict.name) == []
+def test_a_refit_that_does_not_agree_is_not_promoted(config: Config, first: Mapping[str, Record]) -> None:
+    """The same verdict again, where only the very same ranking agrees."""
+    limits = config.training.refit
+    assert limits is not None
+    exact = limits.model_copy(update={"correlation": limits.correlation.model_copy(update={"value": 1.0})})
+    strict = config.model_copy(update={"training": config.training.model_copy(update={"refit": exact})})
+    moves = Ledger(config.ledger).moves.history(config.name)
+    judgement = {"judgement": first["judge"]["judgement"]}
+    refitted = steps.run("refit", strict, FIRST_AS_OF, judgement)
+    assert "does not agree" in refitted["note"]
+    assert "rank correlation" in refitted["note"]
+    assert (refitted["model"], refitted["is_refit"]) == (first["export"]["model"], False)
+    version = steps.run("register", strict, FIRST_AS_OF, judgement | {"model": refitted["model"]})["version"]
+    decided = steps.run("promote", strict, FIRST_AS_OF, judgement | {"version": version, "run_id": "strict"})
+    assert version != first["register"]["version"]
+    assert decided["outcome"] == "PROMOTE"
+    assert "does not agree" in decided["note"]
+    assert Ledger(config.ledger).moves.history(config.name) == moves
 
 
 def test_a_judgement_that_was_edited_to_allow_a_refresh_is_found_out(config: Config, later: list[Mapping[str, Record]]) -> None:
