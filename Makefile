@@ -31,8 +31,8 @@ env: ## make .venv with exactly the packages of requirements.txt
 test: env lint types ## lint, types and all tests
 	$(PY) -m pytest -n 3
 
-proofs: env ## what tests run thinner, whole: some two hundred kills, and the error rates of gate and detector
-	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/monitoring/test_cut_off.py tests/test_planted_defects.py
+proofs: env ## what tests leave out or run thinner: two hundred kills, a storm of triggers, the error rates of gate and detector
+	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
 	$(PY) -m benchmarks.gate_errors
 	$(PY) -m benchmarks.drift_errors
 

@@ -34,7 +34,6 @@ TOGETHER = {
     ),
     "monitoring": ("tests/monitoring",),
 }
-APART = ("tests/test_planted_defects.py",)
 LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monitoring", "tests/test_planted")
 
 # For who only asks whether a test fails: the first example that does is enough, it need not be made simple.
@@ -45,7 +44,7 @@ THINNED = 16
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The slow proofs run thinner, unless they are asked for whole."""
+    """The slow proofs run thinner or not at all, unless they are asked for whole."""
     parser.addoption("--proofs", action="store_true", help="run the slow proofs whole, as `make proofs` does")
 
 
@@ -57,25 +56,24 @@ def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too.
-
-    Only the tests of a file that is `APART`, long ones with nothing in common, go to any process that is free.
-    """
+    """Where processes share the tests, a file stays whole, and what shares a costly fixture or starts servers too."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file in APART:
-                return nodeid
             return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
 
     config.option.loadscopereorder = False
     return Together(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, lest one process work at the end alone."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Proofs where they are asked for alone; the longest files first, lest one process work at the end alone."""
+    if not config.getoption("--proofs"):
+        proofs = [item for item in items if item.get_closest_marker("proof")]
+        config.hook.pytest_deselected(items=proofs)
+        items[:] = [item for item in items if item not in proofs]
 
     def place(item: pytest.Item) -> int:
         return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))

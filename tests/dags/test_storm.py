@@ -35,6 +35,8 @@ from tests.dags.triggering import (
     write,
 )
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:

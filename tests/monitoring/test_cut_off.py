@@ -18,6 +18,8 @@ from tests.killing import Phase, killed_anywhere
 from tests.monitoring import living
 from tests.monitoring.living import DAY, night
 
+pytestmark = pytest.mark.proof
+
 NIGHTS = 5
 BEGINS = (night(NIGHTS) - 3 * DAY).date()
 PLANTED = (
