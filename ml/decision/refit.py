@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 
 from ml.config import Config
 from ml.decision import judge
+from ml.ledger.run import BY_HAND, Run
 from ml.training import export, fit
 from ml.training import refit as refits
+from ml.training.refused import record_refusal
+from ml.training.weights import CapUnreachable
 
 AGREEMENT = "agreement.json"
 
@@ -24,19 +27,25 @@ class Refitted:
     note: str
 
 
-def refit(config: Config, as_of: dt.datetime, judgement: str) -> Refitted:
+def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND) -> Refitted:
     """Fit a judged model's recipe on all that has matured, if it may become champion; else the judged model is registered.
 
     A refit that does not agree with the judged model is not registered, and nothing becomes champion.
 
     Args:
         judgement: address of the gate's answer on the model.
+        run: the training run; it is recorded with a refusal.
+
+    Raises:
+        CapUnreachable: the caps on weights cannot be met by these rows.
+        ParityError: the refit's graph answers otherwise than the refit.
     """
     judged = judge.describe(config, judgement)
     if config.training.refit is None or not (judged.outcome == "PROMOTE" or judged.refresh):
         return Refitted(judged.model, False, "", "")
-    model = refits.refit(config, judged.model).model
-    export.export(config, as_of, model)
+    with record_refusal(config, as_of, "refit", run.id, CapUnreachable):
+        model = refits.refit(config, judged.model).model
+    export.export(config, as_of, model, run)
     found = refits.agreement(config, model)
     path = fit.folder_of(config, model) / AGREEMENT
     path.write_text(json.dumps(asdict(found), indent=1))

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.errors import Refused
+from ml.ledger.run import BY_HAND, Run
 from ml.registry.turn import turn
 from ml.registry.versions import JUDGED
 from ml.training import dataset
@@ -21,6 +22,7 @@ from ml.training.estimator import Estimator
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
 from ml.training.inputs import Inputs
 from ml.training.model import INPUTS, Model
+from ml.training.refused import record_refusal
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
 EXPECTED = "_expected"
@@ -41,8 +43,11 @@ class Export:
     crossed_threshold: int
 
 
-def export(config: Config, as_of: dt.datetime, model: str) -> Export:
+def export(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -> Export:
     """Export a fitted model and check it on the holdout.
+
+    Args:
+        run: the training run; it is recorded with a refusal.
 
     Raises:
         ParityError: a probability differs by more than `training.parity`, or a row crosses the decision threshold.
@@ -50,7 +55,7 @@ def export(config: Config, as_of: dt.datetime, model: str) -> Export:
     folder = folder_of(config, model) / EXPORT
     if (folder / PARITY).exists():
         return Export(**json.loads((folder / PARITY).read_text()))
-    with turn(folder.with_name("export.lock")):
+    with record_refusal(config, as_of, "export", run.id, ParityError), turn(folder.with_name("export.lock")):
         return _exported(config, model, folder)
 
 

@@ -16,12 +16,16 @@ import numpy as np
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
+from ml.ledger.run import BY_HAND, Run
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
+from ml.training.calibrate import RanksNothing
 from ml.training.candidates import select
 from ml.training.code import code_version
 from ml.training.model import Model, importance, save, threshold_for
+from ml.training.refused import record_refusal
+from ml.training.weights import CapUnreachable
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 OTHERS = "others"
@@ -130,16 +134,23 @@ def registry(config: Config) -> Registry:
     return Registry(config.tracking, config.name)
 
 
-def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "") -> Fit:
+def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "", run: Run = BY_HAND) -> Fit:
     """Fit the deployment's model; equal training set, settings and code give the same folder, which is made once.
 
     Args:
         settings: study of the settings that `choose_settings` chose; empty for those of the deployment file.
+        run: the training run; it is recorded with a refusal.
 
     Raises:
         NoStudy: the study does not exist or is not decided.
         ValueError: the settings were tuned on another training set.
+        CapUnreachable, RanksNothing: nothing can be fitted on these rows, see `ml.training.candidates`.
     """
+    with record_refusal(config, as_of, "fit", run.id, (CapUnreachable, RanksNothing)):
+        return _fit_once(config, training_set, settings)
+
+
+def _fit_once(config: Config, training_set: str, settings: str) -> Fit:
     if settings:
         if (study_set := chosen.describe(config, settings).training_set) != training_set:
             raise BadInput(f"settings {settings} were searched on training set {study_set}, not on {training_set}")

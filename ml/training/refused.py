@@ -20,7 +20,7 @@ def record_refusal(
     as_of: dt.datetime,
     step: str,
     run_id: str,
-    refusal_type: type[Exception],
+    refusal_type: type[Exception] | tuple[type[Exception], ...],
     except_for: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
     """Record an error of the block in the ledger as a refused training; the error is raised again.

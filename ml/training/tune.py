@@ -22,11 +22,13 @@ import numpy as np
 from ml.config import Config, ModelSettings, Tuning
 from ml.errors import Refused
 from ml.evaluation.metrics import average_precision
+from ml.ledger.run import BY_HAND, Run
 from ml.training import chosen, dataset, folds, trials
 from ml.training.candidates import fit_own_trees
 from ml.training.chosen import CHOSEN, ChosenSettings, FoldValue
 from ml.training.code import code_version
-from ml.training.folds import Fold
+from ml.training.folds import Fold, NoFold
+from ml.training.refused import record_refusal
 from ml.training.split import Split
 
 if TYPE_CHECKING:
@@ -76,10 +78,13 @@ class Search:
     seconds: float
 
 
-def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
+def plan_tuning(config: Config, as_of: dt.datetime, training_set: str, run: Run = BY_HAND) -> Plan:
     """Create the study of a training set and queue its first trials: the file's settings, and the best ones of the last search.
 
     The name of a study is a hash of the training set, settings, space, folds and code.
+
+    Args:
+        run: the training run; it is recorded with a refusal.
 
     Raises:
         TuningOff: the deployment has no section `training.tuning`.
@@ -90,7 +95,8 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str) -> Plan:
     folder = chosen.folder_of(config, study)
     if (folder / PLAN).exists():
         return _plan(config, study)
-    _folds(config, training_set)
+    with record_refusal(config, as_of, "plan_tuning", run.id, NoFold):
+        _folds(config, training_set)
     warm_starts = {FILE: trials.nearest(tuning, model, model.model_dump())}
     for past_as_of, best in _last(config, as_of):
         warm_starts[f"search as of {past_as_of}"] = trials.nearest(tuning, model, best)
