@@ -40,10 +40,10 @@ from ml.evaluation.metrics import average_precision
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.pipeline import Record
 from ml.store.feast import retrieve
 from ml.training import fit
-from ml.training.model import Model
 
 DAY = dt.timedelta(days=1)
 NIGHT = dt.datetime(2013, 2, 1, 9, tzinfo=dt.UTC)

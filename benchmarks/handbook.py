@@ -36,11 +36,11 @@ from ml.config import Config, ModelSettings, load
 from ml.evaluation.metrics import average_precision, calibration_error, card_precision, roc_auc
 from ml.lake import schema
 from ml.lake.tables import Lake, instant
+from ml.model.estimator import Estimator
 from ml.simulate.feed import write_until
 from ml.store.feast import retrieve
 from ml.training import dataset
 from ml.training.candidates import fit_own_trees
-from ml.training.estimator import Estimator
 from ml.training.inputs import learn_inputs
 from ml.training.trees import fit_trees
 

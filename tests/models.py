@@ -11,13 +11,13 @@ import onnx
 import pandas as pd
 
 from ml.config import Config
+from ml.model.graph import to_onnx
+from ml.model.inputs import MISSING, Inputs
+from ml.model.levels import Levels
+from ml.model.model import Model, save
+from ml.model.trees import Trees
 from ml.training import dataset, fit
-from ml.training.categories import Levels
 from ml.training.dataset import TrainingSet
-from ml.training.export import to_onnx
-from ml.training.inputs import MISSING, Inputs
-from ml.training.model import Model, save
-from ml.training.trees import Trees
 
 HOSTILE = "<script>alert('x')</script> & \"q\" | [a](http://b.example) *b* \u202e\n# title $a$"
 

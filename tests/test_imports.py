@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ ROOMS = [
     "ml.records",
     "ml.config",
     "ml.evaluation",
+    "ml.model",
     "ml.ledger",
     "ml.registry",
     "ml.simulate",
@@ -73,10 +77,35 @@ def test_rooms_import_in_one_direction() -> None:
 
 
 def test_the_gate_the_ledger_and_the_registry_know_nothing_of_the_rest() -> None:
-    known = {"ml.records": set(), "ml.evaluation": {"ml.records"}, "ml.ledger": {"ml.config"}, "ml.registry": {"ml.ledger"}}
+    known = {
+        "ml.records": set(),
+        "ml.evaluation": {"ml.records"},
+        "ml.ledger": {"ml.config"},
+        "ml.registry": {"ml.ledger"},
+        "ml.model": set(),
+    }
     for room, rooms in known.items():
         imported = {_room(i) for path, m in _files() if _room(m) == room for i in _imports(path)} - {None, room, "ml.errors"}
         assert imported <= rooms
+
+
+def test_a_model_is_read_without_the_libraries_that_made_it() -> None:
+    """What scores carries neither the store, the lake nor the registry; CatBoost and ONNX come when a model is opened."""
+    modules = [module for _, module in _files() if _room(module) == "ml.model"]
+    code = f"import json, sys, {', '.join(modules)}; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(ran.stdout)}
+    assert not loaded & {
+        "airflow",
+        "catboost",
+        "deltalake",
+        "duckdb",
+        "feast",
+        "great_expectations",
+        "mlflow",
+        "onnx",
+        "sqlalchemy",
+    }
 
 
 def test_nobody_below_the_dags_reads_the_clock() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ml.evaluation.gate import Footprint
-from ml.training.inputs import onnx_feeds
-from ml.training.model import ONNX, Model
+from ml.model.inputs import onnx_feeds
+from ml.model.model import ONNX, Model
 
 CALLS, WARM_UP = 300, 30
 

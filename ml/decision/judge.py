@@ -32,6 +32,7 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.moves import champions_of
 from ml.ledger.run import BY_HAND, Run
 from ml.ledger.words import Trigger
+from ml.model.model import Model
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
@@ -39,7 +40,6 @@ from ml.training.baseline import random_forest
 from ml.training.costs import missed_costs
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.entities import cluster_codes
-from ml.training.model import Model
 from ml.training.refused import record_refusal
 
 VERDICT = "verdict.json"

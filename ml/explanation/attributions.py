@@ -28,12 +28,12 @@ from ml.errors import Refused
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.records import attributes_of, to_record
 from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
 from ml.training.cuts import slices_of
-from ml.training.model import Model
 
 RECORD, SUMMARY, SLICES = "attributions.json", "attributions.png", "slices.png"
 ARTIFACTS = "explanation"

@@ -21,10 +21,10 @@ from ml.lake import schema
 from ml.lake.sql import columns
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.store.feast import retrieve
 from ml.training import dataset
 from ml.training.fit import origin_of, record_of, registry
-from ml.training.model import Model
 
 CHAMPION = "champion"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ml.training.inputs import Inputs
+from ml.model.inputs import Inputs
 
 NEGATIVES_PER_POSITIVE = 10
 

@@ -6,29 +6,16 @@ for Support Vector Machines (2007).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ml.errors import Refused
 from ml.evaluation.metrics import checked
+from ml.model.calibration import Platt
 
 
 class RanksNothing(Refused, ValueError):
     """The margin does not rank positives above negatives; calibration cannot mend such a model."""
-
-
-class Platt(NamedTuple):
-    """The calibrated margin is `slope` · margin + `intercept`, the probability its logistic function; `slope` is above 0."""
-
-    slope: float
-    intercept: float
-
-    def inverted(self, probabilities: np.ndarray) -> np.ndarray:
-        """The probabilities before calibration."""
-        margins = np.log(probabilities) - np.log1p(-probabilities)
-        return 1 / (1 + np.exp(-(margins - self.intercept) / self.slope))
 
 
 def platt(margins: ArrayLike, labels: ArrayLike) -> Platt:

@@ -17,12 +17,13 @@ from ml.config import Config
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
+from ml.model.estimator import Estimator
+from ml.model.inputs import Inputs
+from ml.model.model import threshold_for
 from ml.training import calibrate, chosen, dataset
 from ml.training.costs import missed_costs
-from ml.training.estimator import Estimator
-from ml.training.inputs import Inputs, learn_inputs
+from ml.training.inputs import learn_inputs
 from ml.training.linear import fit_logistic
-from ml.training.model import threshold_for
 from ml.training.trees import fit_trees
 
 SHALLOW_ITERATIONS, SHALLOW_DEPTH = 100, 2

@@ -8,11 +8,11 @@ Methods). Every other row takes the number from all training rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from ml.model.levels import Floats, Levels, distinct
 
 RARE = 20
 """Levels with fewer training rows share one number."""
@@ -21,40 +21,6 @@ PRIOR = 5
 """Weight of the base rate: that of as many rows as have, on average, this number of the rarer label."""
 
 FOLDS = 5
-
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The numbers of the levels in the training rows, of a missing value, and of an unseen level.
-
-    An empty text is a missing value, as in an ONNX graph, whose texts cannot be missing. All numbers are exact in float32.
-    """
-
-    codes: dict[str, float]
-    missing: float
-    unseen: float
-
-    def numbers(self, values: pd.Series) -> Floats:
-        """Number of each value, shape (n_rows,)."""
-        codes = {**self.codes, "": self.missing}
-        names, position = _distinct(values)
-        return np.array([codes.get(name, self.unseen) for name in names], dtype=np.float32)[position]
-
-
-def texts(values: pd.Series) -> NDArray[np.object_]:
-    """Values as an ONNX graph takes them, shape (n_rows,): text, empty for a missing one."""
-    names, position = _distinct(values)
-    return names[position]
-
-
-def _distinct(values: pd.Series) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """The distinct texts, sorted, and the index of each row's text in them."""
-    position, uniques = pd.factorize(values, use_na_sentinel=True)
-    texts = np.array([str(value) for value in uniques] + [""], dtype=object)
-    names, sorted_position = np.unique(texts, return_inverse=True)
-    return names, sorted_position[position]
 
 
 def learn(values: pd.Series, labels: NDArray[np.int8], fold: NDArray[np.int64]) -> tuple[Levels, Floats]:
@@ -65,7 +31,7 @@ def learn(values: pd.Series, labels: NDArray[np.int8], fold: NDArray[np.int64]) 
         labels: shape (n_rows,), 0 or 1.
         fold: shape (n_rows,), from 0 to `FOLDS` - 1; see `folds`.
     """
-    names, level = _distinct(values)
+    names, level = distinct(values)
     size = np.bincount(level, minlength=len(names))
     rare = (size < RARE) & (names != "")
     group = np.where(rare, len(names), np.arange(len(names)))[level]

@@ -7,30 +7,24 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.config import Config
-from ml.errors import Refused
 from ml.ledger.run import BY_HAND, Run
+from ml.model.formats import ParityError
+from ml.model.graph import to_onnx
+from ml.model.model import INPUTS, Model
 from ml.registry.turn import turn
 from ml.registry.versions import JUDGED
 from ml.training import dataset
-from ml.training.estimator import Estimator
 from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
-from ml.training.inputs import Inputs
-from ml.training.model import INPUTS, Model
 from ml.training.refused import record_refusal
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
 EXPECTED = "_expected"
 SAMPLE_ROWS = 200
-
-
-class ParityError(Refused, RuntimeError):
-    """The exported graph and the model give different scores."""
 
 
 @dataclass(frozen=True)
@@ -152,53 +146,3 @@ def check_copy(folder: Path) -> None:
 
 
 COPY_TOLERANCE = 1e-5
-
-
-def to_onnx(estimator: Estimator, inputs: Inputs) -> Any:
-    """The ONNX graph: one input of shape (n_rows,) per raw column, output `inputs.answer` of shape (n_rows,).
-
-    The graph fills missing numbers and encodes levels, so that a caller needs no other code. Names of intermediate values begin
-    with an underscore, which names of columns cannot.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes, constants, columns = [], [], []
-    constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "_column_axis"))
-    for number, (name, fill) in enumerate(inputs.fill.items()):
-        constants.append(numpy_helper.from_array(np.array(fill, dtype=np.float32), f"_fill_{number}"))
-        nodes.append(helper.make_node("IsNaN", [name], [f"_missing_{number}"]))
-        nodes.append(helper.make_node("Where", [f"_missing_{number}", f"_fill_{number}", name], [f"_filled_{number}"]))
-        nodes.append(helper.make_node("Unsqueeze", [f"_filled_{number}", "_column_axis"], [f"_column_{number}"]))
-        columns.append(f"_column_{number}")
-    for number, (name, levels) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
-        codes = {**levels.codes, "": levels.missing}
-        nodes.append(
-            helper.make_node(
-                "LabelEncoder",
-                [name],
-                [f"_level_{number}"],
-                domain="ai.onnx.ml",
-                keys_strings=list(codes),
-                values_floats=list(codes.values()),
-                default_float=levels.unseen,
-            )
-        )
-        nodes.append(helper.make_node("Unsqueeze", [f"_level_{number}", "_column_axis"], [f"_column_{number}"]))
-        columns.append(f"_column_{number}")
-    nodes.append(helper.make_node("Concat", columns, ["_features"], axis=1))
-    estimator_graph = estimator.to_onnx()
-    graph = helper.make_graph(
-        [*nodes, *estimator_graph.nodes, helper.make_node("Identity", ["_answer"], [inputs.answer])],
-        "perennial",
-        [
-            *[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in inputs.fill],
-            *[helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in inputs.categories],
-        ],
-        [helper.make_tensor_value_info(inputs.answer, TensorProto.FLOAT, ["rows"])],
-        initializer=[*constants, *estimator_graph.constants],
-    )
-    opsets = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 2)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    return model

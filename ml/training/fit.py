@@ -17,13 +17,13 @@ from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.ledger.run import BY_HAND, Run
+from ml.model.model import Model, importance, save, threshold_for
 from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
 from ml.training.calibrate import RanksNothing
 from ml.training.candidates import select
 from ml.training.code import code_version
-from ml.training.model import Model, importance, save, threshold_for
 from ml.training.refused import record_refusal
 from ml.training.weights import CapUnreachable
 

@@ -25,12 +25,12 @@ import pandas as pd
 from ml.config import Config
 from ml.errors import BadInput
 from ml.evaluation.metrics import average_precision
+from ml.model.estimator import Estimator
+from ml.model.inputs import Inputs
+from ml.model.model import Model, importance, save
 from ml.registry.turn import turn
 from ml.training import chosen, dataset, fit, golden
 from ml.training.candidates import fit_again
-from ml.training.estimator import Estimator
-from ml.training.inputs import Inputs
-from ml.training.model import Model, importance, save
 
 CORRELATION, ALERTS, CALIBRATION = "rank correlation", "shared alerts", "calibration"
 FITTED_ROWS, GOLDEN_SET = "fitted rows", "golden set"

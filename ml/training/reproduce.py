@@ -19,14 +19,15 @@ import pandas as pd
 from ml.config import Config
 from ml.errors import Refused
 from ml.features import history
+from ml.model.estimator import Estimator
+from ml.model.graph import to_onnx
+from ml.model.inputs import Inputs
+from ml.model.model import INPUTS, ONNX, Model, save
 from ml.training import dataset, refit
 from ml.training.candidates import select
 from ml.training.code import CHANGED, code_version
-from ml.training.estimator import Estimator
-from ml.training.export import judged_folder, to_onnx
+from ml.training.export import judged_folder
 from ml.training.fit import Fit, origin_of, record_of, registry
-from ml.training.inputs import Inputs
-from ml.training.model import INPUTS, ONNX, Model, save
 
 
 class CodeChanged(Refused, RuntimeError):

@@ -13,9 +13,9 @@ from ml.config import Config, load
 from ml.decision import judge
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, golden
-from ml.training.model import Model
 from tests.deployments import FIRST_AS_OF, small_told, write
 
 DAY = dt.timedelta(days=1)

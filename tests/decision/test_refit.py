@@ -19,11 +19,11 @@ from ml.lake import schema
 from ml.lake.labels import label_order
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.pipeline import Record
 from ml.registry.versions import folder_hash
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, golden, refit, reproduce
-from ml.training.model import Model
 from tests import deployments
 from tests.deployments import FIRST_AS_OF, small_told
 

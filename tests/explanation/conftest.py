@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ml.config import Config
-from ml.training.model import Model
+from ml.model.model import Model
 from tests import models
 from tests.deployments import small
 

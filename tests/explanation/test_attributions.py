@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ml.config import Config
 from ml.explanation import attributions, pictures
 from ml.explanation.attributions import by_slice, contributions, sample, summarize
-from ml.training.inputs import MISSING, Inputs
-from ml.training.model import Model
+from ml.model.inputs import MISSING, Inputs
+from ml.model.model import Model
 from tests.models import HOSTILE, fitted, levels
 
 

@@ -16,8 +16,8 @@ from ml.commands import loop
 from ml.config import Config, load
 from ml.explanation import attributions, card, exploration
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.training import dataset, fit
-from ml.training.model import Model
 from tests.deployments import small_told, write
 from tests.explanation import pages
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ml.explanation.reasons import reason_codes, sentence
-from ml.training.model import Model
+from ml.model.model import Model
 
 
 @pytest.mark.parametrize("top", [1, 2, 3])

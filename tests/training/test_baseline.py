@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from ml.evaluation.metrics import roc_auc
+from ml.model.inputs import Inputs
 from ml.training import dataset
 from ml.training.baseline import random_forest
-from ml.training.inputs import Inputs, learn_inputs
+from ml.training.inputs import learn_inputs
 from ml.training.split import split
 from tests.training import rows
 

@@ -16,11 +16,12 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from ml.evaluation.metrics import average_precision, calibration_error
-from ml.training.calibrate import Platt, RanksNothing, platt
-from ml.training.export import to_onnx
-from ml.training.inputs import MISSING, Inputs
-from ml.training.model import ONNX, Model, save
-from ml.training.trees import Trees
+from ml.model.calibration import Platt
+from ml.model.graph import to_onnx
+from ml.model.inputs import MISSING, Inputs
+from ml.model.model import ONNX, Model, save
+from ml.model.trees import Trees
+from ml.training.calibrate import RanksNothing, platt
 
 INPUTS = Inputs({"signal": MISSING, "noise": MISSING}, {})
 

@@ -11,10 +11,10 @@ import pytest
 from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision
+from ml.model.estimator import Estimator
 from ml.training import candidates, dataset, fit
 from ml.training.calibrate import RanksNothing
 from ml.training.candidates import FitWindows, candidate_names, select
-from ml.training.estimator import Estimator
 from ml.training.split import split
 from tests.training import rows as made_up
 

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from ml.config import Config, load
 from ml.evaluation.metrics import average_precision
+from ml.model.graph import to_onnx
+from ml.model.inputs import MISSING, Inputs
+from ml.model.levels import Levels
+from ml.model.model import Model
 from ml.training import categories
 from ml.training.candidates import fit_own_trees
-from ml.training.categories import FOLDS, PRIOR, RARE, Levels
-from ml.training.export import to_onnx
-from ml.training.inputs import MISSING, Inputs, learn_inputs
-from ml.training.model import Model
+from ml.training.categories import FOLDS, PRIOR, RARE
+from ml.training.inputs import learn_inputs
 from ml.training.split import split
 from tests.models import fitted, payments
 from tests.training import rows as made_up

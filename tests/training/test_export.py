@@ -9,10 +9,12 @@ import onnx
 import pandas as pd
 import pytest
 
-from ml.training.export import ParityError, check_copy, compare, to_onnx
-from ml.training.inputs import MISSING, Inputs
-from ml.training.model import ONNX, Model, save, threshold_for
-from ml.training.trees import Trees
+from ml.model.formats import ParityError
+from ml.model.graph import to_onnx
+from ml.model.inputs import MISSING, Inputs
+from ml.model.model import ONNX, Model, save, threshold_for
+from ml.model.trees import Trees
+from ml.training.export import check_copy, compare
 from tests.models import levels
 
 

@@ -16,12 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from ml.config import Config
 from ml.explanation.attributions import contributions
-from ml.training import formats
-from ml.training.calibrate import Platt
-from ml.training.export import SAMPLE, compare, to_onnx
-from ml.training.inputs import MISSING, Inputs
-from ml.training.linear import Linear, Term, fit_logistic
-from ml.training.model import ONNX, Model, importance, save
+from ml.model import formats
+from ml.model.calibration import Platt
+from ml.model.graph import to_onnx
+from ml.model.inputs import MISSING, Inputs
+from ml.model.linear import Linear, Term
+from ml.model.model import ONNX, Model, importance, save
+from ml.training.export import SAMPLE, compare
+from ml.training.linear import fit_logistic
 from tests.deployments import small
 from tests.models import HOSTILE, levels
 

@@ -15,10 +15,10 @@ from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.explanation.attributions import contributions
 from ml.ledger.ledger import Ledger
+from ml.model.model import Model
 from ml.monitoring.champion import champion_of
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, reproduce
-from ml.training.model import Model
 from tests.conftest import command
 from tests.deployments import FIRST_AS_OF, small_told, write
 

@@ -13,9 +13,9 @@ from ml.config.data import SimulationFeed
 from ml.features.publish import publish_features
 from ml.lake import schema
 from ml.lake.tables import Lake
+from ml.model.graph import to_onnx
 from ml.training import dataset
 from ml.training.candidates import fit_own_trees
-from ml.training.export import to_onnx
 from tests import villages
 
 FIRST_DAY = villages.FIRST_DAY + 8 * villages.DAY

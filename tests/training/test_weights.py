@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from ml.config import Config, ModelSettings, load
-from ml.training.estimator import Estimator
-from ml.training.inputs import MISSING, Inputs
+from ml.model.estimator import Estimator
+from ml.model.inputs import MISSING, Inputs
 from ml.training.linear import fit_logistic
 from ml.training.trees import fit_trees
 from ml.training.weights import CapUnreachable, capped, recency_weights, row_weights

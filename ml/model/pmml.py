@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml.errors import BadInput
-from ml.training.estimator import Estimator
-from ml.training.inputs import MISSING, Inputs
-from ml.training.linear import Linear, Term
-from ml.training.trees import Trees
+from ml.model.estimator import Estimator
+from ml.model.inputs import MISSING, Inputs
+from ml.model.linear import Linear, Term
+from ml.model.trees import Trees
 
 PMML = "http://www.dmg.org/PMML-4_4"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from ml.training.calibrate import Platt
+from ml.model.calibration import Platt
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

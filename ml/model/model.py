@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from ml.training.estimator import Estimator
-from ml.training.inputs import Inputs, onnx_feeds
-from ml.training.linear import Linear
-from ml.training.trees import Trees
+from ml.model.estimator import Estimator
+from ml.model.inputs import Inputs, onnx_feeds
+from ml.model.linear import Linear
+from ml.model.trees import Trees
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
