@@ -16,14 +16,14 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-SENTENCE_KEY = "told"
-"""JSON key of the attribute `sentence`. Stored records have this key, so it stays although the attribute has a better name."""
+EARLIER_SENTENCE_KEY = "told"
+"""Key of the attribute `sentence` in records that earlier releases stored."""
 
 
 def to_record(value: Any) -> Any:
     """A dataclass, or a value inside one, as what `json.dumps` takes: instants become ISO 8601, tuples become lists."""
     if is_dataclass(value) and not isinstance(value, type):
-        return with_stored_keys({field.name: to_record(getattr(value, field.name)) for field in fields(value)})
+        return {field.name: to_record(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: to_record(inner) for key, inner in value.items()}
     if isinstance(value, datetime):
@@ -31,11 +31,6 @@ def to_record(value: Any) -> Any:
     return [to_record(inner) for inner in value] if isinstance(value, (tuple, list)) else value
 
 
-def with_stored_keys(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of one dataclass under the keys of its stored record; nested values stay as they are."""
-    return {SENTENCE_KEY if name == "sentence" else name: value for name, value in attributes.items()}
-
-
 def attributes_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of one dataclass from its stored record; nested records stay as they are."""
-    return {"sentence" if key == SENTENCE_KEY else key: value for key, value in record.items()}
+    return {"sentence" if key == EARLIER_SENTENCE_KEY else key: value for key, value in record.items()}

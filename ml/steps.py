@@ -15,7 +15,6 @@ from typing import Any
 from ml.config import PROJECT, Config
 from ml.errors import BadInput, NotThere
 from ml.ledger.run import Run
-from ml.records import with_stored_keys
 
 STEPS = {
     "validate_batch": "ml.quality.validate",
@@ -112,7 +111,7 @@ def run(step: str, config: Config, as_of: dt.datetime, references: Mapping[str, 
         of_run = {field: given.pop(name) for name, field in OF_RUN.items() if name in given}
         given[RUN] = Run(**(of_run | ({"trigger": of_run["trigger"] or None} if "trigger" in of_run else {})))
     function: Callable[..., Any] = getattr(import_module(STEPS[step]), step)
-    return with_stored_keys(dataclasses.asdict(function(config, as_of, **given)))
+    return dataclasses.asdict(function(config, as_of, **given))
 
 
 def _flag(name: str, value: object) -> bool:

@@ -25,7 +25,7 @@ from ml.explanation.document import (
     signed,
     worded,
 )
-from ml.records import SENTENCE_KEY
+from ml.records import attributes_of
 
 RED = "#a4262c"
 STATUS_COLOURS = {"passed": GREEN, "vetoed": RED}
@@ -98,7 +98,7 @@ def _holdout(verdict: Mapping[str, Any]) -> str | None:
 
 def guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """Each guardrail with its bounds and its margin."""
-    checks = [rail for rail in verdict.get("guardrails") or [] if rail]
+    checks = [attributes_of(rail) for rail in verdict.get("guardrails") or [] if rail]
     if not checks:
         yield Missing("The verdict holds no guardrails.")
         return
@@ -120,7 +120,7 @@ def guardrails(verdict: Mapping[str, Any]) -> Iterator[Block]:
     absent = [each for each in ("golden set", "ancestor") if not any(worded(r.get("name")).startswith(each) for r in checks)]
     if absent:
         yield Text(f"Not among the guardrails: {', '.join(absent)}.", is_note=True)
-    yield Points(tuple(_about(worded(rail.get("name")), str(rail[SENTENCE_KEY])) for rail in checks if rail.get(SENTENCE_KEY)))
+    yield Points(tuple(_about(worded(rail.get("name")), str(rail["sentence"])) for rail in checks if rail.get("sentence")))
 
 
 def _about(subject: str, sentence: str) -> str:
@@ -129,7 +129,7 @@ def _about(subject: str, sentence: str) -> str:
 
 def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
     """Each slice with its interval and status."""
-    checks = [each for each in verdict.get("slices") or [] if each]
+    checks = [attributes_of(each) for each in verdict.get("slices") or [] if each]
     if not checks:
         yield Missing("The verdict holds no slices.")
         return
@@ -154,9 +154,9 @@ def slices(verdict: Mapping[str, Any]) -> Iterator[Block]:
     names = ("rows", "positives", "champion", "challenger", "gain", "interval")
     head = (Column("slice"), Column("group"), *(Column(n, True) for n in names), Column("challenger better →"))
     yield Table((*head, Column("p of harm", True), Column("status")), tuple(rows))
-    open_checks = [each for each in checks if each.get(SENTENCE_KEY) and each.get("status") != "passed"]
+    open_checks = [each for each in checks if each.get("sentence") and each.get("status") != "passed"]
     if open_checks:
-        yield Points(tuple(_about(_of(each), str(each[SENTENCE_KEY])) for each in open_checks))
+        yield Points(tuple(_about(_of(each), str(each["sentence"])) for each in open_checks))
 
 
 def _bar(each: Mapping[str, Any], reach: tuple[float, float]) -> svg.Drawing:

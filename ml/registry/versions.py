@@ -169,11 +169,16 @@ class Registry:
         Raises:
             LookupError: there is no such version.
         """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self._client.get_model_version(self.model, version).tags)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
         known = self.all_tags()
-        if version not in known:
-            there = f"there are {', '.join(sorted(known, key=int))}" if known else "none is registered yet"
-            raise NotThere(f"{self.model} has no version {version!r}; {there}")
-        return known[version]
+        there = f"there are {', '.join(sorted(known, key=int))}" if known else "none is registered yet"
+        raise NotThere(f"{self.model} has no version {version!r}; {there}")
 
     def all_tags(self) -> dict[str, dict[str, str]]:
         """Tags of every version, by version; empty if nothing was registered yet."""
