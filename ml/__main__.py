@@ -14,12 +14,12 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ml import commands, steps
+from ml.commands.terminal import DEFAULT_CONFIG, drop_output, say, stdout_to_stderr, with_deployment
 from ml.config import PROJECT, Config, load
 from ml.errors import EXIT_REFUSED, NotThere, Refused
 
@@ -33,14 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
         code = int(parsed.run(_deployment(parsed), parsed) or 0)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing is left to be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
     except KeyboardInterrupt:
         print("stopped; the same command again goes on where it was", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {with_deployment(_sentence(error), parsed)}", file=sys.stderr)
         return EXIT_REFUSED if isinstance(error, Refused) else 1
     return code
 
@@ -93,11 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         word: argparse.ArgumentParser = words[group].add_parser(
             last,
             help=description.split("\n\n")[0].replace("\n", " ").replace("%", "%%"),
-            description=description.replace("%", "%%"),
+            description=description,
             formatter_class=form,
         )
         if needs_config:
-            word.add_argument("--config", default="config/demo.yaml", help="deployment file (default: %(default)s)")
+            word.add_argument("--config", default=DEFAULT_CONFIG, help="deployment file (default: %(default)s)")
             word.add_argument("--home", type=Path, default=None, help="folder of its data (default: what the file says)")
         if needs_as_of:
             word.add_argument(
@@ -127,7 +126,7 @@ def _step(step: str, description: steps.Description) -> Run:
     def run(config: Config, parsed: argparse.Namespace) -> None:
         given = {r.name: getattr(parsed, r.name) for r in description.references if hasattr(parsed, r.name)}
         try:
-            with _stdout_to_stderr():
+            with stdout_to_stderr():
                 record = steps.run(step, config, parsed.as_of, given)
         except FileNotFoundError as error:
             references = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
@@ -141,7 +140,7 @@ def _step(step: str, description: steps.Description) -> Run:
         if parsed.record:
             _write(parsed.record, record)
         else:
-            print(json.dumps(record, indent=1))
+            say(json.dumps(record, indent=1))
 
     return run
 
@@ -150,20 +149,6 @@ def _write(path: Path, record: dict[str, Any]) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(record))
     unfinished.replace(path)
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """What libraries print meanwhile goes to stderr, also what native code writes."""
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,7 @@ def run(
     given: Mapping[str, Any] | None = None,
     on_record: Callable[[str, Record], None] = lambda step, record: None,
     explain: bool = True,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, Record]:
     """Run a process to its end; the records of the steps that were not skipped, by step.
 
@@ -100,6 +102,7 @@ def run(
         given: references of the run (see `ml.steps.OF_RUN`), and others that a step takes and no record holds.
         on_record: is called with each record as soon as it is there; of a step that is run several times, with each.
         explain: whether to run what explains.
+        within: context in which each step runs.
     """
     given, records, held_back = given or {}, dict[str, Record](), set[str]()
     decides = [stage for stage in process if not stage.explains]
@@ -111,7 +114,8 @@ def run(
         entries = _value(records, stage.each) if stage.each else [None]
         for entry in entries:
             more = {stage.each_as: entry} if stage.each else {}
-            records[stage.step] = steps.run(stage.step, config, as_of, references | more)
+            with within():
+                records[stage.step] = steps.run(stage.step, config, as_of, references | more)
             on_record(stage.step, records[stage.step])
         if stage.skip_unless and not records[stage.step][stage.skip_unless]:
             held_back.add(stage.step)

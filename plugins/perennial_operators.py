@@ -5,6 +5,7 @@ Beside them stands what all DAGs of a deployment share: its assets, how tasks re
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import os
 from collections.abc import Mapping
@@ -131,7 +132,10 @@ def write_note(context: Context, note: str) -> None:
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowException
 
+    from ml.commands.terminal import DEFAULT_CONFIG, with_deployment
+
     log = logging.getLogger(__name__)
+    note = with_deployment(note, argparse.Namespace(config=os.environ.get("PERENNIAL_CONFIG", DEFAULT_CONFIG)))
     log.info("note on the run: %s", note)
     run = context["dag_run"]
     try:

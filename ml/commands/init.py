@@ -48,6 +48,7 @@ def init(config: None, asked: argparse.Namespace) -> None:
     last = f"{max(stream.days.index):%Y-%m-%d}"
     say(f"\nWrite a reason in place of each TODO ({sum(t.count('TODO ') for t in files.values())} of them), and then:")
     say(f"  mkdir -p {_told(landing)} && cp {copied} {_told(landing)}/")
+    say("A feed of one file a day goes there as it is: let `files` be a pattern of its names.")
     as_of = re.search(r"archive_until: (\S+)", text)
     say(f"  python -m ml ingest --config {_told(asked.to)} --as-of {as_of[1] if as_of else last}")
     say(f"  python -m ml train  --config {_told(asked.to)} --as-of {as_of[1] if as_of else last}")

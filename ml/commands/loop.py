@@ -10,48 +10,56 @@ from typing import Any
 
 from ml import pipeline
 from ml.commands.command import Command
-from ml.commands.terminal import say
+from ml.commands.terminal import say, stdout_to_stderr, with_deployment
 from ml.config import Config
 from ml.pipeline import Record
 
 
 def ingest(config: Config, asked: argparse.Namespace) -> int:
     """Validate and load all new landing files, publish what is due, fill the online store; 1 if a file was stopped."""
-    records = pipeline.run(pipeline.INGEST, config, asked.as_of, on_record=_say_note("validate_batch", "load_batch"))
+    noted = _say_note(asked, "validate_batch", "load_batch")
+    records = pipeline.run(pipeline.INGEST, config, asked.as_of, on_record=noted, within=stdout_to_stderr)
     return 1 if records["validate_batch"]["stopped"] else 0
 
 
 def train(config: Config, asked: argparse.Namespace) -> None:
     """One training from admission to the champion's alias, and then what explains it, in this process."""
-    records = decide(config, asked.as_of, explain=True, reason=asked.reason, force=asked.force)
+    records = decide(config, asked.as_of, asked, explain=True, reason=asked.reason, force=asked.force)
     if "write_card" in records:
         say(f"training set: {records['explore']['page']}")
         say(f"card: {records['write_card']['html']}")
 
 
-def decide(config: Config, as_of: dt.datetime, explain: bool = False, **given: Any) -> dict[str, Record]:
+def decide(
+    config: Config, as_of: dt.datetime, asked: argparse.Namespace | None = None, explain: bool = False, **given: Any
+) -> dict[str, Record]:
     """The steps of a training from admission to the champion's alias; the records by step, `admit` alone if it was held back.
 
     Args:
+        asked: how the command line was called, for the commands in notes.
         explain: whether to run what explains the decision too.
         given: who asks and why, see `ml.steps.OF_RUN` and `ml.decision.admit.admit`.
     """
-    noted = _say_note("validate_training_set", "choose_settings", "promote")
+    noted = _say_note(asked, "validate_training_set", "choose_settings", "refit", "promote")
 
     def on_record(step: str, record: Record) -> None:
         if step == "admit" and not record["admitted"]:
-            say(f"held back: {record['reason']}")
+            say(_addressed(f"held back: {record['reason']}", asked))
         noted(step, record)
 
-    return pipeline.run(pipeline.training(config), config, as_of, given, on_record, explain)
+    return pipeline.run(pipeline.training(config), config, as_of, given, on_record, explain, stdout_to_stderr)
 
 
-def _say_note(*steps: str) -> Callable[[str, Record], None]:
+def _say_note(asked: argparse.Namespace | None, *steps: str) -> Callable[[str, Record], None]:
     def on_record(step: str, record: Record) -> None:
         if step in steps and record["note"]:
-            say(record["note"])
+            say(_addressed(record["note"], asked))
 
     return on_record
+
+
+def _addressed(text: str, asked: argparse.Namespace | None) -> str:
+    return text if asked is None else with_deployment(text, asked)
 
 
 def feed(config: Config, asked: argparse.Namespace) -> None:

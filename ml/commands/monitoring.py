@@ -7,7 +7,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from ml.commands.command import Command
-from ml.commands.terminal import line, say, table
+from ml.commands.terminal import line, say, table, with_deployment
 from ml.config import Config
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
     recorded = Ledger(config.ledger).signals
     newest = recorded.newest_day(config.name, version)
     if newest is None:
-        say(f"champion      version {version}, not monitored yet: `python -m ml monitor --as-of …`")
+        say(with_deployment(f"champion      version {version}, not monitored yet: `python -m ml monitor --as-of …`", asked))
         return
     since = newest - dt.timedelta(days=asked.days - 1)
     readings = recorded.readings(config.name, version, since)

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ml.commands.command import Command
-from ml.commands.terminal import line, say, screen, table
+from ml.commands.terminal import line, say, screen, table, with_deployment
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -56,7 +56,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
         say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
     waiting = quarantine.count_open(config)
     if waiting:
-        say(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`")
+        say(with_deployment(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`", asked))
     for sentence in landing.ignored_files(config):
         line(f"landing       {sentence}")
 

@@ -23,7 +23,7 @@ def deployment(
     """
     days = len(stream.days)
     labelled = answers or stream
-    train, validation, holdout = windows(days, _delay_days(answers), int(stream.rows * (labelled.rate or 0) / max(days, 1)))
+    train, validation, holdout = windows(days, _delay(answers), int(stream.rows * (labelled.rate or 0) / max(days, 1)))
     first, last = stream.days.index.min(), max(stream.days.index) + dt.timedelta(days=1)
     usual = stream.days.median()
     whole = stream.days.iloc[1:-1] if days > 2 else stream.days
@@ -50,6 +50,7 @@ def deployment(
         *[f"    {ours}: {_quoted(theirs)}{_note(stream, theirs)}" for ours, theirs in columns.items()],
         *[f"    # {_quoted(theirs)} is left out: {why}" for theirs, why in stream.left_out.items()],
         f"  timezone: {zone}   # {_clock(stream, answers)}",
+        *([f"  epoch: {stream.epoch}   # what the numbers in {stream.times[0]} count since 1970"] if stream.epoch else []),
         f"  suite: {suites[0]}",
         f"  lag: {_threshold(6, 'hours', 'how long after midnight UTC is the file of a day there?')}",
         f"  volume_low: {_threshold(round(0.8 * low, 2), 'ratio', f'the smallest day has {low:.2f} of a usual one')}",
@@ -176,27 +177,23 @@ def _note(stream: Stream, theirs: str) -> str:
     return f"   # {'; '.join(notes)}" if notes else ""
 
 
-def _delay_days(answers: Answers | None) -> float:
-    return answers.hours.get(0.99, 168) / 24 if answers else 7
-
-
-def _delay(answers: Answers | None) -> tuple[int, str]:
-    """The delay by which nearly all answers are in, in hours below three days."""
-    hours = answers.hours.get(0.99, 168) if answers else 168
-    return (max(1, math.ceil(hours)), "hours") if hours < 72 else (math.ceil(hours / 24), "days")
+def _delay(answers: Answers | None) -> int:
+    """Days after which nearly all answers are in: whole ones, for an answer comes with the file of its day."""
+    return max(1, math.ceil((answers.hours.get(0.99, 168) if answers else 168) / 24))
 
 
 def _answer_lines(labels: Path, answers: Answers, suite: str | None) -> list[str]:
-    value, unit = _delay(answers)
     curve = ", ".join(f"{q:.0%} after {hours:.1f} h" for q, hours in answers.hours.items())
     hint = (
         f"of the answers {curve}; {answers.answered:.1%} of the events have one" if curve else "when are nearly all answers in?"
     )
     return [
         f'  files: "{labels.name.split(".")[0]}*"',
-        f"  columns: {{{', '.join(f'{ours}: {_quoted(theirs)}' for ours, theirs in answers.columns.items())}}}",
+        f"  columns: {{{', '.join(f'{ours}: {_quoted(theirs)}' for ours, theirs in answers.columns.items())}}}"
+        + ("" if "label" in answers.columns else "   # without a label: every row means a positive"),
+        *([f"  epoch: {answers.epoch}"] if answers.epoch else []),
         f"  suite: {suite}",
-        f"  delay: {_threshold(value, unit, hint)}",
+        f"  delay: {_threshold(_delay(answers), 'days', hint)}",
     ]
 
 
@@ -209,7 +206,7 @@ def _column_lines(stream: Stream) -> list[str]:
 
 
 def _window_lines(stream: Stream, answers: Answers | None) -> list[str]:
-    days = math.ceil(_delay_days(answers))
+    days = _delay(answers)
     reach = "[1, 7, 28]" if len(stream.days) > 60 else "[1, 7]"
     found = []
     for entity in (stream.names[str(e)] for e in stream.entities):

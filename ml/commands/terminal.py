@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
+import shlex
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -14,13 +20,50 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+DEFAULT_CONFIG = "config/demo.yaml"
+OWN_COMMAND = re.compile(r"(`python -m ml (?:(?:golden|quarantine) )?[a-z_]+)(?=[^`]*`)(?![^`]*--config)")
 FRAME = 3
 """Characters that a column of a table takes besides its text."""
 
 
 def say(text: str) -> None:
-    """Print text of our own."""
-    print(text)  # noqa: T201
+    """Print text of our own; once nobody reads any more it is dropped, and what is being done goes on."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        drop_output()
+
+
+def drop_output() -> None:
+    """Nobody reads what is printed any more: let it go nowhere, so that nothing fails when it is flushed at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """What libraries print meanwhile goes to stderr, also what native code writes."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+def with_deployment(text: str, asked: argparse.Namespace) -> str:
+    """Text whose commands name the deployment that they are about, so that they can be run as they are printed.
+
+    >>> asked = argparse.Namespace(config="config/yours.yaml", home=None)
+    >>> with_deployment("mend it, then run `python -m ml ingest --as-of 2025-05-02T02:00:00Z`", asked)
+    'mend it, then run `python -m ml ingest --config config/yours.yaml --as-of 2025-05-02T02:00:00Z`'
+    """
+    config = str(getattr(asked, "config", DEFAULT_CONFIG))
+    options = "" if config == DEFAULT_CONFIG else f" --config {shlex.quote(config)}"
+    options += f" --home {shlex.quote(str(asked.home))}" if getattr(asked, "home", None) else ""
+    return OWN_COMMAND.sub(lambda found: found[1] + options, text)
 
 
 def line(text: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from ml.config.thresholds import Cadence, Days, Delay, Identifier, Instant, Ratio, Section, Share, Threshold
 
+Epoch = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 # Texts that mean "missing": in every column, or by column (names of the deployment).
 Missing = Annotated[list[str] | dict[Identifier, list[str]], Field(exclude_if=lambda missing: not missing)]
 
@@ -27,11 +28,13 @@ def _hours(text: str) -> str:
 class Delivered(Section):
     """Data that come in files: `columns` maps the deployment's names to the feed's.
 
-    An empty field is missing, and so are the texts in `missing` and the values that they read as.
+    An empty field is missing, and so are the texts in `missing` and the values that they read as. `epoch` is the unit of times
+    that are numbers, counted from 1970 UTC; without it a number is no time.
     """
 
     columns: dict[Identifier, str] = {}
     missing: Missing = []
+    epoch: Annotated[Epoch | None, Field(exclude_if=lambda epoch: epoch is None)] = None
 
     @model_validator(mode="after")
     def _missing_where(self) -> Delivered:
@@ -84,7 +87,8 @@ class Labels(Delivered):
     """Where labels (answers) come from: files of their own, or a column of the events that is known `delay` later.
 
     `sources` ranks the sources: of several answers about an event the one of the first source counts, and of one source the
-    newest. `files` is one pattern, or one per label feed; a file that matches several belongs to the first of them.
+    newest. `files` is one pattern, or one per label feed; a file that matches several belongs to the first of them. Where
+    `columns` has no `label`, every row of the files says that its event is positive.
 
     Attributes:
         complete: every event gets an answer sooner or later; an event without one is left out instead of counted as a negative.
@@ -106,9 +110,11 @@ class Labels(Delivered):
         if (self.files is None) == (self.column is None):
             raise ValueError("give either 'files' (labels in files of their own) or 'column' (a column of the events)")
         if self.files is not None:
-            missing = {"event_id", "label", "reported_at"} - set(self.columns)
+            missing = {"event_id", "reported_at"} - set(self.columns)
             if missing:
                 raise ValueError(f"'columns' lacks {sorted(missing)}")
+            if "label" not in self.columns and self.complete:
+                raise ValueError("'complete' says that every event is answered, so 'columns' needs 'label': which answer it is")
             if self.suite is None:
                 raise ValueError("'suite' is needed when labels come in files")
         named = {feed.source for feed in self.feeds if feed.source is not None}

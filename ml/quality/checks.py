@@ -71,6 +71,7 @@ def check_columns(config: Config, raw: Raw, kind: str) -> tuple[list[str], list[
     problems = [
         f"column {feed_name!r}: expect_column_to_exist, observed only {present}; "
         f"if it was renamed, change {kind}.columns.{column}"
+        + ("; if every row means a positive, leave it out there" if (kind, column) == ("labels", "label") else "")
         for column, feed_name in feed_names.items()
         if feed_name not in present
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,12 +49,15 @@ def parse(table: pa.Table, config: Config, kind: str, in_order: bool = True) -> 
             nulls = pa.chunked_array([pa.nulls(len(table), _type_of(config, column, kind))])
             reason = f"is {table[feed_name].type}, which is not read ({str(error).splitlines()[0]})"
             parsed[column], faults[column] = nulls, [unreadable(table[feed_name], nulls, reason)]
+    if kind == "labels" and "label" not in parsed:
+        parsed["label"], faults["label"] = pa.chunked_array([pa.array(np.ones(len(table)))]), []
     return pa.table(parsed), faults
 
 
 def _reader(config: Config, kind: str, column: str, in_order: bool) -> Reader:
     if column == TIME[kind]:
-        return partial(instants, timezone=config.events.timezone, in_order=in_order)
+        epoch = config.events.epoch if kind == "events" else config.labels.epoch
+        return partial(instants, timezone=config.events.timezone, in_order=in_order, epoch=epoch)
     if column == "label":
         return labels
     if kind == "events" and column in config.measures:

@@ -22,6 +22,7 @@ LABEL_VALUES = ({0, 1}, {False, True}, {"0", "1"}, {"true", "false"}, {"TRUE", "
 FEW_LEVELS, MANY_LEVELS = 50, 2000
 REPEATS = 3
 SAMPLE = 200_000
+CODES_REPEAT = 50
 LEAKING_AUC = 0.95
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 ZONES = (
@@ -29,6 +30,10 @@ ZONES = (
     *("Europe/London", "Europe/Paris", "Asia/Kolkata", "Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney"),
 )
 RESERVED = {"event_id", "event_time", "label", "reported_at", "source"}
+TIME_NAMES = r"time|date|stamp|epoch|when|_at$|_ts$|^ts$|^at$"
+EPOCHS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
+"""What numbers may count since 1970, and how many nanoseconds one is."""
+PLAUSIBLE = (pd.Timestamp("1990-01-01"), pd.Timestamp("2050-01-01"))
 LABEL_NAMES = r"label|target|fraud|churn|default|late|is_|outcome|class|cancel|click|return|bad|response"
 
 
@@ -44,6 +49,7 @@ class Stream:
         times, ids, labels: candidates, the likeliest first; the first of each is taken.
         left_out: columns that are not used, with the reason.
         zoned: whether the times include their zone.
+        epoch: what the times count since 1970, None if they are written out.
         quiet: the hour of the day with the fewest events.
         days: number of events by day.
     """
@@ -59,6 +65,7 @@ class Stream:
     missing: dict[str, float]
     names: dict[str, str]
     zoned: bool
+    epoch: str | None
     quiet: int
     days: pd.Series
     rate: float | None
@@ -68,14 +75,16 @@ class Stream:
 class Answers:
     """A file of labels: its columns, the share of events with an answer, and hours from event to answer by quantile.
 
-    `zone` is the likely zone of the events' times where only the answers' times include one: no answer precedes its event, and
-    most follow soon.
+    `rate` is the share of events with a positive answer; without the column `label` every row is one. `epoch` is what the times
+    count since 1970, None if they are written out. `zone` is the likely zone of the events' times where only the answers' times
+    include one: no answer precedes its event, and most follow soon.
     """
 
     columns: dict[str, str]
     answered: float
     rate: float
     zone: str | None
+    epoch: str | None
     hours: dict[float, float]
 
 
@@ -118,7 +127,10 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
     time_columns = {name: parsed for name in rows if (parsed := _as_time(rows[name])) is not None}
     distinct = {name: int(rows[name].nunique()) for name in rows}
     if not time_columns:
-        raise NotAStream(f"no column holds times in ISO 8601, such as 2025-05-02T14:00:00; there are {list(rows)}")
+        raise NotAStream(
+            "no column holds times: written out as 2025-05-02T14:00:00, or as a number since 1970 in a column whose name says "
+            f"so, such as shown_at; there are {list(rows)}"
+        )
     times = sorted(time_columns, key=lambda name: -distinct[name])
     time = time_columns[times[0]]
     ids = [
@@ -144,7 +156,9 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
             left_out[name] = "a second time; events have one"
         elif truth is not None and (auc := _leakage(values, truth)) > LEAKING_AUC:
             left_out[name] = f"it tells the label by itself (ROC AUC {auc:.3f}): is it known when the event happens?"
-        elif _is_number(values) and not (_looks_like_key(name) and _repeats(values, distinct[name])):
+        elif _is_number(values) and not (
+            (_looks_like_key(name) and _repeats(values, distinct[name])) or _are_codes(values, distinct[name])
+        ):
             measures.append(name)
         elif distinct[name] > FEW_LEVELS and _repeats(values, distinct[name]):
             entities.append(name)
@@ -161,6 +175,7 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
             "add one to the file"
         )
     categories += entities[3:]
+    measures.sort(key=lambda name: not _is_real(rows[name]))
     return Stream(
         rows=len(rows),
         times=times,
@@ -172,7 +187,8 @@ def stream_of(rows: pd.DataFrame, labelled: bool) -> Stream:
         left_out=left_out,
         missing={str(n): float(rows[n].isna().mean()) for n in rows if rows[n].isna().any()},
         names=_names([n for n in rows if n not in (times[0], ids[0])]),
-        zoned=_zoned(rows[times[0]]),
+        zoned=_zoned(rows[times[0]]) or _epoch(rows[times[0]]) is not None,
+        epoch=_epoch(rows[times[0]]),
         quiet=int(time.dt.hour.value_counts().reindex(range(24), fill_value=0).idxmin()),
         days=time.dt.date.value_counts().sort_index(),
         rate=None if truth is None else float(truth.mean()),
@@ -189,26 +205,30 @@ def answers_of(rows: pd.DataFrame, events: pd.DataFrame, stream: Stream) -> Answ
     shared = {name: rows[name].astype(str).isin(ids).mean() for name in rows}
     key = max(shared, key=lambda name: shared[name])
     time_columns = {name: parsed for name in rows if (parsed := _as_time(rows[name])) is not None}
-    labels = [name for name in rows if name != key and _is_label(rows[name])]
-    if shared[key] < 0.5 or not time_columns or not labels:
-        required = "ids of events" if shared[key] < 0.5 else "0 and 1 alone" if time_columns else "times"
+    labels = [name for name in rows if name != key and name not in time_columns and _is_label(rows[name], or_one=True)]
+    if shared[key] < 0.5 or not time_columns:
+        required = "ids of events" if shared[key] < 0.5 else "times, written out or as a number since 1970"
         raise NotAStream(f"the file of labels has no column with {required}; it has {list(rows)}")
-    columns = {"event_id": key, "label": labels[0], "reported_at": next(iter(time_columns))}
+    reported = next(iter(time_columns))
+    columns = {"event_id": key} | ({"label": labels[0]} if labels else {}) | {"reported_at": reported}
+    positive = _truth(rows[labels[0]]) if labels else pd.Series(True, rows.index)
     first_answers = (
         pd.DataFrame({"id": rows[key].astype(str), "at": time_columns[columns["reported_at"]]}).groupby("id")["at"].min()
     )
     event_time = pd.to_datetime(_as_time(events[stream.times[0]]))
     event_times = pd.Series(event_time.to_numpy(), index=events[stream.ids[0]].astype(str))
     event_times = event_times[~event_times.index.duplicated()].reindex(first_answers.index)
-    zones = ZONES if _zoned(rows[columns["reported_at"]]) and not stream.zoned else ("UTC",)
+    says_zone = _zoned(rows[reported]) or _epoch(rows[reported]) is not None
+    zones = ZONES if says_zone and not stream.zoned else ("UTC",)
     delays = {zone: _hours(first_answers, event_times, zone) for zone in zones}
     possible = {zone: hours for zone, hours in delays.items() if hours.quantile(0.001) >= 0} or {"UTC": delays["UTC"]}
     zone = min(possible, key=lambda name: possible[name].median())
     return Answers(
         {name: str(column) for name, column in columns.items()},
         answered=float(events[stream.ids[0]].astype(str).isin(first_answers.index).mean()),
-        rate=float(_truth(rows[labels[0]]).mean()),
+        rate=float(events[stream.ids[0]].astype(str).isin(set(rows.loc[positive, key].astype(str))).mean()),
         zone=zone if len(zones) > 1 else None,
+        epoch=_epoch(rows[reported]),
         hours={q: float(possible[zone].quantile(q)) for q in QUANTILES},
     )
 
@@ -221,6 +241,8 @@ def _hours(answer_times: pd.Series, event_times: pd.Series, zone: str) -> pd.Ser
 
 def _as_time(values: pd.Series) -> pd.Series | None:
     """The values as local or UTC times; None if they are not times."""
+    if (epoch := _epoch(values)) is not None:
+        return pd.to_datetime(values.astype("Int64") * EPOCHS[epoch])
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -232,6 +254,19 @@ def _as_time(values: pd.Series) -> pd.Series | None:
         return None
     times = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
     return times.dt.tz_localize(None) if times.notna().sum() >= 0.95 * len(texts) else None
+
+
+def _epoch(values: pd.Series) -> str | None:
+    """What whole numbers in a column with the name of a time count since 1970; None if they are no times."""
+    if not re.search(TIME_NAMES, str(values.name).lower()) or not _is_number(values) or _is_real(values):
+        return None
+    known = values.dropna()
+    low, high = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+    for epoch, nanoseconds in EPOCHS.items():
+        first, last = (int(at.value) // nanoseconds for at in PLAUSIBLE)
+        if first <= low and high <= last:
+            return epoch
+    return None
 
 
 def _zoned(values: pd.Series) -> bool:
@@ -249,8 +284,18 @@ def _is_real(values: pd.Series) -> bool:
     return pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 != 0).any())
 
 
-def _is_label(values: pd.Series) -> bool:
-    return set(values.dropna().unique()) in LABEL_VALUES
+def _is_label(values: pd.Series, or_one: bool = False) -> bool:
+    """Whether a column holds the two values of a label; `or_one`: or the positive one alone."""
+    found = set(values.dropna().unique())
+    return found in LABEL_VALUES or (or_one and found in ({1}, {"1"}, {"true"}, {"True"}, {"TRUE"}, {"1.0"}))
+
+
+def _are_codes(values: pd.Series, distinct: int) -> bool:
+    """Whether whole numbers name things, such as campaigns 1000 to 1059: few of them, close together and far from 0."""
+    if _is_real(values) or not 1 < distinct <= MANY_LEVELS or values.notna().sum() < CODES_REPEAT * distinct:
+        return False
+    low, high = float(values.min()), float(values.max())
+    return low > max(10, distinct) and high - low < 20 * distinct
 
 
 def _truth(values: pd.Series) -> pd.Series:

@@ -2,6 +2,7 @@
 
 `2025-03-12`, `2025-03-12 10:05`, `2025-03-12T10:05:07.25`, each with a time of day also followed by a zone: `Z`, `UTC`, `+01`,
 `+0100` or `+01:00`, after a blank or not. A date alone is its midnight. Times without a zone are in the deployment's time zone.
+A number is a time only where the deployment says what it counts, such as milliseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml.config.data import Epoch
 from ml.lake.schema import INSTANT
-from ml.quality.values import Read, ValueFault, is_text, mask, unreadable
+from ml.quality.values import Read, ValueFault, is_text, mask, shown, unreadable
 
 DAY, CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9}0*)?)?"
 WALL = f"{DAY}({CLOCK})?$"
@@ -20,16 +22,26 @@ ZONED = f"{DAY}{CLOCK} ?([Zz]|UTC|GMT|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)$"
 LOCAL = pa.timestamp("us")
 FIRST, LAST = np.datetime64("0001-01-02", "us"), np.datetime64("9999-12-30", "us")
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+COUNT = r"^(?P<whole>[0-9]{1,19})(?P<part>(?:\.[0-9]*)?)$"
+DIGITS: dict[Epoch, int] = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
+"""Digits of a second that the whole part of a number has, by what it counts."""
+MICROSECONDS: dict[Epoch, int] = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1, "nanoseconds": 1}
+"""By what a number counts: microseconds of one; nanoseconds are divided before."""
+LAST_COUNTED = 253_370_764_800_000_000
+"""Microseconds from 1970 to the year 9999."""
 
 
-def instants(raw: pa.ChunkedArray, timezone: str, in_order: bool) -> Read:
+def instants(raw: pa.ChunkedArray, timezone: str, in_order: bool, epoch: Epoch | None = None) -> Read:
     """Read a column as times in UTC.
 
     Args:
         timezone: the IANA time zone of times without a zone.
         in_order: the rows are a complete file; where its times ascend or descend, their order resolves the hour that the clock
             shows twice.
+        epoch: what a number counts since 1970 UTC; None if a number is no time.
     """
+    if epoch is not None and (is_text(raw.type) or pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type)):
+        return _from_counts(raw, timezone, in_order, epoch)
     if is_text(raw.type):
         texts = pc.utf8_trim_whitespace(raw.cast(pa.string()))
         is_zoned = pc.fill_null(pc.match_substring_regex(texts, ZONED), False)
@@ -54,6 +66,31 @@ def instants(raw: pa.ChunkedArray, timezone: str, in_order: bool) -> Read:
     values = pa.chunked_array([pa.array(utc).cast(LOCAL).cast(INSTANT)])
     explained = np.logical_or.reduce([fault.rows for fault in faults])
     rest = unreadable(raw, values, "cannot be read as a time (ISO 8601)")
+    return values, [ValueFault(rest.rows & ~explained, rest.reason), *faults]
+
+
+def _from_counts(raw: pa.ChunkedArray, timezone: str, in_order: bool, epoch: Epoch) -> Read:
+    """Read numbers as what they count, and all other texts as ISO 8601."""
+    texts = pc.utf8_trim_whitespace(shown(raw))
+    found = pc.extract_regex(texts, COUNT)
+    is_count = pc.is_valid(found)
+    whole = pc.fill_null(pc.struct_field(found, "whole"), "0").cast(pa.uint64()).to_numpy()
+    part = pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(pc.struct_field(found, "part"), ""), 1), 6, "0")
+    per_count, digits = MICROSECONDS[epoch], max(0, 6 - DIGITS[epoch])
+    counted = whole // 1000 if epoch == "nanoseconds" else whole
+    in_range = mask(is_count) & (counted <= LAST_COUNTED // per_count)
+    microseconds = np.where(in_range, counted, 0).astype(np.int64) * per_count
+    if digits:
+        microseconds += pc.utf8_slice_codeunits(part, 0, digits).cast(pa.int64()).to_numpy()
+    too_fine = mask(pc.match_substring_regex(pc.utf8_slice_codeunits(part, digits), "[1-9]"))
+    too_fine |= (epoch == "nanoseconds") & (whole % 1000 != 0)
+    times = np.where(in_range & ~too_fine, microseconds.astype("M8[us]"), np.datetime64("NaT"))
+    counts = pa.chunked_array([pa.array(times).cast(LOCAL).cast(INSTANT)])
+    others, faults = instants(pc.if_else(is_count, None, texts), timezone, in_order)
+    values = pc.coalesce(counts, others)
+    faults = [ValueFault(in_range & too_fine, "is finer than a microsecond"), *faults[1:]]
+    explained = np.logical_or.reduce([fault.rows for fault in faults])
+    rest = unreadable(raw, values, f"cannot be read as a time ({epoch} since 1970, or ISO 8601)")
     return values, [ValueFault(rest.rows & ~explained, rest.reason), *faults]
 
 

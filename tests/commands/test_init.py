@@ -102,7 +102,7 @@ def test_delay_and_zone_follow_from_the_answers(tmp_path: Path) -> None:
     to = propose(tmp_path, ".csv", labelled=True)
     told = yaml.safe_load(to.read_text())
     assert told["events"]["timezone"] == NEW_YORK
-    assert (told["labels"]["delay"]["value"], told["labels"]["delay"]["unit"]) == (50, "hours")
+    assert (told["labels"]["delay"]["value"], told["labels"]["delay"]["unit"]) == (3, "days")
     assert "90% after" in told["labels"]["delay"]["reason"]
     assert "100.0% of the events have one" in told["labels"]["delay"]["reason"]
 
@@ -136,3 +136,43 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_an_answer(tmp_path: Path
     for name, told in (("absent.csv", "no such file"), ("data.xlsx", "the name ends in none of .parquet, .pq, .csv")):
         assert main(["init", "--data", str(tmp_path / name)]) == 3
         assert told in capsys.readouterr().err
+
+
+def impressions() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Four weeks of advertisements, times in milliseconds since 1970, and the clicks on them, which are all positive."""
+    rng = np.random.default_rng(3)
+    shown = 1_709_251_200_000 + np.sort(rng.integers(0, 28 * 86_400_000, ROWS))
+    rows = pd.DataFrame(
+        {
+            "impression": 7_310_000_000_000_000_000 + 37 * np.arange(ROWS),
+            "shown_at": shown,
+            "user": [f"u{number}" for number in rng.integers(0, 400, ROWS)],
+            "campaign": 1000 + rng.integers(0, 20, ROWS),
+            "position": rng.integers(1, 9, ROWS),
+            "bid": rng.lognormal(-6, 1, ROWS).round(8),
+        }
+    )
+    clicked = rows.sample(frac=0.02, random_state=1).sort_index()
+    return rows, pd.DataFrame({"impression": clicked["impression"], "clicked_at": clicked["shown_at"] + 60_000})
+
+
+def test_times_may_count_since_1970_and_every_row_of_the_answers_may_be_a_positive(tmp_path: Path) -> None:
+    rows, clicks = impressions()
+    rows.to_csv(tmp_path / "impressions.csv", index=False)
+    clicks.to_csv(tmp_path / "clicks.csv", index=False)
+    to = tmp_path / "ads.yaml"
+    words = ["--data", str(tmp_path / "impressions.csv"), "--labels", str(tmp_path / "clicks.csv"), "--to", str(to)]
+    assert main(["init", *words]) == 0
+    text = to.read_text()
+    config = write_reasons(to)
+    assert (config.events.epoch, config.labels.epoch) == ("milliseconds", "milliseconds")
+    assert set(config.labels.columns) == {"event_id", "reported_at"}
+    assert "at 2.0% positives" in text
+    assert config.training.alerts.value == round(0.02 * ROWS / 28)
+    assert config.measures == ["bid", "position"]
+    assert "campaign" in config.categories
+    config.landing.mkdir(parents=True)
+    for name in ("impressions.csv", "clicks.csv"):
+        (config.landing / name).write_bytes((tmp_path / name).read_bytes())
+    report = validate_batch(config, config.archive_until)
+    assert (report.accepted, report.stopped) == (ROWS + len(clicks), ())

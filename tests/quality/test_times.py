@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ml.config.data import Epoch
 from ml.quality.times import instants
 
 TEN = dt.datetime(2025, 3, 12, 10, tzinfo=dt.UTC)
@@ -150,3 +151,61 @@ def test_an_hour_that_the_clock_skips_is_set_aside_and_counts_as_no_change_of_ty
     assert "skips" in skipped.reason
     assert not skipped.of_type
     assert np.flatnonzero(skipped.rows).tolist() == [1]
+
+
+MARCH = dt.datetime(2024, 3, 1, 3, 29, 44, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "epoch", "microseconds"),
+    [
+        ("1709263784", "seconds", 0),
+        ("1709263784.0", "seconds", 0),
+        ("1709263784.467123", "seconds", 467_123),
+        ("1709263784467", "milliseconds", 467_000),
+        (" 1709263784467 ", "milliseconds", 467_000),
+        ("1709263784467.120000", "milliseconds", 467_120),
+        ("1709263784467123", "microseconds", 467_123),
+        ("1709263784467123000", "nanoseconds", 467_123),
+    ],
+)
+def test_a_number_is_a_time_where_the_deployment_says_what_it_counts(text: str, epoch: Epoch, microseconds: int) -> None:
+    read, faults = instants(pa.chunked_array([pa.array([text])]), BERLIN, True, epoch)
+    assert read.to_pylist() == [MARCH + dt.timedelta(microseconds=microseconds)]
+    assert not any(fault.rows.any() for fault in faults)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.float64()])
+def test_numbers_of_every_type_count(kind: pa.DataType) -> None:
+    column = pa.chunked_array([pa.array([1709263784467, None], kind)])
+    read, faults = instants(column, "UTC", True, "milliseconds")
+    assert read.to_pylist() == [MARCH + dt.timedelta(milliseconds=467), None]
+    assert not any(fault.rows.any() for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("text", "epoch", "reason"),
+    [
+        ("1709263784.4671234", "seconds", "finer"),
+        ("1709263784467123001", "nanoseconds", "finer"),
+        ("1709263784467", "seconds", "seconds since 1970"),
+        ("99999999999999999999", "nanoseconds", "nanoseconds since 1970"),
+        ("-5", "seconds", "seconds since 1970"),
+        ("1.7e9", "seconds", "seconds since 1970"),
+        ("soon", "milliseconds", "milliseconds since 1970"),
+    ],
+)
+def test_a_number_that_is_no_such_time_is_set_aside(text: str, epoch: Epoch, reason: str) -> None:
+    read, faults = instants(pa.chunked_array([pa.array([text])]), "UTC", True, epoch)
+    assert read.to_pylist() == [None]
+    assert [reason in fault.reason for fault in faults if fault.rows.any()] == [True]
+
+
+def test_a_time_in_words_is_read_beside_numbers() -> None:
+    read, faults = instants(pa.chunked_array([pa.array(["1709263784", "2025-03-12T11:00:00", None])]), BERLIN, True, "seconds")
+    assert read.to_pylist() == [MARCH, TEN, None]
+    assert not any(fault.rows.any() for fault in faults)
+
+
+def test_without_a_declaration_a_number_is_no_time() -> None:
+    assert _read(["1709263784467"])[0] == [None]
