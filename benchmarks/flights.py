@@ -15,7 +15,8 @@ The last line is a JSON object:
 - `first_champion_day`, `trainings`, `promotions`;
 - `refused_nights`: nights on which a training was admitted and then refused, by a suite or by the gate;
 - `false_incidents`: faults of the feed that were reported, for there are none;
-- `champion_ap`, `never_ap`, `weekly_ap`: average precision over all flights from the first champion on.
+- `champion_ap`, `never_ap`, `weekly_ap`: average precision over all flights from the first champion on;
+- `megabytes`: memory that this one process holds (resident) after so many nights.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from benchmarks import flights_data
 from ml import pipeline, steps
@@ -52,6 +54,7 @@ NOON = dt.timedelta(hours=9)
 """From the files of the night to those of the morning: one in the afternoon in New York, two in summer."""
 LAST = dt.date(2013, 12, 31)
 WEEK = 7
+MARKS = (10, 50, 100, 200, 300)
 TEXTS = ["carrier", "origin"]
 PLAIN = ["hour", "weekday", "distance", *flights_data.WEATHER, *TEXTS]
 
@@ -63,6 +66,7 @@ class Year:
     champions: dict[dt.datetime, str] = field(default_factory=dict)
     trainings: int = 0
     refused: dict[dt.datetime, str] = field(default_factory=dict)
+    megabytes: dict[int, int] = field(default_factory=dict)
 
 
 def play(config: Config, until: dt.date) -> Year:
@@ -80,6 +84,9 @@ def play(config: Config, until: dt.date) -> Year:
             year.champions[night] = champion
         flights_data.write_files(config.landing, night.date(), flights_data.NOON)
         told = "; ".join([*_ingest(config, night + NOON)["stopped"], told])
+        number = (night - NIGHT).days + 1
+        if number in MARKS:
+            year.megabytes[number] = round(psutil.Process().memory_info().rss / 1e6)
         print(f"{night:%Y-%m-%d} {time.perf_counter() - begun:5.1f} s  champion {champion or '-'}  {told}", flush=True)
         night += DAY
     return year
@@ -192,6 +199,7 @@ def main() -> None:
             "refused_nights": len(year.refused),
             "false_incidents": len(_incidents(config)),
             **compared(config, year),
+            "megabytes": year.megabytes,
         }
         print(json.dumps(figures | {"seconds": round(time.perf_counter() - begun, 1)}))
 

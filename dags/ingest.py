@@ -28,50 +28,59 @@ import datetime as dt
 from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from perennial_deadline import deadline
-from perennial_operators import StepOperator, as_of_param, deployment, emit_event, ingested_asset, lake_asset, task_defaults
+from perennial_deployments import Deployment, deployments
+from perennial_operators import StepOperator, as_of_param, emit_event, ingested_asset, lake_asset, task_defaults
 
-config = deployment()
-lake, ingested = lake_asset(config), ingested_asset(config)
 
-with DAG(
-    dag_id="ingest",
-    description="Landing files → checked rows in the lake → published features",
-    doc_md=__doc__,
-    schedule=CronTriggerTimetable(config.schedule.ingest, timezone="UTC") if config.schedule.ingest else None,
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=dt.timedelta(hours=6),
-    deadline=deadline(config),
-    tags=["perennial", "data", config.name],
-    default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
-    params={"as_of": as_of_param()},
-) as dag:
-    validate = StepOperator(step="validate_batch", skip_unless="files", reason_field="note")
-    load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
-    publish = StepOperator(step="publish_features", trigger_rule="none_failed")
-    materialize = StepOperator(step="materialize")
-    request = StepOperator(
-        step="request_for_new_data",
-        references={"accepted": validate.output["accepted"]},
-        skip_unless="requests",
-    )
+def dag_of(deployment: Deployment) -> DAG:
+    """The DAG of one deployment."""
+    config = deployment.config
+    lake, ingested = lake_asset(config), ingested_asset(config)
 
-    @task(outlets=[lake])
-    def announce() -> None:
-        """Makes an event on the lake, which starts a training."""
-        emit_event(get_current_context(), lake)
+    with DAG(
+        dag_id=deployment.dag_id("ingest"),
+        description="Landing files → checked rows in the lake → published features",
+        doc_md=__doc__,
+        schedule=CronTriggerTimetable(config.schedule.ingest, timezone="UTC") if config.schedule.ingest else None,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=dt.timedelta(hours=6),
+        deadline=deadline(config),
+        tags=["perennial", "data", config.name],
+        default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
+        params={"as_of": as_of_param()},
+    ) as made:
+        validate = StepOperator(step="validate_batch", skip_unless="files", reason_field="note")
+        load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
+        publish = StepOperator(step="publish_features", trigger_rule="none_failed")
+        materialize = StepOperator(step="materialize")
+        request = StepOperator(
+            step="request_for_new_data",
+            references={"accepted": validate.output["accepted"]},
+            skip_unless="requests",
+        )
 
-    @task(outlets=[ingested], trigger_rule="all_done")
-    def tell_monitoring() -> None:
-        """Makes an event that starts monitoring, which also looks at a day of which nothing came."""
-        emit_event(get_current_context(), ingested)
+        @task(outlets=[lake])
+        def announce() -> None:
+            """Makes an event on the lake, which starts a training."""
+            emit_event(get_current_context(), lake)
 
-    @task(retries=0)
-    def stopped_files(stopped: list[str]) -> None:
-        """Fails, with their messages, when files were stopped."""
-        if stopped:
-            raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
+        @task(outlets=[ingested], trigger_rule="all_done")
+        def tell_monitoring() -> None:
+            """Makes an event that starts monitoring, which also looks at a day of which nothing came."""
+            emit_event(get_current_context(), ingested)
 
-    load_rows >> publish >> materialize >> [request, tell_monitoring()]
-    request >> announce()
-    stopped_files(validate.output["stopped"])
+        @task(retries=0)
+        def stopped_files(stopped: list[str]) -> None:
+            """Fails, with their messages, when files were stopped."""
+            if stopped:
+                raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
+
+        load_rows >> publish >> materialize >> [request, tell_monitoring()]
+        request >> announce()
+        stopped_files(validate.output["stopped"])
+    return made
+
+
+for each in deployments():
+    globals()[each.dag_id("ingest")] = dag_of(each)

@@ -17,31 +17,40 @@ from __future__ import annotations
 
 import datetime as dt
 
-from airflow.sdk import DAG, task
-from perennial_operators import deployment, requests_asset, task_defaults
+from airflow.sdk import DAG, get_current_context, task
+from perennial_deployments import Deployment, deployments, of_dag
+from perennial_operators import requests_asset, task_defaults
 from perennial_watch import LedgerSensor
 
-config = deployment()
 
-with DAG(
-    dag_id="messages",
-    description="Messages to people go out to their channels",
-    doc_md=__doc__,
-    schedule="@continuous",
-    # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
-    start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
-    catchup=False,
-    max_active_runs=1,
-    tags=["perennial", "monitoring", config.name],
-    default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
-) as dag:
-    wait = LedgerSensor(task_id="wait", what="messages", requests=requests_asset(config), poke_interval=5)
+def dag_of(deployment: Deployment) -> DAG:
+    """The DAG of one deployment."""
+    config = deployment.config
 
-    @task
-    def send() -> None:
-        """Sends each channel of the deployment file the messages that it lacks."""
-        from perennial_notifiers import send_messages
+    with DAG(
+        dag_id=deployment.dag_id("messages"),
+        description="Messages to people go out to their channels",
+        doc_md=__doc__,
+        schedule="@continuous",
+        # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
+        start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
+        catchup=False,
+        max_active_runs=1,
+        tags=["perennial", "monitoring", config.name],
+        default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
+    ) as made:
+        wait = LedgerSensor(task_id="wait", what="messages", requests=requests_asset(config), poke_interval=5)
 
-        send_messages(deployment())
+        @task
+        def send() -> None:
+            """Sends each channel of the deployment file the messages that it lacks."""
+            from perennial_notifiers import send_messages
 
-    wait >> send()
+            send_messages(of_dag(get_current_context()["dag_run"].dag_id).config)
+
+        wait >> send()
+    return made
+
+
+for each in deployments():
+    globals()[each.dag_id("messages")] = dag_of(each)

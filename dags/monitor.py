@@ -19,22 +19,31 @@ from __future__ import annotations
 import datetime as dt
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
-from perennial_operators import StepOperator, as_of_param, deployment, ingested_asset, task_defaults
+from perennial_deployments import Deployment, deployments
+from perennial_operators import StepOperator, as_of_param, ingested_asset, task_defaults
 
-config = deployment()
-ingested = ingested_asset(config)
-clock = CronTriggerTimetable(config.schedule.monitor, timezone="UTC") if config.schedule.monitor else None
 
-with DAG(
-    dag_id="monitor",
-    description="New days against the champion's reference: drift, performance, faults of the feed",
-    doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=clock, assets=[ingested]) if clock else [ingested],
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=dt.timedelta(hours=6),
-    tags=["perennial", "monitoring", config.name],
-    default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
-    params={"as_of": as_of_param()},
-) as dag:
-    StepOperator(step="monitor")
+def dag_of(deployment: Deployment) -> DAG:
+    """The DAG of one deployment."""
+    config = deployment.config
+    ingested = ingested_asset(config)
+    clock = CronTriggerTimetable(config.schedule.monitor, timezone="UTC") if config.schedule.monitor else None
+
+    with DAG(
+        dag_id=deployment.dag_id("monitor"),
+        description="New days against the champion's reference: drift, performance, faults of the feed",
+        doc_md=__doc__,
+        schedule=AssetOrTimeSchedule(timetable=clock, assets=[ingested]) if clock else [ingested],
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=dt.timedelta(hours=6),
+        tags=["perennial", "monitoring", config.name],
+        default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
+        params={"as_of": as_of_param()},
+    ) as made:
+        StepOperator(step="monitor")
+    return made
+
+
+for each in deployments():
+    globals()[each.dag_id("monitor")] = dag_of(each)

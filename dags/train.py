@@ -41,93 +41,107 @@ import datetime as dt
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup
 from perennial_deadline import deadline
+from perennial_deployments import Deployment, deployments
 from perennial_operators import (
     ModelStepOperator,
     StepOperator,
     as_of_param,
-    deployment,
     lake_asset,
     requests_asset,
     task_defaults,
 )
 
-config = deployment()
-nightly = CronTriggerTimetable(config.schedule.train, timezone="UTC")
 
-with DAG(
-    dag_id="train",
-    description="A challenger is made, judged against the champion, and promoted if it is better",
-    doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=nightly, assets=lake_asset(config) | requests_asset(config)),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=dt.timedelta(hours=12),
-    deadline=deadline(config),
-    tags=["perennial", "model", config.name],
-    default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
-    params={
-        "as_of": as_of_param(),
-        "reason": Param(None, type=["null", "string"], title="Reason", description="Why you train; it stands in the ledger."),
-        "force": Param(
-            False,
-            type="boolean",
-            title="Although nothing is new",
-            description="Train on the data of the last training again. The gate decides as ever.",
-        ),
-    },
-) as dag:
-    admit = StepOperator(
-        step="admit",
-        references={"reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
-        skip_unless="admitted",
-        reason_field="reason",
-    )
-    with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
-        build = StepOperator(step="build_training_set")
-        StepOperator(step="explore", references={"training_set": build.output["training_set"]})
-        checked = StepOperator(
-            step="validate_training_set",
-            references={"training_set": build.output["training_set"]},
+def dag_of(deployment: Deployment) -> DAG:
+    """The DAG of one deployment."""
+    config = deployment.config
+    nightly = CronTriggerTimetable(config.schedule.train, timezone="UTC")
+
+    with DAG(
+        dag_id=deployment.dag_id("train"),
+        description="A challenger is made, judged against the champion, and promoted if it is better",
+        doc_md=__doc__,
+        schedule=AssetOrTimeSchedule(timetable=nightly, assets=lake_asset(config) | requests_asset(config)),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=dt.timedelta(hours=12),
+        deadline=deadline(config),
+        tags=["perennial", "model", config.name],
+        default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
+        params={
+            "as_of": as_of_param(),
+            "reason": Param(
+                None, type=["null", "string"], title="Reason", description="Why you train; it stands in the ledger."
+            ),
+            "force": Param(
+                False,
+                type="boolean",
+                title="Although nothing is new",
+                description="Train on the data of the last training again. The gate decides as ever.",
+            ),
+        },
+    ) as made:
+        admit = StepOperator(
+            step="admit",
+            references={"reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
+            skip_unless="admitted",
+            reason_field="reason",
         )
-    settings = {}
-    if (asked := config.training.tuning) is not None:
-        with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other") as tuning:
-            plan = StepOperator(step="plan_tuning", references={"training_set": checked.output["training_set"]})
-            search = StepOperator.partial(
-                task_id="search",
-                step="search",
-                references={"study": plan.output["study"]},
-                execution_timeout=dt.timedelta(hours=1, minutes=asked.budget.value),
-                map_index_template="worker {{ task.each.worker }}",
-            ).expand(each=[{"worker": number} for number in range(asked.workers)])
-            choose = StepOperator(step="choose_settings", references={"study": plan.output["study"]})
-            search >> choose
-        settings = {"settings": choose.output["settings"]}
-    with TaskGroup("model", tooltip="A challenger and its ONNX graph") as model:
-        fit = ModelStepOperator(
-            step="fit",
-            references={"training_set": checked.output["training_set"], **settings},
-            execution_timeout=dt.timedelta(hours=4),
-        )
-        export = StepOperator(step="export", references={"model": fit.output["model"]})
-    with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen") as decision:
-        judge = StepOperator(
-            step="judge",
-            references={"model": export.output["model"]},
-        )
-        made = export.output["model"]
-        if config.training.refit is not None:
-            references = {"judgement": judge.output["judgement"]}
-            made = StepOperator(step="refit", references=references, execution_timeout=dt.timedelta(hours=4)).output["model"]
-        explain = StepOperator(step="explain", references={"model": made})
-        register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"], "model": made})
-        promote = StepOperator(
-            step="promote",
-            references={"judgement": judge.output["judgement"], "version": register.output["version"]},
-        )
-        # Whoever looks at the run reads its verdict there.
-        StepOperator(task_id="profile", step="profile_champion", references={"version": promote.output["version"]}, noted=False)
-        card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
-    admit >> data
-    # The card shows the attributions, so it waits for them; the promotion does not.
-    explain >> card
+        with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
+            build = StepOperator(step="build_training_set")
+            StepOperator(step="explore", references={"training_set": build.output["training_set"]})
+            checked = StepOperator(
+                step="validate_training_set",
+                references={"training_set": build.output["training_set"]},
+            )
+        settings = {}
+        if (asked := config.training.tuning) is not None:
+            with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other"):
+                plan = StepOperator(step="plan_tuning", references={"training_set": checked.output["training_set"]})
+                search = StepOperator.partial(
+                    task_id="search",
+                    step="search",
+                    references={"study": plan.output["study"]},
+                    execution_timeout=dt.timedelta(hours=1, minutes=asked.budget.value),
+                    map_index_template="worker {{ task.each.worker }}",
+                ).expand(each=[{"worker": number} for number in range(asked.workers)])
+                choose = StepOperator(step="choose_settings", references={"study": plan.output["study"]})
+                search >> choose
+            settings = {"settings": choose.output["settings"]}
+        with TaskGroup("model", tooltip="A challenger and its ONNX graph"):
+            fit = ModelStepOperator(
+                step="fit",
+                references={"training_set": checked.output["training_set"], **settings},
+                execution_timeout=dt.timedelta(hours=4),
+            )
+            export = StepOperator(step="export", references={"model": fit.output["model"]})
+        with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen"):
+            judge = StepOperator(
+                step="judge",
+                references={"model": export.output["model"]},
+            )
+            made = export.output["model"]
+            if config.training.refit is not None:
+                references = {"judgement": judge.output["judgement"]}
+                made = StepOperator(step="refit", references=references, execution_timeout=dt.timedelta(hours=4)).output[
+                    "model"
+                ]
+            explain = StepOperator(step="explain", references={"model": made})
+            register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"], "model": made})
+            promote = StepOperator(
+                step="promote",
+                references={"judgement": judge.output["judgement"], "version": register.output["version"]},
+            )
+            # Whoever looks at the run reads its verdict there.
+            StepOperator(
+                task_id="profile", step="profile_champion", references={"version": promote.output["version"]}, noted=False
+            )
+            card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
+        admit >> data
+        # The card shows the attributions, so it waits for them; the promotion does not.
+        explain >> card
+    return made
+
+
+for each in deployments():
+    globals()[each.dag_id("train")] = dag_of(each)

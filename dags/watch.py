@@ -18,29 +18,38 @@ from __future__ import annotations
 import datetime as dt
 
 from airflow.sdk import DAG, get_current_context, task
-from perennial_operators import deployment, emit_event, requests_asset, task_defaults
+from perennial_deployments import Deployment, deployments
+from perennial_operators import emit_event, requests_asset, task_defaults
 from perennial_watch import LedgerSensor
 
-config = deployment()
-requests = requests_asset(config)
 
-with DAG(
-    dag_id="watch",
-    description="A confirmed alarm starts a training",
-    doc_md=__doc__,
-    schedule="@continuous",
-    # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
-    start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
-    catchup=False,
-    max_active_runs=1,
-    tags=["perennial", "monitoring", config.name],
-    default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
-) as dag:
-    wait = LedgerSensor(task_id="wait", what="requests", requests=requests, poke_interval=5)
+def dag_of(deployment: Deployment) -> DAG:
+    """The DAG of one deployment."""
+    config = deployment.config
+    requests = requests_asset(config)
 
-    @task(task_id="emit_event", outlets=[requests])
-    def emit(instant: str) -> None:
-        """Makes an event on the requests, which starts a training."""
-        emit_event(get_current_context(), requests, instant)
+    with DAG(
+        dag_id=deployment.dag_id("watch"),
+        description="A confirmed alarm starts a training",
+        doc_md=__doc__,
+        schedule="@continuous",
+        # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
+        start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
+        catchup=False,
+        max_active_runs=1,
+        tags=["perennial", "monitoring", config.name],
+        default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
+    ) as made:
+        wait = LedgerSensor(task_id="wait", what="requests", requests=requests, poke_interval=5)
 
-    emit(wait.output["as_of"])
+        @task(task_id="emit_event", outlets=[requests])
+        def emit(instant: str) -> None:
+            """Makes an event on the requests, which starts a training."""
+            emit_event(get_current_context(), requests, instant)
+
+        emit(wait.output["as_of"])
+    return made
+
+
+for each in deployments():
+    globals()[each.dag_id("watch")] = dag_of(each)

@@ -8,7 +8,6 @@ arguments; 3 refused: an answer about data, model or configuration, and the same
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import inspect
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import commands, steps
+from ml.commands.command import instant
 from ml.commands.terminal import DEFAULT_CONFIG, drop_output, say, stdout_to_stderr, with_deployment
 from ml.config import PROJECT, Config, load
 from ml.errors import EXIT_REFUSED, NotThere, Refused
@@ -70,14 +70,6 @@ def _place(frame: traceback.FrameSummary) -> str:
     return f"at {file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file}:{frame.lineno}"
 
 
-def _instant(text: str) -> dt.datetime:
-    try:
-        instant = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no instant; write it like 2025-05-02T02:00:00Z") from None
-    return instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
-
-
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__, formatter_class=form)
@@ -100,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
             word.add_argument("--home", type=Path, default=None, help="folder of its data (default: what the file says)")
         if needs_as_of:
             word.add_argument(
-                "--as-of", type=_instant, required=True, help="instant, UTC; nothing that became known later is seen"
+                "--as-of", type=instant, required=True, help="instant, UTC; nothing that became known later is seen"
             )
         word.set_defaults(run=run, needs_config=needs_config)
         return word

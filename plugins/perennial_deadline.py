@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
-from perennial_operators import deployment
+from perennial_deployments import PROCESSES, of_dag
 
 if TYPE_CHECKING:
     from ml.config import Config
@@ -38,7 +38,8 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
     from ml.ledger.ledger import Ledger
     from ml.ledger.messages import Message
 
-    config = deployment()
+    deployment = of_dag(run["dag_id"])
+    config = deployment.config
     due = _instant(missed["deadline_time"])
     # Airflow forgets the deadline of a run that succeeds, and not that of a run that fails in time.
     if run["end_date"] is not None and _instant(run["end_date"]) <= due:
@@ -52,7 +53,7 @@ def post(run: Mapping[str, Any], missed: Mapping[str, Any]) -> None:
             text=f"A run of {run['dag_id']} has not ended in time: {hours.reason}.",
             figure=f"deadline: {hours.value:g} hours",
             as_of=due,
-            process=run["dag_id"],
+            process=next(process for process in PROCESSES if deployment.dag_id(process) == run["dag_id"]),
             run_id=run["dag_run_id"],
         )
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
+from perennial_deployments import dag_id_of
 
 if TYPE_CHECKING:
     from ml.config import Config
@@ -134,7 +135,8 @@ def link_of(message: Posted) -> str:
 
     pages, mlflow = conf.get("api", "base_url", fallback=""), os.environ.get("PERENNIAL_MLFLOW_URL", "")
     if message.process and message.run_id and pages:
-        return f"{pages.rstrip('/')}/dags/{quote(message.process, safe='')}/runs/{quote(message.run_id, safe='')}"
+        dag_id = dag_id_of(message.model, message.process)
+        return f"{pages.rstrip('/')}/dags/{quote(dag_id, safe='')}/runs/{quote(message.run_id, safe='')}"
     if message.version and mlflow:
         return f"{mlflow}/#/models/{quote(message.model, safe='')}/versions/{quote(message.version, safe='')}"
     return ""

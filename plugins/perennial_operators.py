@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from perennial_deployments import of_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +38,7 @@ def as_of(context: Context) -> dt.datetime:
     ]
     if instants:
         return max(_instant(instant) for instant in instants)
-    config = deployment()
+    config = deployment(context["dag_run"].dag_id)
     if config.feed is not None:
         from ml.simulate.feed import present
 
@@ -46,11 +47,9 @@ def as_of(context: Context) -> dt.datetime:
     return (run.logical_date or run.run_after).astimezone(dt.UTC)
 
 
-def deployment() -> Config:
-    """The deployment that this Airflow runs, named by PERENNIAL_CONFIG."""
-    from ml.config import load
-
-    return load(os.environ["PERENNIAL_CONFIG"])
+def deployment(dag_id: str) -> Config:
+    """The deployment that a DAG belongs to, read anew if its file has changed."""
+    return of_dag(dag_id).config
 
 
 def _instant(text: str) -> dt.datetime:
@@ -132,12 +131,12 @@ def write_note(context: Context, note: str) -> None:
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowException
 
-    from ml.commands.terminal import DEFAULT_CONFIG, with_deployment
+    from ml.commands.terminal import with_deployment
 
     log = logging.getLogger(__name__)
-    note = with_deployment(note, argparse.Namespace(config=os.environ.get("PERENNIAL_CONFIG", DEFAULT_CONFIG)))
-    log.info("note on the run: %s", note)
     run = context["dag_run"]
+    note = with_deployment(note, argparse.Namespace(config=of_dag(run.dag_id).file))
+    log.info("note on the run: %s", note)
     try:
         login = BaseHook.get_connection(API_CONNECTION)
         with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=10) as client:
@@ -205,7 +204,7 @@ class StepOperator(BaseOperator):
         if steps.describe(self.step).takes_run:
             references |= of_run(context["dag_run"])
         try:
-            record = steps.run(self.step, deployment(), as_of(context), references)
+            record = steps.run(self.step, deployment(context["dag_run"].dag_id), as_of(context), references)
         except Refused as error:
             write_note(context, f"{self.step}: {error}")
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Asset, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from perennial_operators import deployment
+from perennial_deployments import of_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -24,13 +24,14 @@ Found = Mapping[str, Any]
 
 
 class Watch:
-    """What the ledger of this deployment holds of one kind. Its tables are made sure of once, so that a look only reads."""
+    """What the ledger of a deployment holds of one kind. Its tables are made sure of once, so that a look only reads."""
 
-    def __init__(self, what: What) -> None:
+    def __init__(self, what: What, dag_id: str) -> None:
         from ml.ledger.ledger import Ledger
 
         self._look = {"requests": self._requests, "messages": self._messages}[what]
-        self._ledger = Ledger(deployment().ledger)
+        self._dag_id = dag_id
+        self._ledger = Ledger(of_dag(dag_id).config.ledger)
         self._subscribed: set[str] = set()
 
     def look(self) -> Found:
@@ -41,7 +42,7 @@ class Watch:
         return self._look()
 
     def _requests(self) -> Found:
-        found = self._ledger.requests.unanswered(deployment().name, "drift", "performance")
+        found = self._ledger.requests.unanswered(of_dag(self._dag_id).config.name, "drift", "performance")
         return {
             "ids": [request.id for request in found],
             "as_of": max((request.as_of for request in found), default=_now()).isoformat() if found else "",
@@ -49,7 +50,7 @@ class Watch:
 
     def _messages(self) -> Found:
         """The deployment file is read each time: it may name another channel while the sensor waits."""
-        config, messages = deployment(), self._ledger.messages
+        config, messages = of_dag(self._dag_id).config, self._ledger.messages
         for channel in config.notifications:
             if channel.model_dump_json() not in self._subscribed:
                 messages.subscribe(config.name, channel.channel, channel.wanted)
@@ -63,32 +64,34 @@ class Watch:
 
 
 class LedgerTrigger(BaseTrigger):
-    """Fires once the ledger of this deployment holds something of a kind.
+    """Fires once the ledger of a deployment holds something of a kind.
 
     What it waits for stands in its arguments, which Airflow keeps in its database: a triggerer that takes it over looks from
     the same place.
 
     :param what: `requests` of alarms without an answer, or `messages` that a channel lacks.
+    :param dag_id: a DAG of the deployment.
     :param poke_interval: seconds between two looks at the ledger.
     :param known: what the run before had found; the same again means that it is not dealt with yet.
     :param known_until: UTC instant in ISO 8601 from which on `known` fires too.
     """
 
-    def __init__(self, what: What, poke_interval: float, known: Found | None, known_until: str) -> None:
+    def __init__(self, what: What, dag_id: str, poke_interval: float, known: Found | None, known_until: str) -> None:
         super().__init__()
         self.what = what
+        self.dag_id = dag_id
         self.poke_interval = poke_interval
         self.known = known
         self.known_until = known_until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path, and the arguments that make the same trigger elsewhere."""
-        names = ("what", "poke_interval", "known", "known_until")
+        names = ("what", "dag_id", "poke_interval", "known", "known_until")
         return "perennial_watch.LedgerTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something, in a thread: all triggers of a deployment share one loop."""
-        watch = await asyncio.to_thread(Watch, self.what)
+        watch = await asyncio.to_thread(Watch, self.what, self.dag_id)
         while True:
             found = await asyncio.to_thread(watch.look)
             again = found == self.known and _now() < dt.datetime.fromisoformat(self.known_until)
@@ -121,7 +124,7 @@ class LedgerSensor(BaseSensorOperator):
     def execute(self, context: Context) -> None:
         known = context["asset_state_store"][self.requests].get(self.what, default={"found": None, "until": _now().isoformat()})
         self.defer(
-            trigger=LedgerTrigger(self.what, self.poke_interval, known["found"], known["until"]),
+            trigger=LedgerTrigger(self.what, context["dag_run"].dag_id, self.poke_interval, known["found"], known["until"]),
             method_name="execute_complete",
         )
 

@@ -13,7 +13,8 @@ import yaml
 
 from ml.config import Config, ConfigError, load
 from ml.config.names import CLOCK, RESERVED
-from ml.decision.judge import judge, verdict_of
+from ml.decision.judge import judge
+from ml.decision.judgements import verdict_of
 from ml.explanation.exploration import explore
 from ml.features.publish import publish_features
 from ml.ledger.ledger import Ledger

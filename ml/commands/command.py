@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,3 +24,12 @@ class Command:
     needs_as_of: bool = False
     needs_config: bool = True
     arguments: Arguments = ()
+
+
+def instant(text: str) -> dt.datetime:
+    """An instant of the command line; without a zone it is UTC."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no instant; write it like 2025-05-02T02:00:00Z") from None
+    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)

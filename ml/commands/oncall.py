@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 from typing import Any
 
-from ml.commands.command import Command
+from ml.commands.command import Command, instant
 from ml.commands.terminal import line, say, screen, table, with_deployment
 from ml.config import Config
 from ml.errors import BadInput
@@ -65,18 +66,26 @@ def answers(config: Config, asked: argparse.Namespace) -> None:
     """Print how long answers take to come, against `labels.delay`, and the delay by which 95 % of them are in."""
     from ml.training.arrivals import SHARES, arrivals
 
-    measured = arrivals(config, asked.as_of)
+    as_of = asked.as_of or _newest(config)
+    if as_of is None:
+        say("answers       nothing was ingested yet, so there is nothing to measure")
+        return
+    measured = arrivals(config, as_of)
     if not measured.events:
         say("answers       no event of the training window is in the lake yet, so there is nothing to measure")
         return
     table(
         ["answers", "count", "later than the delay", *(f"{share:.0%} within" for share in SHARES)],
         [
-            [name, f"{curve.answers:,}", f"{curve.late:.1%}", *(f"{hours:.1f} h" for hours in curve.hours)]
+            [name, f"{curve.answers:,}", f"{curve.late:.1%}", *(_span(hours) for hours in curve.hours)]
             for name, curve in (("all", measured.all), ("positive", measured.positive))
         ],
     )
     say(measured.summary)
+
+
+def _span(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def history(config: Config, asked: argparse.Namespace) -> None:
@@ -173,13 +182,26 @@ def discard(config: Config, asked: argparse.Namespace) -> None:
     say(f"moved to {target}")
 
 
+def _newest(config: Config) -> dt.datetime | None:
+    """When the last ingest was, by its `as_of`."""
+    from ml.lake import schema
+    from ml.lake.tables import Lake
+
+    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
+        (newest,) = connection.execute("SELECT max(known_at) FROM batches").fetchone() or (None,)
+    return newest
+
+
 def _plain(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 COMMANDS = {
     "status": Command(status),
-    "answers": Command(answers, needs_as_of=True),
+    "answers": Command(
+        answers,
+        arguments=((("--as-of",), {"type": instant, "default": None, "help": "instant, UTC (default: of the last ingest)"}),),
+    ),
     "history": Command(
         history,
         arguments=(

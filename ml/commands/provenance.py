@@ -47,10 +47,12 @@ def lineage(config: Config, asked: argparse.Namespace) -> None:
 
 
 def features(config: Config, asked: argparse.Namespace) -> None:
-    """Print every feature of the model's input: the view that serves it, its type, and what it means."""
+    """Print every input of the model: the event's own columns, and the features with the view that serves each."""
     from ml.features.catalogue import catalogue
 
-    table(["feature", "view", "type", "meaning"], [list(feature) for feature in catalogue(config)])
+    own = [[name, "event", "double", "a measure of the event itself"] for name in config.measures]
+    own += [[name, "event", "string", "a category of the event itself"] for name in config.categories]
+    table(["input", "from", "type", "meaning"], [*own, *(list(feature) for feature in catalogue(config))])
 
 
 VERSION: tuple[tuple[str, ...], dict[str, Any]] = (("--version",), {"required": True, "help": "registered version, a number"})

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from ml.config import Config
 from ml.config.monitoring import MessageKind
-from ml.decision import judge
+from ml.decision import judgements
+from ml.decision.case import BASE_RATE
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
@@ -46,8 +47,8 @@ def promote(
         ChampionMoved: another champion than the judged one is in place; judge again.
         BrokenModel, ParityError: the registered files are not the model that was judged; nothing was moved.
     """
-    judged = judge.describe(config, judgement)
-    verdict = judge.verdict_of(config, judgement)
+    judged = judgements.describe(config, judgement)
+    verdict = judgements.verdict_of(config, judgement)
     ledger, registry = Ledger(config.ledger), fit.registry(config)
     if (found := registry.judged_hash(version)) != verdict["challenger_hash"]:
         raise promotion.PromotionRefused(
@@ -74,7 +75,7 @@ def promote(
     champion = promotion.sync(ledger, registry)
     if events.configured():
         events.send(config, trace(config, version))
-    against = judge.BASE_RATE if judged.champion_version is None else f"version {judged.champion_version}"
+    against = BASE_RATE if judged.champion_version is None else f"version {judged.champion_version}"
     ledger.messages.post(_message(config, as_of, judged, verdict, version, against, action, process, run_id))
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     if action == "refresh":
@@ -87,7 +88,7 @@ def promote(
 NO_REFIT = "It is not promoted, because its refit does not agree with it: see the step `refit`."
 
 
-def _action(config: Config, judged: judge.Judgement, is_refit: bool) -> Literal["promote", "refresh", ""]:
+def _action(config: Config, judged: judgements.Judgement, is_refit: bool) -> Literal["promote", "refresh", ""]:
     """How the version becomes champion; empty if it does not."""
     if config.training.refit and not is_refit:
         return ""
@@ -96,7 +97,7 @@ def _action(config: Config, judged: judge.Judgement, is_refit: bool) -> Literal[
     return "refresh" if judged.refresh and is_refit else ""
 
 
-def _refreshed(judged: judge.Judgement) -> str:
+def _refreshed(judged: judgements.Judgement) -> str:
     return (
         f"It refreshes version {judged.champion_version}: the same recipe, fitted on all that has matured, and the gate "
         "found no harm."
@@ -106,7 +107,7 @@ def _refreshed(judged: judge.Judgement) -> str:
 def _message(
     config: Config,
     as_of: dt.datetime,
-    judged: judge.Judgement,
+    judged: judgements.Judgement,
     verdict: dict[str, Any],
     version: str,
     against: str,
@@ -135,7 +136,7 @@ def _message(
 
 
 def _decision(
-    config: Config, as_of: dt.datetime, judged: judge.Judgement, verdict: dict[str, Any], version: str, run_id: str
+    config: Config, as_of: dt.datetime, judged: judgements.Judgement, verdict: dict[str, Any], version: str, run_id: str
 ) -> Decision:
     primary = verdict["primary"]
     frozen = dataset.describe(config, fit.describe(config, judged.model).training_set)

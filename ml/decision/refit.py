@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from ml.config import Config
-from ml.decision import judge
+from ml.decision import judgements
 from ml.ledger.run import BY_HAND, Run
 from ml.training import export, fit
 from ml.training import refit as refits
@@ -40,7 +40,7 @@ def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND
         CapUnreachable: the caps on weights cannot be met by these rows.
         ParityError: the refit's graph answers otherwise than the refit.
     """
-    judged = judge.describe(config, judgement)
+    judged = judgements.describe(config, judgement)
     if config.training.refit is None or not (judged.outcome == "PROMOTE" or judged.refresh):
         return Refitted(judged.model, False, "", "")
     with record_refusal(config, as_of, "refit", run.id, CapUnreachable):

@@ -8,7 +8,8 @@ import platform
 from dataclasses import dataclass
 
 from ml.config import Config
-from ml.decision import judge
+from ml.decision import judgements
+from ml.decision.case import BASE_RATE
 from ml.errors import BadInput
 from ml.lake import schema
 from ml.registry.promotion import CHALLENGER
@@ -33,7 +34,7 @@ def register(config: Config, as_of: dt.datetime, judgement: str, model: str = ""
     Raises:
         BadInput: the model is neither.
     """
-    judged = judge.describe(config, judgement)
+    judged = judgements.describe(config, judgement)
     fitted = fit.describe(config, model or judged.model)
     if judged.model not in (fitted.model, fitted.refit_of):
         raise BadInput(f"model {model} is neither the model of judgement {judgement}, {judged.model}, nor its refit")
@@ -52,7 +53,7 @@ def register(config: Config, as_of: dt.datetime, judgement: str, model: str = ""
 
 
 def _tags(
-    config: Config, as_of: dt.datetime, judged: judge.Judgement, fitted: fit.Fit, frozen: dataset.TrainingSet
+    config: Config, as_of: dt.datetime, judged: judgements.Judgement, fitted: fit.Fit, frozen: dataset.TrainingSet
 ) -> dict[str, str]:
     """What an auditor asks for, as text by name."""
     return {
@@ -70,7 +71,7 @@ def _tags(
         "refit_of": fitted.refit_of,
         "outcome": judged.outcome,
         "reason": judged.reason,
-        "judged_against": judged.champion_version or judge.BASE_RATE,
+        "judged_against": judged.champion_version or BASE_RATE,
         "metrics": str({name: round(value, 6) for name, value in judged.metrics.items()}),
         "decision_threshold": repr(fitted.threshold),
         "code_commit": fitted.code["commit"],
@@ -80,7 +81,7 @@ def _tags(
     }
 
 
-def _log(config: Config, judged: judge.Judgement, fitted: fit.Fit) -> None:
+def _log(config: Config, judged: judgements.Judgement, fitted: fit.Fit) -> None:
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
@@ -103,5 +104,5 @@ def _log(config: Config, judged: judge.Judgement, fitted: fit.Fit) -> None:
             mlflow.log_input(MetaDataset(source, name=table, digest=digest), context="training")
         tags = {"outcome": judged.outcome, "training_set": fitted.training_set, "candidate": fitted.candidate}
         mlflow.set_tags(tags | fitted.code)
-        mlflow.log_artifacts(str(judge.folder_of(config, judged.judgement)), "verdict")
+        mlflow.log_artifacts(str(judgements.folder_of(config, judged.judgement)), "verdict")
         mlflow.log_artifact(str(dataset.path_of(config, fitted.training_set).with_suffix(".json")), "training_set")

@@ -280,8 +280,8 @@ def test_the_newest_asset_event_sets_the_clock_of_a_run() -> None:
 def test_a_scheduled_run_sees_the_time_that_it_was_scheduled_for(monkeypatch: pytest.MonkeyPatch) -> None:
     import perennial_operators
 
-    real = perennial_operators.deployment().model_copy(update={"feed": None})
-    monkeypatch.setattr(perennial_operators, "deployment", lambda: real)
+    real = perennial_operators.deployment("train").model_copy(update={"feed": None})
+    monkeypatch.setattr(perennial_operators, "deployment", lambda _: real)
     night = dt.datetime(2026, 1, 4, 2, tzinfo=dt.UTC)
     assert perennial_operators.as_of(_context(run_type="scheduled", logical_date=night)) == night
     assert perennial_operators.as_of(_context()) == dt.datetime(2026, 1, 5, 2, tzinfo=dt.UTC)

@@ -57,7 +57,7 @@ async def fired(
     """What the trigger fires with, None if it goes on waiting; serialized and made again first, as Airflow does."""
     from perennial_watch import LedgerTrigger
 
-    path, arguments = LedgerTrigger(what, 0.01, known, until).serialize()
+    path, arguments = LedgerTrigger(what, "watch", 0.01, known, until).serialize()
     assert path == "perennial_watch.LedgerTrigger"
     events = LedgerTrigger(**arguments).run()
     try:
@@ -179,7 +179,9 @@ def sensor(config: Config) -> SimpleNamespace:
 
     asset, store = requests_asset(config), Store()
     made = LedgerSensor(task_id="wait", what="requests", requests=asset, poke_interval=0.01)
-    return SimpleNamespace(store=store, context={"asset_state_store": {asset: store}}, wait=made)
+    return SimpleNamespace(
+        store=store, context={"asset_state_store": {asset: store}, "dag_run": SimpleNamespace(dag_id="watch")}, wait=made
+    )
 
 
 def deferred(sensor: SimpleNamespace) -> Any:

@@ -11,6 +11,7 @@ from ml import steps
 from ml.__main__ import main
 from ml.config import Config, load
 from ml.decision import judge
+from ml.decision.case import BASE_RATE
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
 from ml.model.model import Model
@@ -116,7 +117,7 @@ def test_a_protected_attribute_is_judged_and_never_learned_from(config: Config) 
     assert "channel" in inputs.names
     assert "country" not in inputs.names
     groups = {(told["model"], told["group"]) for told in decision.evidence["fairness"]}
-    assert {model for model, _ in groups} == {judge.BASE_RATE, decision.evidence["challenger"]["name"]}
+    assert {model for model, _ in groups} == {BASE_RATE, decision.evidence["challenger"]["name"]}
     assert len({group for _, group in groups}) > 3
     (guard,) = [check for check in decision.evidence["guardrails"] if check["name"] == "fairness"]
     assert guard["status"] == "passed"

@@ -19,7 +19,7 @@ import pytest
 from ml import steps
 from ml.__main__ import main
 from ml.config import Config, load
-from ml.decision import judge
+from ml.decision import judge, judgements
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
 from ml.registry.promotion import PromotionRefused
@@ -90,7 +90,7 @@ def _load(path: Path, **model: object) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update={"model": changed})})
 
 
-def _judged(config: Config, training_set: str) -> judge.Judgement:
+def _judged(config: Config, training_set: str) -> judgements.Judgement:
     fitted = fit.fit(config, FIRST_AS_OF, training_set)
     export.export(config, FIRST_AS_OF, fitted.model)
     return judge.judge(config, FIRST_AS_OF, fitted.model)

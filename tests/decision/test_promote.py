@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml.config import Config
-from ml.decision import judge
+from ml.decision import judgements
 from ml.decision.promote import promote
 from ml.evaluation import gate
 from ml.evaluation.gate import GateError
@@ -112,9 +112,9 @@ def judged(config: Config, registry: Registry, version: str, champion: str | Non
         "reason": verdict.reason,
         "metrics": {},
     }
-    folder = judge.folder_of(config, name)
+    folder = judgements.folder_of(config, name)
     folder.mkdir(parents=True)
-    (folder / judge.VERDICT).write_text(json.dumps(verdict.to_dict() | evidence))
+    (folder / judgements.VERDICT).write_text(json.dumps(verdict.to_dict() | evidence))
     (folder / "judgement.json").write_text(json.dumps(record))
     return name
 
@@ -156,7 +156,7 @@ def test_the_decision_carries_the_verdicts_figures(config: Config, registry: Reg
     name = judged(config, registry, challenger, champion, "KEEP")
     promote(config, AS_OF, name, challenger, run=Run(id="a night"))
     decision = Ledger(config.ledger).decisions.all(config.name)[-1]
-    verdict = judge.verdict_of(config, name)
+    verdict = judgements.verdict_of(config, name)
     assert decision.evidence == verdict
     assert (decision.difference, decision.lower_bound) == (verdict["primary"]["gain"], verdict["primary"]["lower_bound"])
     assert (decision.champion_version, decision.rows, decision.training_rows) == (champion, 6000, 9000)
@@ -178,7 +178,7 @@ def test_a_verdict_whose_outcome_was_edited_is_refused_before_it_is_recorded(
     config: Config, registry: Registry, champion: str, challenger: str
 ) -> None:
     name = judged(config, registry, challenger, champion, "KEEP", told="PROMOTE")
-    path = judge.folder_of(config, name) / judge.VERDICT
+    path = judgements.folder_of(config, name) / judgements.VERDICT
     path.write_text(json.dumps(json.loads(path.read_text()) | {"outcome": "PROMOTE"}))
     with pytest.raises(GateError, match="outcome PROMOTE contradicts the figures, which say KEEP"):
         promote(config, AS_OF, name, challenger, run=Run(id="a night"))
@@ -235,7 +235,7 @@ def test_people_are_told_of_every_decision_once_and_of_a_promotion_as_such(
     assert third.text.startswith(
         f"Version {better} is champion now; trained for schedule, judged against version {champion}. The challenger is better"
     )
-    primary = judge.verdict_of(config, promoted)["primary"]
+    primary = judgements.verdict_of(config, promoted)["primary"]
     assert third.figure == f"average precision {primary['gain']:+.4g}, at least {primary['lower_bound']:+.4g}"
     assert [(told.process, told.run_id, told.version) for told in (first, second)] == [
         ("train", "the first night", champion),

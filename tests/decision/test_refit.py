@@ -13,7 +13,7 @@ import pytest
 from ml import pipeline, steps
 from ml.__main__ import main
 from ml.config import Config, load
-from ml.decision import judge
+from ml.decision import judgements
 from ml.evaluation.gate import GateError
 from ml.lake import schema
 from ml.lake.labels import label_order
@@ -89,7 +89,7 @@ def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that
         frozen.windows["holdout_start"],
     )
     assert champion.trees == judged.trees
-    verdict = judge.verdict_of(config, first["judge"]["judgement"])
+    verdict = judgements.verdict_of(config, first["judge"]["judgement"])
     assert verdict["challenger_hash"] == folder_hash(export.judged_folder(folder)) != folder_hash(folder)
 
 
@@ -144,7 +144,7 @@ def test_a_champion_that_is_due_is_refreshed_by_its_own_recipe(config: Config, l
 
 def test_the_champion_is_judged_as_what_had_not_seen_the_holdout(config: Config, later: list[Mapping[str, Record]]) -> None:
     for records in later:
-        verdict = judge.verdict_of(config, records["judge"]["judgement"])
+        verdict = judgements.verdict_of(config, records["judge"]["judgement"])
         seen, holdout = verdict["champion"], verdict["holdout"]
         assert seen["trained_until"] < holdout["start"]
         assert seen["labels_known_until"] <= holdout["start"]
@@ -194,13 +194,13 @@ def test_a_refit_that_does_not_agree_is_not_promoted(config: Config, first: Mapp
 
 def test_a_judgement_that_was_edited_to_allow_a_refresh_is_found_out(config: Config, later: list[Mapping[str, Record]]) -> None:
     judgement = later[0]["judge"]["judgement"]
-    path = judge.folder_of(config, judgement) / judge.VERDICT
+    path = judgements.folder_of(config, judgement) / judgements.VERDICT
     record = json.loads(path.read_text())
     harmful = record | {"refresh": True, "outcome": "KEEP"}
     harmful["guardrails"] = [check | {"status": "failed"} for check in record["guardrails"]]
     path.write_text(json.dumps(harmful))
     try:
         with pytest.raises(GateError, match="edited"):
-            judge.verdict_of(config, judgement)
+            judgements.verdict_of(config, judgement)
     finally:
         path.write_text(json.dumps(record))

@@ -1,0 +1,119 @@
+"""The gate's answer on a model, kept in a folder: the verdict with its evidence, and its pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.decision.case import Case
+from ml.evaluation import pictures
+from ml.evaluation.gate import GateError
+from ml.evaluation.metrics import average_precision, card_precision, roc_auc
+from ml.evaluation.verdict import Verdict
+from ml.training.entities import cluster_codes
+
+VERDICT, RECORD = "verdict.json", "judgement.json"
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "refresh")
+"""What stands in the record of a verdict beside its own attributes."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The gate's answer on a model: where its evidence lies, and the sentence for the person on call.
+
+    `refresh` says whether the champion may be refreshed by this model's refit, if the outcome is not PROMOTE.
+    """
+
+    judgement: str
+    model: str
+    champion_version: str | None
+    outcome: str
+    reason: str
+    metrics: dict[str, float]
+    refresh: bool = False
+
+
+def folder_of(config: Config, judgement: str) -> Path:
+    """Folder of a judgement: the verdict as a record, its pictures, and the record of this step."""
+    return config.home / "judgements" / judgement
+
+
+def describe(config: Config, judgement: str) -> Judgement:
+    """The record of a judgement."""
+    return Judgement(**json.loads((folder_of(config, judgement) / RECORD).read_text()))
+
+
+def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
+    """The verdict of a judgement, with the hashes of the two models that it compared, and how their attributions differ.
+
+    Raises:
+        GateError: the record was edited: its outcome is not what its figures say.
+    """
+    verdict: dict[str, Any] = json.loads((folder_of(config, judgement) / VERDICT).read_text())
+    found = Verdict.from_dict({name: value for name, value in verdict.items() if name not in BESIDE})
+    if verdict.get("refresh") and found.harms:
+        raise GateError(f"judgement {judgement} allows a refresh by a model that does harm: {found.reason}; it was edited")
+    return verdict
+
+
+def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judgement:
+    """Keep a verdict under its address, whole or not at all."""
+    challenger, champion = case.challenger, case.champion
+    is_first = case.champion_version is None
+    refresh = case.is_due and champion.recipe == case.fitted.recipe != "" and not verdict.harms
+    document = verdict.to_dict() | {
+        "challenger_hash": challenger.model_hash,
+        "champion_hash": None if is_first else champion.contender.model_hash,
+        "attribution_drift": case.drift and asdict(case.drift),
+        "refresh": refresh,
+    }
+    scores = {"challenger": case.scores, "champion": champion.scores}
+    scores |= {name.replace(" ", "_"): values for name, values in case.beside.items()}
+    found = Judgement(
+        judgement=judgement,
+        model=case.fitted.model,
+        champion_version=case.champion_version,
+        outcome=str(verdict.outcome),
+        reason=verdict.reason,
+        metrics=_metrics(config, case.holdout, scores),
+        refresh=refresh,
+    )
+    folder = folder_of(config, judgement)
+    half = folder.with_name(f"{judgement}.partial")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    _draw(case, verdict, half)
+    (half / VERDICT).write_text(json.dumps(document, indent=1))
+    (half / RECORD).write_text(json.dumps(asdict(found), indent=1))
+    half.rename(folder)
+    return found
+
+
+def _draw(case: Case, verdict: Verdict, folder: Path) -> None:
+    pictures.draw_verdict(verdict, folder / "verdict.png")
+    pictures.draw_checks(verdict, folder / "checks.png")
+    named = {case.champion.contender.name: case.champion.scores, case.challenger.name: case.scores}
+    pictures.draw_curves(case.holdout["label"].to_numpy(), named, folder / "curves.png")
+    importance = case.fitted.importance
+    pictures.draw_importance(list(importance), list(importance.values()), folder / "importance.png")
+
+
+def _metrics(config: Config, holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> dict[str, float]:
+    labels = holdout["label"].to_numpy()
+    days = holdout["event_time"].dt.floor("D").dt.tz_localize(None).to_numpy()
+    alerts = int(config.training.alerts.value)
+    figures = {}
+    for who, values in scores.items():
+        figures[f"{who}_average_precision"] = float(average_precision(labels, values))
+        figures[f"{who}_roc_auc"] = float(roc_auc(labels, values))
+        figures[f"{who}_card_precision_{alerts}"] = float(
+            card_precision(days, cluster_codes(config, holdout), labels, values, k=alerts)
+        )
+    return figures
