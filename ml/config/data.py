@@ -162,7 +162,7 @@ class Window(Section):
     @property
     def delay_text(self) -> str:
         """The delay as text, such as `3 days`."""
-        return self.delay if isinstance(self.delay, str) else f"{self.delay} days"
+        return self.delay if isinstance(self.delay, str) else f"{self.delay} day{'s' if self.delay != 1 else ''}"
 
     @model_validator(mode="after")
     def _ends_at_a_snapshot(self) -> Window:
