@@ -92,7 +92,7 @@ def test_a_planted_shift_comes_first(deployment: Config, everything: pd.DataFram
     }
     chips = (everything["channel"] == "chip").mean()
     assert found["channel"]["size"] == pytest.approx(chips)
-    assert "new: 'contactless'; gone: 'chip'" in found["channel"]["told"]
+    assert "new: 'contactless'; gone: 'chip'" in found["channel"]["sentence"]
     gone = moved["customer_amount_mean_7d"].isna().mean() - everything["customer_amount_mean_7d"].isna().mean()
     assert found["customer_amount_mean_7d"]["size"] == pytest.approx(gone)
     assert found["amount"]["size"] == 0

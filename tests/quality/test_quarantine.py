@@ -281,7 +281,7 @@ def test_hostile_names_and_values_are_only_text(tmp_path: Path, name: bytes, cap
     assert main(["status", *command]) == 0
     told = capsys.readouterr().out
     assert "\x1b" not in told
-    assert "1 rows are open, see `python -m ml quarantine list`" in told
+    assert "1 rows are open, see `python -m ml quarantine list --config " in told
     assert main(["quarantine", "show", *command, "--batch", batch, "--to", str(tmp_path / "x.csv")]) == 0
     assert pa.csv.read_csv(tmp_path / "x.csv")["amount"].to_pylist() == ["\x1b[31m[bold]=1+1"]
     assert len(_rows(config, schema.EVENTS)) == 49
