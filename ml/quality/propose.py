@@ -110,8 +110,8 @@ def read(path: Path) -> pd.DataFrame:
                 table = connection.read_csv(str(path), sample_size=-1, na_values="").df()
         except duckdb.Error as error:
             raise NotAStream(
-                f"{path}: cannot be read: {str(error).splitlines()[0]}; look for lines that end otherwise or have another number "
-                "of fields than the rest"
+                f"{path}: cannot be read: {str(error).splitlines()[0]}; look for lines that end otherwise or have another "
+                "number of fields than the rest"
             ) from error
     if table.empty:
         raise NotAStream(f"{path}: no rows")
