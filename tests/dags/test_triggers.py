@@ -67,13 +67,13 @@ def api(stack: Stack, late: str) -> Iterator[Api]:
         yield client
 
 
-def test_a_person_starts_a_training_and_is_told_why_it_is_none(api: Api, config: Config) -> None:
+def test_a_person_starts_a_training_and_is_told_why_it_is_none(stack: Stack, api: Api, config: Config) -> None:
     run = api.wait("train", api.trigger("train", {"reason": "I wonder"}), PATIENCE)
     asked = answered(config, f"run {run.run_id}")
     assert (asked.trigger, asked.requested_by, asked.reason) == ("on_demand", "admin", "I wonder")
     assert [(a.answer, a.run_id) for a in asked.answers] == [("refused", run.run_id)]
     assert "the lake holds no events" in asked.answers[0].reason
-    assert run.note == asked.answers[0].reason
+    assert run.note == asked.answers[0].reason.replace("-m ml ingest", f"-m ml ingest --config {stack.config_path}")
 
 
 def test_the_watch_takes_no_slot_and_an_alarm_that_comes_while_the_triggerer_is_dead_rings_once(
