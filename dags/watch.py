@@ -15,12 +15,10 @@ minutes. A `wait` that is *deferred* for weeks is well. When the triggerer is do
 
 from __future__ import annotations
 
-import datetime as dt
-
 from airflow.sdk import DAG, get_current_context, task
 from perennial_deployments import Deployment, deployments
-from perennial_operators import emit_event, requests_asset, task_defaults
-from perennial_watch import LedgerSensor
+from perennial_operators import emit_event, requests_asset
+from perennial_watch import LedgerSensor, always_on
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -32,13 +30,7 @@ def dag_of(deployment: Deployment) -> DAG:
         dag_id=deployment.dag_id("watch"),
         description="A confirmed alarm starts a training",
         doc_md=__doc__,
-        schedule="@continuous",
-        # Without it the first run covers no time at all, the second would have the same logical date, and Airflow never makes it.
-        start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
-        catchup=False,
-        max_active_runs=1,
-        tags=["perennial", "monitoring", config.name],
-        default_args=task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
+        **always_on(config),
     ) as made:
         wait = LedgerSensor(task_id="wait", what="requests", requests=requests, poke_interval=5)
 

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import Asset, BaseSensorOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from perennial_deployments import of_dag
+from perennial_operators import task_defaults
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from ml.config import Config
 
 What = Literal["requests", "messages"]
 Found = Mapping[str, Any]
@@ -103,6 +106,19 @@ class LedgerTrigger(BaseTrigger):
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def always_on(config: Config) -> dict[str, Any]:
+    """The arguments of a DAG that waits for the ledger: when a run ends the next one begins."""
+    return {
+        "schedule": "@continuous",
+        # Without it the first run covers no time, the second would have the same logical date, and Airflow never makes it.
+        "start_date": dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
+        "catchup": False,
+        "max_active_runs": 1,
+        "tags": ["perennial", "monitoring", config.name],
+        "default_args": task_defaults("ml-platform", timeout=dt.timedelta(minutes=10)),
+    }
 
 
 class LedgerSensor(BaseSensorOperator):

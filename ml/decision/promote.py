@@ -94,7 +94,7 @@ def _action(config: Config, judged: judgements.Judgement, is_refit: bool) -> Lit
         return ""
     if judged.outcome == "PROMOTE":
         return "promote"
-    return "refresh" if judged.refresh and is_refit else ""
+    return "refresh" if judged.refresh else ""
 
 
 def _refreshed(judged: judgements.Judgement) -> str:
@@ -115,12 +115,12 @@ def _message(
     process: str,
     run_id: str,
 ) -> Message:
-    events: dict[str, tuple[MessageKind, str]] = {
+    kinds: dict[str, tuple[MessageKind, str]] = {
         "promote": ("promotion", "is champion now"),
         "refresh": ("refresh", "is champion now, of the same recipe on newer rows"),
         "": ("verdict", f"stays out, {judged.outcome}"),
     }
-    event, became = events[action]
+    event, became = kinds[action]
     primary = verdict["primary"]
     return Message(
         model=config.name,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import asdict, dataclass
 
 from ml.config import Config
 from ml.decision import judgements
 from ml.ledger.run import BY_HAND, Run
-from ml.training import export, fit
+from ml.training import export
 from ml.training import refit as refits
 from ml.training.refused import record_refusal
 from ml.training.weights import CapUnreachable
@@ -44,12 +43,17 @@ def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND
     if config.training.refit is None or not (judged.outcome == "PROMOTE" or judged.refresh):
         return Refitted(judged.model, False, "", "")
     with record_refusal(config, as_of, "refit", run.id, CapUnreachable):
-        model = refits.refit(config, judged.model).model
-    export.export(config, as_of, model, run)
-    found = refits.agreement(config, model)
-    path = fit.folder_of(config, model) / AGREEMENT
-    path.write_text(json.dumps(asdict(found), indent=1))
+        refitted = refits.refit(config, judged.model)
+    export.export(config, as_of, refitted.model, run)
+    found = refits.agreement(config, refitted.model)
+    _log(config, refitted.mlflow_run, found)
     if found.holds:
-        return Refitted(model, True, found.sentence, "")
+        return Refitted(refitted.model, True, found.sentence, "")
     note = f"The refit does not agree with the judged model, so it is not promoted: {found.sentence}"
     return Refitted(judged.model, False, found.sentence, note)
+
+
+def _log(config: Config, run: str, found: refits.Agreement) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=config.tracking).log_dict(run, asdict(found), AGREEMENT)

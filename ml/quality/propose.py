@@ -14,9 +14,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ml.config.data import Epoch
 from ml.errors import Refused
 from ml.evaluation.metrics import roc_auc
 from ml.quality.formats import NO_FORMAT, PARQUET, format_of
+from ml.quality.times import DIGITS
 
 LABEL_VALUES = ({0, 1}, {False, True}, {"0", "1"}, {"true", "false"}, {"TRUE", "FALSE"}, {"True", "False"}, {"0.0", "1.0"})
 FEW_LEVELS, MANY_LEVELS = 50, 2000
@@ -31,8 +33,6 @@ ZONES = (
 )
 RESERVED = {"event_id", "event_time", "label", "reported_at", "source"}
 TIME_NAMES = r"time|date|stamp|epoch|when|_at$|_ts$|^ts$|^at$"
-EPOCHS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
-"""What numbers may count since 1970, and how many nanoseconds one is."""
 PLAUSIBLE = (pd.Timestamp("1990-01-01"), pd.Timestamp("2050-01-01"))
 LABEL_NAMES = r"label|target|fraud|churn|default|late|is_|outcome|class|cancel|click|return|bad|response"
 
@@ -65,7 +65,7 @@ class Stream:
     missing: dict[str, float]
     names: dict[str, str]
     zoned: bool
-    epoch: str | None
+    epoch: Epoch | None
     quiet: int
     days: pd.Series
     rate: float | None
@@ -84,7 +84,7 @@ class Answers:
     answered: float
     rate: float
     zone: str | None
-    epoch: str | None
+    epoch: Epoch | None
     hours: dict[float, float]
 
 
@@ -245,7 +245,7 @@ def _hours(answer_times: pd.Series, event_times: pd.Series, zone: str) -> pd.Ser
 def _as_time(values: pd.Series) -> pd.Series | None:
     """The values as local or UTC times; None if they are not times."""
     if (epoch := _epoch(values)) is not None:
-        return pd.to_datetime(values.astype("Int64") * EPOCHS[epoch])
+        return pd.to_datetime(values.astype("Int64") * _nanoseconds(epoch))
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return values.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -259,17 +259,21 @@ def _as_time(values: pd.Series) -> pd.Series | None:
     return times.dt.tz_localize(None) if times.notna().sum() >= 0.95 * len(texts) else None
 
 
-def _epoch(values: pd.Series) -> str | None:
+def _epoch(values: pd.Series) -> Epoch | None:
     """What whole numbers in a column with the name of a time count since 1970; None if they are no times."""
     if not re.search(TIME_NAMES, str(values.name).lower()) or not _is_number(values) or _is_real(values):
         return None
     known = values.dropna()
     low, high = (int(known.min()), int(known.max())) if len(known) else (0, 0)
-    for epoch, nanoseconds in EPOCHS.items():
-        first, last = (int(at.value) // nanoseconds for at in PLAUSIBLE)
+    for epoch in DIGITS:
+        first, last = (int(at.value) // _nanoseconds(epoch) for at in PLAUSIBLE)
         if first <= low and high <= last:
             return epoch
     return None
+
+
+def _nanoseconds(epoch: Epoch) -> int:
+    return 10 ** (9 - DIGITS[epoch])
 
 
 def _zoned(values: pd.Series) -> bool:

@@ -25,8 +25,6 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 COUNT = r"^(?P<whole>[0-9]{1,19})(?P<part>(?:\.[0-9]*)?)$"
 DIGITS: dict[Epoch, int] = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 """Digits of a second that the whole part of a number has, by what it counts."""
-MICROSECONDS: dict[Epoch, int] = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1, "nanoseconds": 1}
-"""By what a number counts: microseconds of one; nanoseconds are divided before."""
 LAST_COUNTED = 253_370_764_800_000_000
 """Microseconds from 1970 to the year 9999."""
 
@@ -76,7 +74,8 @@ def _from_counts(raw: pa.ChunkedArray, timezone: str, in_order: bool, epoch: Epo
     is_count = pc.is_valid(found)
     whole = pc.fill_null(pc.struct_field(found, "whole"), "0").cast(pa.uint64()).to_numpy()
     part = pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(pc.struct_field(found, "part"), ""), 1), 6, "0")
-    per_count, digits = MICROSECONDS[epoch], max(0, 6 - DIGITS[epoch])
+    digits = max(0, 6 - DIGITS[epoch])
+    per_count = 10**digits
     counted = whole // 1000 if epoch == "nanoseconds" else whole
     in_range = mask(is_count) & (counted <= LAST_COUNTED // per_count)
     microseconds = np.where(in_range, counted, 0).astype(np.int64) * per_count

@@ -35,8 +35,6 @@ from tests.dags.triggering import (
     write,
 )
 
-pytestmark = pytest.mark.proof
-
 
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
@@ -75,6 +73,7 @@ def test_the_clock_starts_a_training(api: Api, config: Config) -> None:
     assert set(until(started, "a scheduled run of train has started a training")) == {("schedule", "scheduler")}
 
 
+@pytest.mark.proof
 def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(stack: Stack, api: Api, config: Config) -> None:
     """Ten triggers of all five kinds, each delivered twice, while scheduler and triggerer are killed.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from ml import pipeline, steps
 from ml.__main__ import main
@@ -89,6 +91,8 @@ def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that
         frozen.windows["holdout_start"],
     )
     assert champion.trees == judged.trees
+    logged = MlflowClient(tracking_uri=config.tracking).download_artifacts(champion.mlflow_run, "agreement.json")
+    assert all(check["holds"] for check in json.loads(Path(logged).read_text())["checks"])
     verdict = judgements.verdict_of(config, first["judge"]["judgement"])
     assert verdict["challenger_hash"] == folder_hash(export.judged_folder(folder)) != folder_hash(folder)
 

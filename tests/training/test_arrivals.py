@@ -88,7 +88,10 @@ def test_the_command_prints_the_curve(config: Config, tmp_path: Path, capsys: py
     path = write(tmp_path, _told(complete=False))
     asked = ["answers", "--config", str(path), "--home", str(config.home), "--as-of", AS_OF.isoformat()]
     assert main(asked) == 0
-    assert "95% are in after 3 days; 10.0% of 560 events have no answer" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "95% are in after 3 days; 10.0% of 560 events have no answer" in printed
+    assert main(asked[:-2]) == 0
+    assert " ".join(capsys.readouterr().out.split()) == printed
 
 
 @pytest.mark.parametrize(("late", "state"), [(0.1, "LATE"), (0.25, "in time")])
