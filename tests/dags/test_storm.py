@@ -17,7 +17,6 @@ from ml.config import PROJECT, Config, load
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Recorded
 from tests import deployments
-from tests.conftest import command
 from tests.dags.triggering import (
     AS_OF,
     DAY,
@@ -40,9 +39,16 @@ from tests.dags.triggering import (
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Airflow with the project's own DAGs and a day of payments, where the clock asks for a training every half minute."""
     path = write(tmp_path_factory.mktemp("triggers"), EVERY_HALF_MINUTE)
-    deployments.land(load(path), f"payments_{DAY}.parquet", deployments.payments(40, DAY))
-    command(path, AS_OF, "ingest")
+    _take_in_unasked(load(path))
     return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
+
+
+def _take_in_unasked(config: Config) -> None:
+    """Take in a day of payments that asks for no training: what asks first is the clock."""
+    deployments.land(config, f"payments_{DAY}.parquet", deployments.payments(40, DAY))
+    batch = steps.run("validate_batch", config, AS_OF)
+    assert batch["accepted"] == 40
+    steps.run("load_batch", config, AS_OF, {"staged": batch["staged"]})
 
 
 @pytest.fixture(scope="module")
