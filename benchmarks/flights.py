@@ -1,10 +1,9 @@
 """A year of flights through the real steps, night after night, against a plain model that is retrained weekly or never.
 
 From 1 February to 31 December 2013: at 9:00 UTC of each night the newest files land and are ingested, the day before is
-monitored, and a training starts if the arbiter admits it; at 18:00 UTC the files of the morning are ingested too; see
-`config/flights.yaml`. What is measured is the stream of scores:
-each flight is scored at its scheduled departure by the champion in place, with the features that the online store would have
-answered.
+monitored, and a training starts if the arbiter admits it; at 18:00 UTC the files of the morning are ingested too, and on
+Sundays the lake's small files are merged; see `config/flights.yaml`. What is measured is the stream of scores: each flight is
+scored at its scheduled departure by the champion in place, with the features that the online store would have answered.
 
 Both plain models are CatBoost on hour, weekday, carrier, origin, distance and weather, with the deployment's settings and the
 two categories one-hot, fitted on all flights answered by then and asked about the same flights: `never` once, on the night of
@@ -53,7 +52,7 @@ NIGHT = dt.datetime(2013, 2, 1, 9, tzinfo=dt.UTC)
 NOON = dt.timedelta(hours=9)
 """From the files of the night to those of the morning: one in the afternoon in New York, two in summer."""
 LAST = dt.date(2013, 12, 31)
-WEEK = 7
+WEEK, SUNDAY = 7, 6
 MARKS = (10, 50, 100, 200, 300)
 TEXTS = ["carrier", "origin"]
 PLAIN = ["hour", "weekday", "distance", *flights_data.WEATHER, *TEXTS]
@@ -84,6 +83,8 @@ def play(config: Config, until: dt.date) -> Year:
             year.champions[night] = champion
         flights_data.write_files(config.landing, night.date(), flights_data.NOON)
         told = "; ".join([*_ingest(config, night + NOON)["stopped"], told])
+        if night.weekday() == SUNDAY:
+            pipeline.run(pipeline.MAINTAIN, config, night + NOON)
         number = (night - NIGHT).days + 1
         if number in MARKS:
             year.megabytes[number] = round(psutil.Process().memory_info().rss / 1e6)

@@ -53,6 +53,7 @@ INGEST = (
     Stage("request_for_new_data", {"accepted": "validate_batch.accepted"}, skip_unless="requests"),
 )
 MONITOR = (Stage("monitor"),)
+MAINTAIN = (Stage("maintain"),)
 TUNING = (
     Stage("plan_tuning", {"training_set": "validate_training_set.training_set"}),
     Stage("search", {"study": "plan_tuning.study"}, each="plan_tuning.workers", each_as="worker"),

@@ -58,12 +58,14 @@ class Schedule(Section):
 
     Attributes:
         monitor: monitoring also runs after each ingest; the schedule finds days without any delivery.
+        maintain: when small files of the lake are merged.
         deadline: a run that has not ended within this time after it was queued is reported.
     """
 
     ingest: str | None
     train: str
     monitor: str | None = None
+    maintain: str | None = "0 12 * * 0"
     deadline: Hours = Threshold(
         value=4, unit="hours", reason="a night's training takes one to two hours, with its retries three"
     )

@@ -39,6 +39,8 @@ class ModelSettings(Section):
         random_strength: noise on the scores of splits, against overfitting; 0 for none.
         positive_weight: weight of a positive relative to a negative.
         half_life: days after which a training row has half its weight; null for no decay.
+        early_stopping_rounds: the fit ends after so many trees that do not lower the loss on the validation window, and the
+            best number of trees is kept; null to keep all trees, where a validation window is too short to choose their number.
     """
 
     iterations: Annotated[int, Field(ge=1, le=20000)]
@@ -52,7 +54,7 @@ class ModelSettings(Section):
     half_life: Annotated[float, Field(ge=7)] | None = None
     random_seed: int = 0
     thread_count: Annotated[int, Field(ge=1, le=64)] = 2
-    early_stopping_rounds: Annotated[int, Field(ge=1)] = 50
+    early_stopping_rounds: Annotated[int, Field(ge=1)] | None = 50
 
 
 # The best seed is chance, and the best number of threads depends on the machine.

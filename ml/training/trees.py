@@ -14,7 +14,7 @@ from ml.training.weights import class_weights, row_weights
 def fit_trees(
     config: Config, inputs: Inputs, matrix: np.ndarray, train: pd.DataFrame, validation: pd.DataFrame | None = None
 ) -> Trees:
-    """Fit CatBoost with the deployment's settings; without a validation window all trees are kept.
+    """Fit CatBoost with the deployment's settings; without a validation window or `early_stopping_rounds` all trees are kept.
 
     Validation rows have class weights only: early stopping uses the loss of the fit, without the caps and decay of row weights.
 
@@ -35,9 +35,9 @@ def fit_trees(
         return Pool(values, labels, weight=weights, feature_names=inputs.names)
 
     train_pool = pool(matrix, train["label"], row_weights(config, train))
-    if validation is None:
+    rounds = config.training.model.early_stopping_rounds
+    if validation is None or rounds is None:
         return Trees(classifier.fit(train_pool))
     weights = class_weights(validation["label"], config.training.model.positive_weight)
     validation_pool = pool(inputs.matrix(validation), validation["label"], weights)
-    rounds = config.training.model.early_stopping_rounds
     return Trees(classifier.fit(train_pool, eval_set=validation_pool, early_stopping_rounds=rounds, use_best_model=True))

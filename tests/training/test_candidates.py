@@ -12,7 +12,7 @@ from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.evaluation.metrics import average_precision
 from ml.model.estimator import Estimator
-from ml.training import candidates, dataset, fit
+from ml.training import candidates, chosen, dataset, fit
 from ml.training.calibrate import RanksNothing
 from ml.training.candidates import FitWindows, candidate_names, select
 from ml.training.split import split
@@ -75,6 +75,14 @@ def test_trees_win_where_inputs_act_together_and_the_regression_where_they_add_u
     assert together.figures[LOGISTIC] < together.figures[together.candidate] - 0.05
     assert (apart.candidate, apart.estimator.trees) == (LOGISTIC, 0)
     assert apart.figures[LOGISTIC] > apart.figures[OWN] + 0.01
+
+
+def test_all_trees_are_kept_where_nothing_stops_early(told: tuple[Config, pd.DataFrame]) -> None:
+    config, rows = told
+    without = config.training.model.model_copy(update={"early_stopping_rounds": None})
+    own, _ = candidates.fit_own_trees(chosen.with_model(config, without), rows)
+    stopped, _ = candidates.fit_own_trees(config, rows)
+    assert own.trees == config.training.model.iterations > stopped.trees
 
 
 @pytest.mark.parametrize("left", ALL)
