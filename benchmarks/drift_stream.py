@@ -78,7 +78,7 @@ def crown(config: Config) -> None:
     print(f"champion: {fitted['candidate']}, average precision {fitted['validation_average_precision']:.3f} on its validation")
     steps.run("export", config, TRAINED, {"model": fitted["model"]})
     registry = fit.registry(config)
-    folder = fit.folder_of(config, fitted["model"]) / export.EXPORT
+    folder = export.folder_of(config, fitted["model"])
     version = registry.register(folder, run_id=fitted["mlflow_run"], tags={}, description="champion of a benchmark")
     _promote(config, version)
 

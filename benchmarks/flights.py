@@ -32,9 +32,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import psutil
+from pydantic import TypeAdapter
 
 from benchmarks import flights_data
 from ml import pipeline, steps
+from ml.artifacts import write_file
 from ml.commands.loop import decide
 from ml.config import Config, load
 from ml.evaluation.metrics import average_precision
@@ -60,12 +62,26 @@ PLAIN = ["hour", "weekday", "distance", *flights_data.WEATHER, *TEXTS]
 
 @dataclass
 class Year:
-    """What came of the nights: the champion after each, and on which a training was refused."""
+    """What came of the nights: the champion after each, and on which a training was refused; `nights` counts them."""
 
+    nights: int = 0
     champions: dict[dt.datetime, str] = field(default_factory=dict)
     trainings: int = 0
     refused: dict[dt.datetime, str] = field(default_factory=dict)
     megabytes: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, home: Path) -> Year:
+        """What was played in a home before."""
+        file = home / PLAYED
+        return KEPT.validate_json(file.read_text()) if file.is_file() else cls()
+
+    def write(self, home: Path) -> None:
+        """Keep it, so that a run that is stopped can go on."""
+        write_file(home / PLAYED, lambda path: path.write_bytes(KEPT.dump_json(self, indent=1)))
+
+
+KEPT, PLAYED = TypeAdapter(Year), "nights.json"
 
 
 def play(config: Config, until: dt.date) -> Year:
@@ -73,8 +89,8 @@ def play(config: Config, until: dt.date) -> Year:
     for day in pd.date_range("2013-01-01", NIGHT.date() - 2 * DAY):
         flights_data.write_day(config.landing, day.date())
     flights_data.write_files(config.landing, NIGHT.date() - DAY, flights_data.NOON)
-    year, night = Year(), NIGHT
-    while night.date() <= until + DAY:
+    year = Year.read(config.home)
+    while (night := NIGHT + year.nights * DAY).date() <= until + DAY:
         begun = time.perf_counter()
         flights_data.write_files(config.landing, night.date(), flights_data.NIGHT)
         told = _night(config, night, year)
@@ -85,11 +101,11 @@ def play(config: Config, until: dt.date) -> Year:
         told = "; ".join([*_ingest(config, night + NOON)["stopped"], told])
         if night.weekday() == SUNDAY:
             pipeline.run(pipeline.MAINTAIN, config, night + NOON)
-        number = (night - NIGHT).days + 1
-        if number in MARKS:
-            year.megabytes[number] = round(psutil.Process().memory_info().rss / 1e6)
+        year.nights += 1
+        if year.nights in MARKS:
+            year.megabytes[year.nights] = round(psutil.Process().memory_info().rss / 1e6)
+        year.write(config.home)
         print(f"{night:%Y-%m-%d} {time.perf_counter() - begun:5.1f} s  champion {champion or '-'}  {told}", flush=True)
-        night += DAY
     return year
 
 
@@ -185,7 +201,9 @@ def main() -> None:
         "--until", type=dt.date.fromisoformat, default=dt.date(2013, 12, 31), help="last day (default: %(default)s)"
     )
     parser.add_argument(
-        "--home", type=Path, help="folder of the deployment's data, to look at later (default: a temporary one)"
+        "--home",
+        type=Path,
+        help="folder of the deployment's data, to look at later; a stopped year goes on there (default: a temporary one)",
     )
     asked = parser.parse_args()
     begun = time.perf_counter()

@@ -28,7 +28,8 @@ def make(landing: Path, rows: int, labels: bool) -> int:
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
-    from ml.simulate.landing import REPORTS, write_days
+    from ml.clock import REPORTS
+    from ml.simulate.landing import write_days
     from ml.simulate.stream import PaymentStream
 
     customers = max(10, round(rows / DAYS / ROWS_PER_CUSTOMER_AND_DAY))

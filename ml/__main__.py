@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import commands, steps
+from ml.artifacts import write_file
 from ml.commands.command import instant
 from ml.commands.terminal import DEFAULT_CONFIG, drop_output, say, stdout_to_stderr, with_deployment
 from ml.config import PROJECT, Config, load
@@ -138,9 +138,7 @@ def _step(step: str, description: steps.Description) -> Run:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(record))
-    unfinished.replace(path)
+    write_file(path, lambda made: made.write_text(json.dumps(record)))
 
 
 if __name__ == "__main__":

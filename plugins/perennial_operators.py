@@ -40,7 +40,7 @@ def as_of(context: Context) -> dt.datetime:
         return max(_instant(instant) for instant in instants)
     config = deployment(context["dag_run"].dag_id)
     if config.feed is not None:
-        from ml.simulate.feed import present
+        from ml.clock import present
 
         return present(config)
     run = context["dag_run"]

@@ -16,6 +16,8 @@ ROOMS = [
     "ml.errors",
     "ml.records",
     "ml.config",
+    "ml.clock",
+    "ml.artifacts",
     "ml.evaluation",
     "ml.model",
     "ml.ledger",
@@ -65,6 +67,14 @@ def test_ml_never_imports_airflow() -> None:
     assert [(m, i) for path, m in _files() for i in _imports(path) if i.split(".")[0] == "airflow"] == []
 
 
+def test_what_runs_a_deployment_does_not_import_the_simulator() -> None:
+    """Only the command that plays a feed does."""
+    files = [(path, module) for path, module in _files() if not module.startswith("ml.simulate")]
+    files += [(path, path.stem) for folder in ("dags", "plugins") for path in sorted((PROJECT / folder).glob("*.py"))]
+    importing = {module for path, module in files for each in _imports(path) if each.startswith("ml.simulate")}
+    assert importing == {"ml.commands.loop"}
+
+
 def test_rooms_import_in_one_direction() -> None:
     wrong = []
     for path, module in _files():
@@ -81,7 +91,8 @@ def test_the_gate_the_ledger_and_the_registry_know_nothing_of_the_rest() -> None
         "ml.records": set(),
         "ml.evaluation": {"ml.records"},
         "ml.ledger": {"ml.config"},
-        "ml.registry": {"ml.ledger"},
+        "ml.artifacts": {"ml.config"},
+        "ml.registry": {"ml.artifacts", "ml.ledger"},
         "ml.model": set(),
     }
     for room, rooms in known.items():

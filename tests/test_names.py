@@ -171,7 +171,7 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
     assert verdict["challenger"]["name"]
     assert {"batch_id", "times", "user"} <= {part["slice"].split()[0] for part in verdict["slices"]}
     registry = fit.registry(config)
-    version = registry.register(fit.folder_of(config, fitted.model) / export.EXPORT, fitted.mlflow_run, {}, "a model")
+    version = registry.register(export.folder_of(config, fitted.model), fitted.mlflow_run, {}, "a model")
     for file_format in ("onnx", "pmml"):
         assert formats.write_checked(config, version, file_format, config.home / "out").checked.startswith("checked")
     living.move(config, None, version)

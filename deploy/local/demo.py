@@ -25,6 +25,7 @@ from deploy.local.environment import PROJECT, USER
 from deploy.local.pace import minutes_left, stages
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
+from ml.clock import present
 from ml.config import Config, ConfigError, SimulationFeed, load
 from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.ledger.decisions import Decision
@@ -32,7 +33,7 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Answer, Recorded
 from ml.ledger.signals import Confirmation
 from ml.monitoring.words import PERFORMANCE
-from ml.simulate.feed import present, write_until
+from ml.simulate.feed import write_until
 
 DAY = dt.timedelta(days=1)
 PATIENCE = 3600

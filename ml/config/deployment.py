@@ -71,12 +71,20 @@ class Schedule(Section):
     )
 
 
+STORAGE = {"home", "artifacts", "lake_folder", "ledger_uri", "mlflow_uri"}
+"""Keys that say where things lie."""
+
+
 class Config(Section):
     """A deployment. Read it with `load`.
 
     A model may learn from `categories` and numbers; it never sees `attributes`, which are texts for slices and fairness. Rows
     ingested at an `as_of` up to `archive_until` are the archive: they count as known at the time when the live feed would
     have delivered them. Later rows are known from their own `as_of` on.
+
+    Attributes:
+        artifacts: URI of an object store for what steps make, such as `s3://bucket/fraud`, with credentials from the
+            environment; null for the folder `home`.
     """
 
     name: Identifier
@@ -99,6 +107,7 @@ class Config(Section):
     schedule: Schedule
     card: CardSettings = CardSettings()
     feed: Annotated[SimulationFeed | ReplayFeed, Field(discriminator="kind")] | None = None
+    artifacts: Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?]+$")] | None = None
     lake_folder: Path | None = None
     ledger_uri: str | None = None
     mlflow_uri: str | None = None
@@ -232,13 +241,12 @@ class Config(Section):
     @property
     def portable_json(self) -> str:
         """The deployment as JSON without storage locations and notifications; `model_validate` with a `home` reads it."""
-        return self.model_dump_json(exclude={"home", "lake_folder", "ledger_uri", "mlflow_uri", "notifications"}, indent=1)
+        return self.model_dump_json(exclude={*STORAGE, "notifications"}, indent=1)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all settings that change what a step computes; storage locations do not."""
-        elsewhere = {"home", "lake_folder", "ledger_uri", "mlflow_uri", "description", "schedule", "card", "feed"}
-        elsewhere |= {"monitoring", "retraining", "notifications"}
+        elsewhere = STORAGE | {"description", "schedule", "card", "feed", "monitoring", "retraining", "notifications"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -99,7 +99,7 @@ def gather(
     frozen = dataset.describe(config, fitted.training_set)
     rows = dataset.read(config, fitted.training_set)
     holdout = rows[rows[dataset.SPLIT] == dataset.HOLDOUT]
-    folder = fit.folder_of(config, model) / export.EXPORT
+    folder = export.folder_of(config, model)
     challenger, version = Model(folder), champions[-1] if champions else None
     golden_rows = golden.read(config, reserved) if reserved else holdout.head(0)
     if version is None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from functools import partial
 
+from ml import artifacts
 from ml.config import Config
 from ml.decision import arbiter, judgements
 from ml.decision.admit import join_alarms
@@ -24,7 +25,6 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.moves import champions_of
 from ml.ledger.run import BY_HAND, Run
 from ml.ledger.words import Trigger
-from ml.registry.turn import turn
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.refused import record_refusal
 
@@ -53,7 +53,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) ->
     """
     with (
         record_refusal(config, as_of, "judge", run.id, GateError, except_for=(HoldoutSpent,)),
-        turn(config.home / "judgements" / "judge.lock"),
+        artifacts.of(config).lock(judgements.KIND, "judge"),
     ):
         return _judge(config, as_of, model, run)
 
@@ -69,7 +69,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
     is_due = config.training.refit is not None and age >= config.training.refit.refresh.span
     asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256, is_due]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    if judgements.folder_of(config, key).exists():
+    if artifacts.of(config).has(judgements.KIND, key):
         return judgements.describe(config, key)
     case = gather(config, as_of, model, champions, reserved, is_due)
     use = HoldoutUse(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ml import artifacts
 from ml.config import Config
 from ml.decision.case import Case
 from ml.evaluation import pictures
@@ -19,7 +19,7 @@ from ml.evaluation.metrics import average_precision, card_precision, roc_auc
 from ml.evaluation.verdict import Verdict
 from ml.training.entities import cluster_codes
 
-VERDICT, RECORD = "verdict.json", "judgement.json"
+KIND, VERDICT, RECORD = "judgements", "verdict.json", "judgement.json"
 BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "refresh")
 """What stands in the record of a verdict beside its own attributes."""
 
@@ -41,8 +41,12 @@ class Judgement:
 
 
 def folder_of(config: Config, judgement: str) -> Path:
-    """Folder of a judgement: the verdict as a record, its pictures, and the record of this step."""
-    return config.home / "judgements" / judgement
+    """Folder of a judgement: the verdict as a record, its pictures, and the record of this step.
+
+    Raises:
+        Missing: there is none.
+    """
+    return artifacts.of(config).get(KIND, judgement)
 
 
 def describe(config: Config, judgement: str) -> Judgement:
@@ -85,14 +89,14 @@ def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judge
         metrics=_metrics(config, case.holdout, scores),
         refresh=refresh,
     )
-    folder = folder_of(config, judgement)
-    half = folder.with_name(f"{judgement}.partial")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    _draw(case, verdict, half)
-    (half / VERDICT).write_text(json.dumps(document, indent=1))
-    (half / RECORD).write_text(json.dumps(asdict(found), indent=1))
-    half.rename(folder)
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        _draw(case, verdict, folder)
+        (folder / VERDICT).write_text(json.dumps(document, indent=1))
+        (folder / RECORD).write_text(json.dumps(asdict(found), indent=1))
+
+    artifacts.of(config).put(KIND, judgement, fill)
     return found
 
 

@@ -41,7 +41,7 @@ def register(config: Config, as_of: dt.datetime, judgement: str, model: str = ""
     registry = fit.registry(config)
     _log(config, judged, fitted)
     frozen = dataset.describe(config, fitted.training_set)
-    folder = fit.folder_of(config, fitted.model) / export.EXPORT
+    folder = export.folder_of(config, fitted.model)
     version = registry.register(
         folder,
         run_id=fitted.mlflow_run,

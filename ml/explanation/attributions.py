@@ -15,7 +15,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.explanation import pictures
@@ -30,13 +30,12 @@ from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
 from ml.model.model import Model
 from ml.records import attributes_of, to_record
-from ml.registry.turn import turn
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit
 from ml.training.cuts import slices_of
 
 RECORD, SUMMARY, SLICES = "attributions.json", "attributions.png", "slices.png"
-ARTIFACTS = "explanation"
+KIND, ARTIFACTS = "explanations", "explanation"
 POSITIVES, NEGATIVES = 500, 1500
 SMALLEST_SLICE = 30
 TOLERANCE = 1e-6
@@ -141,8 +140,12 @@ class Explained:
 
 
 def folder_of(config: Config, explanation: str) -> Path:
-    """Folder of a model's attributions: the record and its pictures."""
-    return config.home / "explanations" / explanation
+    """Folder of a model's attributions: the record and its pictures.
+
+    Raises:
+        Missing: there is none.
+    """
+    return artifacts.of(config).get(KIND, explanation)
 
 
 def address(model: str, champion_version: str | None) -> str:
@@ -170,19 +173,19 @@ def explain(config: Config, as_of: dt.datetime, model: str) -> Explained:
         AttributionError: the attributions do not add up to the scores.
     """
     fitted = fit.describe(config, model)
-    exported = fit.folder_of(config, model) / export.EXPORT
+    exported = export.folder_of(config, model)
     champion_version = _judged_against(config, exported)
     key = address(model, champion_version)
-    folder = folder_of(config, key)
-    with turn(folder.with_name("explain.lock")):
-        if not folder.exists():
-            drawn = sample(dataset.read(config, fitted.training_set, (dataset.HOLDOUT,)))
-            champion = None if champion_version is None else Model(fit.registry(config).fetch(champion_version))
-            partial = folder.with_name(f"{key}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            _explain(config, Model(exported), champion, drawn, partial, Attributed(key, model, champion_version))
-            partial.rename(folder)
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        drawn = sample(dataset.read(config, fitted.training_set, (dataset.HOLDOUT,)))
+        champion = None if champion_version is None else Model(fit.registry(config).fetch(champion_version))
+        _explain(config, Model(exported), champion, drawn, folder, Attributed(key, model, champion_version))
+
+    store = artifacts.of(config)
+    with store.lock(KIND, key):
+        folder = store.put(KIND, key, fill)
     _log(config, fitted.mlflow_run, folder)
     record = record_of(folder)
     leading = record.features[0]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, NotThere
 from ml.explanation import attributions, exploration, render, sections
@@ -21,7 +22,7 @@ from ml.ledger.moves import Promotion
 from ml.records import to_record
 from ml.training import dataset, fit
 
-ARTIFACTS = "card"
+KIND, ARTIFACTS = "cards", "card"
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,6 @@ class Card:
     mlflow_experiment: str
 
 
-def folder_of(config: Config) -> Path:
-    """Folder of all cards of a deployment."""
-    return config.home / "cards"
-
-
 def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
     """Write a version's card as HTML, Markdown and JSON, and log it and the page on its training set to its MLflow run.
 
@@ -86,16 +82,15 @@ def write_card(config: Config, as_of: dt.datetime, version: str) -> Card:
         NoOrigin: it was registered by an earlier release, without a record of its origin.
     """
     evidence = gather(config, as_of, version)
-    folder = folder_of(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = _pictures(config, evidence, folder)
+    pictures = _pictures(config, evidence)
     document = sections.document(evidence, pictures)
     written = {
         "html": render.html(document),
         "md": render.markdown(document),
         "json": json.dumps(_plain(evidence), indent=1, default=str),
     }
-    files = [_write(folder / f"{version}.{kind}", text) for kind, text in written.items()]
+    store = artifacts.of(config)
+    files = [store.put_text(KIND, f"{version}.{suffix}", text, replace=True) for suffix, text in written.items()]
     fitted = evidence.fitted
     _log(config, fitted.mlflow_run, [*files, *pictures.values()], ARTIFACTS)
     if evidence.exploration is not None:
@@ -115,9 +110,8 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     judged = [d for d in ledger.decisions.all(config.name) if d.challenger_version == version and d.as_of <= as_of]
     decision = judged[-1] if judged else None
     against = None if decision is None else decision.champion_version
-    explained = attributions.folder_of(config, attributions.address(fitted.model, against))
-    tuning = fit.folder_of(config, fitted.model) / fit.TUNING
-    page = exploration.path_of(config, frozen.training_set)
+    explained = artifacts.find(config, attributions.KIND, attributions.address(fitted.model, against))
+    tuning = folder / fit.TUNING
     return Evidence(
         model=config.name,
         version=version,
@@ -130,8 +124,8 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
         decision=decision,
         moves=tuple(move for move in known if version in (move.from_version, move.to_version)),
         champion=known[-1].to_version if known else None,
-        attributions=attributions.record_of(explained) if explained.is_dir() else None,
-        exploration=page if page.is_file() else None,
+        attributions=None if explained is None else attributions.record_of(explained),
+        exploration=artifacts.find(config, exploration.KIND, f"{frozen.training_set}.html"),
     )
 
 
@@ -148,18 +142,15 @@ def newest(config: Config, version: str) -> dt.datetime:
     return max(instants)
 
 
-def _pictures(config: Config, evidence: Evidence, folder: Path) -> dict[str, Path]:
+def _pictures(config: Config, evidence: Evidence) -> dict[str, Path]:
     """Copy the pictures of the attributions to the folder of the card; paths by name."""
     if evidence.attributions is None:
         return {}
     source = attributions.folder_of(config, evidence.attributions.explanation)
-    copies = {}
-    for name in (attributions.SUMMARY, attributions.SLICES):
-        target = folder / f"{evidence.version}-{name}"
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.copy(source / name, partial)
-        copies[name] = partial.replace(target)
-    return copies
+    return {
+        name: artifacts.of(config).put(KIND, f"{evidence.version}-{name}", partial(shutil.copy, source / name), replace=True)
+        for name in (attributions.SUMMARY, attributions.SLICES)
+    }
 
 
 def _plain(evidence: Evidence) -> dict[str, Any]:
@@ -178,9 +169,3 @@ def _log(config: Config, run: str, files: list[Path], folder: str) -> None:
     client = MlflowClient(tracking_uri=config.tracking)
     for file in files:
         client.log_artifact(run, str(file), folder)
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    return partial.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.evaluation.metrics import wilson
 from ml.explanation import render, svg
@@ -48,7 +48,7 @@ from ml.store.feast import feature_names
 from ml.training import dataset
 from ml.training.arrivals import SHARES, Arrivals, arrivals
 
-ARTIFACTS = "exploration"
+KIND, ARTIFACTS = "explorations", "exploration"
 SHIFTS = 15
 CORRELATED = 5_000
 LEVELS = 20
@@ -92,28 +92,31 @@ class Exploration:
 
 
 def path_of(config: Config, training_set: str) -> Path:
-    """Path of the page of a training set; the figures are in a JSON file with the same name."""
-    return config.home / "explorations" / f"{training_set}.html"
+    """Path of the page of a training set; the figures are in a JSON file with the same name.
+
+    Raises:
+        Missing: there is none.
+    """
+    return artifacts.of(config).get(KIND, f"{training_set}.html")
 
 
 def explore(config: Config, as_of: dt.datetime, training_set: str) -> Exploration:
     """Write the page of a frozen training set, compared with the previous one; a second call returns the first result."""
-    page = path_of(config, training_set)
-    record = page.with_suffix(".json")
-    if not (page.exists() and record.exists()):
+    store = artifacts.of(config)
+    page, record = f"{training_set}.html", f"{training_set}.json"
+    if not (store.has(KIND, page) and store.has(KIND, record)):
         frozen = dataset.describe(config, training_set)
         rows = _read(config, training_set)
         summary = summarize(config, frozen, rows)
         before = previous_of(config, frozen)
         change = None if before is None else compare(config, before, summary, rows)
         sentence = _sentence(summary, change)
-        page.parent.mkdir(parents=True, exist_ok=True)
         answers = arrivals(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)
-        _write(page, render.html(document(config, frozen, summary, change, rows, sentence, answers)))
-        exploration = Exploration(training_set, str(page), None if change is None else change.previous, sentence)
+        path = store.put_text(KIND, page, render.html(document(config, frozen, summary, change, rows, sentence, answers)))
+        exploration = Exploration(training_set, str(path), None if change is None else change.previous, sentence)
         figures = {"exploration": exploration, "summary": summary, "change": change}
-        _write(record, json.dumps(to_record(figures), indent=1))
-    return Exploration(**attributes_of(json.loads(record.read_text())["exploration"]))
+        store.put_text(KIND, record, json.dumps(to_record(figures), indent=1))
+    return Exploration(**attributes_of(json.loads(store.get(KIND, record).read_text())["exploration"]))
 
 
 def summarize(config: Config, frozen: dataset.TrainingSet, rows: pd.DataFrame) -> Summary:
@@ -132,12 +135,8 @@ def summarize(config: Config, frozen: dataset.TrainingSet, rows: pd.DataFrame) -
 
 def previous_of(config: Config, frozen: dataset.TrainingSet) -> dataset.TrainingSet | None:
     """The training set of this deployment with the latest instant before this one's, None if it is the first."""
-    folder = dataset.path_of(config, frozen.training_set).parent
-    training_sets = [
-        dataset.describe(config, path.stem) for path in folder.glob("*.json") if path.with_suffix(".parquet").exists()
-    ]
     now = dt.datetime.fromisoformat(frozen.as_of)
-    earlier = [other for other in training_sets if dt.datetime.fromisoformat(other.as_of) < now]
+    earlier = [other for other in dataset.all_records(config) if dt.datetime.fromisoformat(other.as_of) < now]
     return max(earlier, key=lambda other: (dt.datetime.fromisoformat(other.as_of), other.training_set), default=None)
 
 
@@ -420,12 +419,6 @@ def _numbers(rows: pd.DataFrame, name: str) -> np.ndarray:
 
 def _instant(text: str) -> str:
     return text[:16].replace("T", " ")
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _rate(positives: int, rows: int) -> tuple[float, float]:

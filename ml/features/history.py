@@ -1,14 +1,13 @@
 """A view's history: a folder of Parquet files that never change; each is named by its ticks and the hash of its content.
 
-A file gets its name when it is complete. Incomplete files and caches have hidden names, which `*.parquet` does not match. A
-file's metadata are sufficient to rebuild it from the lake.
+A file's metadata are sufficient to rebuild it from the lake. Caches beside them have other names than `*.parquet`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ml import artifacts
+from ml.artifacts import Store
 from ml.config import Config, Window
 from ml.features import ticks, windows
 from ml.features.running import Snapshots, snapshots
@@ -75,40 +76,51 @@ def due_of(window: Window, record: dict[str, str]) -> Due:
     )
 
 
-def folder(config: Config, window: Window) -> Path:
-    """Folder of the published snapshots of a view; each definition of a view has its own folder."""
+def kind_of(config: Config, window: Window) -> str:
+    """Kind of the artifacts that hold a view's published snapshots; each definition of a view has its own."""
     definition = f"{DEFINITION_VERSION} {window.model_dump_json(exclude={'publish': {'reason'}})}"
     if window.column == "label" and config.labels.complete:
         definition += " of answered events"
     digits = hashlib.sha256(definition.encode()).hexdigest()[:8]
-    return config.features / f"{window.view}-{digits}"
+    return f"features/{window.view}-{digits}"
+
+
+def folder(config: Config, window: Window) -> Path:
+    """Folder in which this machine keeps the published snapshots of a view."""
+    return artifacts.local(config).path(kind_of(config, window))
 
 
 def history(config: Config, window: Window, as_of: dt.datetime | None = None) -> list[Published]:
     """The publications of a view, oldest first; with `as_of`, those created by then."""
-    publications = [_read(window, path) for path in _files(config, window)]
+    publications = [_read(window, path) for path in files(config, window)]
     return [published for published in publications if as_of is None or published.created <= as_of]
 
 
 def newest_publication(config: Config, window: Window) -> Published | None:
     """The newest publication of a view."""
-    files = _files(config, window)
-    return _read(window, files[-1]) if files else None
+    found = files(config, window)
+    return _read(window, found[-1]) if found else None
+
+
+def files(config: Config, window: Window) -> list[Path]:
+    """The files of a view, oldest first, on this machine."""
+    store, kind = artifacts.of(config), kind_of(config, window)
+    return [store.get(kind, key) for key in store.list(kind) if key.endswith(".parquet")]
 
 
 def digest(config: Config, window: Window) -> str:
     """SHA-256 over the names of a view's files, which include hashes of content; equal digests mean equal histories."""
-    return hashlib.sha256("\n".join(file.name for file in _files(config, window)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(file.name for file in files(config, window)).encode()).hexdigest()
 
 
 def rebuild(
-    config: Config, window: Window, published: Sequence[Due], into: Path, versions: dict[str, int] | None = None
+    config: Config, window: Window, published: Sequence[Due], into: Store, versions: dict[str, int] | None = None
 ) -> list[Path]:
     """Rebuild publications from the lake alone.
 
     Args:
         published: consecutive publications from the initial one on, as `history` returns them.
-        into: folder for the files; names and bytes equal those of `published` if the lake has the same rows.
+        into: store for the files; names and bytes equal those of `published` if the lake has the same rows.
         versions: version of the lake by table, the newest for those left out.
     """
     if not published:
@@ -117,7 +129,7 @@ def rebuild(
     due = [snapshot for part in published for snapshot in part.snapshots]
     with Lake(config.lake).connect(tables, published[-1].created, versions) as connection:
         rows = all_snapshots(config, window, connection, due)
-    return [write(_part(rows, part), part, into) for part in published]
+    return [write(_part(rows, part), part, into, kind_of(config, window)) for part in published]
 
 
 def all_snapshots(config: Config, window: Window, connection: duckdb.DuckDBPyConnection, due: Snapshots) -> pa.Table:
@@ -135,7 +147,7 @@ def _part(rows: pa.Table, part: Due) -> pa.Table:
     return rows.filter(pc.and_(pc.greater_equal(time, first), pc.less_equal(time, last)))
 
 
-def write(rows: pa.Table, due: Due, into: Path) -> Path:
+def write(rows: pa.Table, due: Due, into: Store, kind: str) -> Path:
     """Write the file of a publication; equal rows give equal bytes, and equal bytes the same name."""
     table = rows.replace_schema_metadata(_metadata(due)).combine_chunks()
     repeated = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
@@ -143,7 +155,8 @@ def write(rows: pa.Table, due: Due, into: Path) -> Path:
     def parquet(path: Path) -> None:
         pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=repeated)
 
-    return name_by_content(parquet, into, f"{due.text(due.first)}_{due.text(due.last)}", ".parquet")
+    name = f"{due.text(due.first)}_{due.text(due.last)}"
+    return into.put_by_content(kind, lambda sha256: f"{name}-{sha256[:16]}.parquet", parquet)[1]
 
 
 def _metadata(due: Due) -> dict[str, str]:
@@ -153,20 +166,6 @@ def _metadata(due: Due) -> dict[str, str]:
         "created": due.created.isoformat(),
         "initial": str(due.initial),
     }
-
-
-def name_by_content(fill: Callable[[Path], None], into: Path, name: str, suffix: str = "") -> Path:
-    """Write a file whose name ends in the first 16 digits of its content's SHA-256, atomically."""
-    into.mkdir(parents=True, exist_ok=True)
-    partial = into / ".partial"
-    fill(partial)
-    with partial.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    return partial.rename(into / f"{name}-{content[:16]}{suffix}")
-
-
-def _files(config: Config, window: Window) -> list[Path]:
-    return sorted(folder(config, window).glob("*.parquet"))
 
 
 def _read(window: Window, path: Path) -> Published:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml import artifacts
 from ml.config import Config, Window
 from ml.features import state, ticks
-from ml.features.history import Due, Published, all_snapshots, digest, folder, newest_publication, write
+from ml.features.history import Due, Published, all_snapshots, digest, kind_of, newest_publication, write
 from ml.features.running import snapshots
 from ml.features.source import Source
 from ml.lake.tables import Lake
@@ -50,7 +51,7 @@ def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source)
         return 0
     due, rows, contributions = prepared
     state_file = state.save(config, window, contributions, due, source)
-    write(rows, due, folder(config, window))
+    write(rows, due, artifacts.of(config), kind_of(config, window))
     state.delete_others(state_file)
     return int(rows.num_rows)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import feather
 
+from ml import artifacts
 from ml.config import Config, Window
-from ml.features.history import Due, folder, name_by_content
+from ml.features.history import Due, folder, kind_of
 from ml.features.source import Source
 
 
@@ -29,20 +30,22 @@ def load(config: Config, window: Window, newest: Due, source: Source) -> pa.Tabl
 def save(config: Config, window: Window, rows: pa.Table, due: Due, source: Source) -> Path:
     """Keep the state of a publication beside its file."""
     table = rows.replace_schema_metadata(_metadata(due, source))
-    return name_by_content(
-        lambda path: feather.write_feather(table, path, compression="uncompressed"), folder(config, window), _name(due)
-    )
+    return artifacts.local(config).put_by_content(
+        kind_of(config, window),
+        lambda sha256: f"{_name(due)}-{sha256[:16]}",
+        lambda path: feather.write_feather(table, path, compression="uncompressed"),
+    )[1]
 
 
 def delete_others(newest: Path) -> None:
     """Delete the states of earlier publications."""
-    for path in newest.parent.glob(".state_*"):
+    for path in newest.parent.glob("state_*"):
         if path != newest:
             path.unlink()
 
 
 def _name(due: Due) -> str:
-    return f".state_{due.text(due.last)}"
+    return f"state_{due.text(due.last)}"
 
 
 def _metadata(due: Due, source: Source) -> dict[str, str]:

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput
 from ml.lake.tables import PROPERTIES, WRITER, Lake
 from ml.registry.versions import Registry
 
 SQLITE = "sqlite:///"
+TRAINING_SETS = "training_sets"
+"""Kind of artifact whose records name versions."""
 # Bytes. Delta Lake mixes the rows of merged files, so a reader of one day reads a complete file of this size: about two million
 # payments.
 TARGET_SIZE = 32 << 20
@@ -41,8 +44,10 @@ def kept_versions(config: Config) -> dict[str, set[int]]:
 
 
 def _named(config: Config) -> Iterable[tuple[str, object]]:
-    for file in sorted((config.home / "training_sets").glob("*.json")):
-        yield str(file), json.loads(file.read_text())["lake"]
+    store = artifacts.of(config)
+    for key in store.list(TRAINING_SETS):
+        if key.endswith(".json"):
+            yield f"training set {key}", json.loads(store.get(TRAINING_SETS, key).read_text())["lake"]
     if config.tracking.startswith(SQLITE) and not Path(config.tracking.removeprefix(SQLITE)).exists():
         return
     for version, tags in Registry(config.tracking, config.name).all_tags().items():

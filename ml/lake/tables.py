@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from ml.artifacts import lock_file, write_file
 from ml.lake.sql import quoted, read
-from ml.registry.turn import turn
 
 # By default Delta Lake drops versions and transaction identifiers after 30 days; but a registered model names versions as long
 # as it exists, and a file may be delivered again after years. Opening a table reads all commits after the last checkpoint,
@@ -80,8 +80,25 @@ class Lake:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the write lock of the lake; it is released when the process ends."""
-        with turn(self.root / ".lock"):
+        with lock_file(self.root / ".lock"):
             yield
+
+    @property
+    def marker(self) -> Path:
+        """File that names the load that is going on or was cut off."""
+        return self.root / ".loading"
+
+    def mark_loading(self, load: str) -> None:
+        """Note before the first commit of a load which one it is."""
+        write_file(self.marker, lambda path: path.write_text(load))
+
+    def mark_loaded(self) -> None:
+        """Note after the last commit of a load that it is complete."""
+        self.marker.unlink()
+
+    def loading(self) -> str | None:
+        """The load that is going on or was cut off."""
+        return self.marker.read_text() if self.marker.exists() else None
 
     def append_batches(self, table: str, rows: pa.Table) -> int:
         """Commit rows, except those of batches that are committed already; the commit is atomic.

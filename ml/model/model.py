@@ -67,7 +67,8 @@ class Model:
 
 
 def save(folder: Path, estimator: Estimator, inputs: Inputs) -> None:
-    """Write a model's files into an existing folder."""
+    """Write a model's files into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     estimator.save(folder / estimator.FILE)
     (folder / INPUTS).write_text(json.dumps(asdict(inputs), indent=1))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.lake import schema
@@ -44,6 +43,7 @@ ALERTS = "model alerts"
 OF_DAY = "_day"
 """Name of a temporary column with the day of an event."""
 FEATURES, OUTPUTS = "features", "outputs"
+KIND = "monitoring"
 PROFILES, RECORD = "profiles.parquet", "reference.json"
 FORMAT = 5
 """Version of the file format; a reference in another format is built again."""
@@ -131,7 +131,7 @@ def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profil
     champion = champion_of(config, version)
     if dt.datetime.fromisoformat(champion.frozen.as_of) > as_of:
         raise BadInput(f"version {version} was trained as of {champion.frozen.as_of}, which is later than {as_of.isoformat()}")
-    return _summary(folder_of(config, champion).name, reference_of(config, champion))
+    return _summary(key_of(config, champion), reference_of(config, champion))
 
 
 def reference_of(config: Config, champion: Champion) -> Reference:
@@ -140,19 +140,17 @@ def reference_of(config: Config, champion: Champion) -> Reference:
     Raises:
         ValueError: the training set was changed, or has too few days for a reference.
     """
-    folder = folder_of(config, champion)
-    if not (folder / RECORD).exists():
-        _write(folder, _build(config, champion))
-    return read(folder)
+    store, key = artifacts.of(config), key_of(config, champion)
+    return read(store.put(KIND, key, lambda folder: _write(folder, _build(config, champion))))
 
 
-def folder_of(config: Config, champion: Champion) -> Path:
-    """Folder of a champion's reference; its name contains the settings on which the thresholds depend."""
+def key_of(config: Config, champion: Champion) -> str:
+    """Key of a champion's reference; it contains the settings on which the thresholds depend."""
     monitoring = config.monitoring
     settings = (
         f"{FORMAT}-{monitoring.drift_alarms.value:g}-{monitoring.performance_alarms.value:g}-{monitoring.cooldown.value:g}"
     )
-    return config.home / "monitoring" / f"{champion.version}-{champion.model_hash[:16]}-{settings}"
+    return f"{champion.version}-{champion.model_hash[:16]}-{settings}"
 
 
 def alert_rate(scores: np.ndarray, threshold: float) -> float:
@@ -284,17 +282,14 @@ def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | N
 
 
 def _write(folder: Path, reference: Reference) -> None:
-    """Write atomically: to a temporary folder, which is renamed; a folder that another process wrote first is kept."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    folder.mkdir()
     profiles = [
         {"role": role, "day": day, "rows": profile.rows, "column": name, **asdict(counts)}
         for role, of_role in ((FEATURES, reference.days.features), (OUTPUTS, reference.days.outputs))
         for day, profile in of_role.items()
         for name, counts in profile.counts.items()
     ]
-    pq.write_table(pa.Table.from_pylist(profiles, _PROFILE), partial / PROFILES, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(profiles, _PROFILE), folder / PROFILES, compression="zstd")
     record: dict[str, Any] = {
         "version": reference.version,
         "model_hash": reference.model_hash,
@@ -311,13 +306,7 @@ def _write(folder: Path, reference: Reference) -> None:
         "detector": reference.detector.to_dict(),
         "charts": reference.charts.to_dict(),
     }
-    (partial / RECORD).write_text(json.dumps(record, allow_nan=False))
-    try:
-        partial.rename(folder)
-    except OSError:
-        if not (folder / RECORD).exists():
-            raise
-        shutil.rmtree(partial)
+    (folder / RECORD).write_text(json.dumps(record, allow_nan=False))
 
 
 def read(folder: Path) -> Reference:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput
 from ml.lake import schema
@@ -25,6 +26,8 @@ from ml.lake.tables import Lake
 
 STEP = dt.timedelta(microseconds=1)
 DAY = dt.timedelta(days=1)
+FEATURES = "features"
+"""Kind of the artifacts in which features are published, by view."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,14 @@ def published(config: Config) -> dt.datetime | None:
     Raises:
         ValueError: the metadata of a feature file have no `created`.
     """
-    newest = []
-    for folder in config.features.glob("*/"):
-        files = sorted(folder.glob("*.parquet"))
-        if files:
-            created = (pq.read_schema(files[-1]).metadata or {}).get(b"created")
+    newest, store = [], artifacts.of(config)
+    for view in store.list(FEATURES):
+        keys = [key for key in store.list(f"{FEATURES}/{view}") if key.endswith(".parquet")]
+        if keys:
+            file = store.get(f"{FEATURES}/{view}", keys[-1])
+            created = (pq.read_schema(file).metadata or {}).get(b"created")
             if created is None:
-                raise BadInput(f"{files[-1]} does not say when it was published: its Parquet metadata lack `created`")
+                raise BadInput(f"{file} does not say when it was published: its Parquet metadata lack `created`")
             newest.append(dt.datetime.fromisoformat(created.decode()).astimezone(dt.UTC))
     return max(newest, default=None)
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from ml.artifacts import write_file
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.lake import schema
@@ -223,9 +224,7 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
     }
     columns = columns or {name: pa.nulls(lines, pa.string()) for name in names}
     keys = {BATCH: [r.batch_id for r in in_order], ROW: [r.row for r in in_order]}
-    partial = target.with_name(f".{target.name}.partial")
-    pa.csv.write_csv(pa.table(keys | columns), partial)
-    partial.replace(target)
+    write_file(target, lambda path: pa.csv.write_csv(pa.table(keys | columns), path))
     return len(rows)
 
 
@@ -270,8 +269,7 @@ def readmit(
             if not wanted:
                 return Readmission(attempt, 0, 0, 0, 0, {})
             tables = _check(config, as_of, lake, kind, raw, attempt, {"source": batch, "actor": actor, "reason": reason})
-            with staging.lock(config):
-                staging.write(config, attempt, tables, Record(staging.lake_state(config, lake), (attempt,), ()))
+            staging.write(config, attempt, tables, Record(staging.lake_state(config, lake), (attempt,), ()))
             staging.commit(config, lake, attempt)
     return _outcome(config, attempt)
 

@@ -1,21 +1,16 @@
 """Staged loads: all rows of a load are staged, then committed table by table; after a crash the next process finishes it.
 
-A folder under `home/staging` holds the rows of one load, one Parquet file per table, under an address that hashes
-everything that they depend on. A marker file in the lake names the load from before the first commit until after the last one.
+An artifact of the kind `staging` holds the rows of one load, one Parquet file per table, under an address that hashes
+everything that they depend on. A marker in the lake names the load from before the first commit until after the last one.
 A load that was cut off in between is rolled forward from its staged rows: checking the rows again beside a half-loaded lake
 could give other results.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.lake import schema
@@ -32,7 +28,7 @@ from ml.quality.arrival import published
 
 # `readmissions` and `batches` come last: a load that one of them names is complete.
 ORDER = (schema.EVENTS, schema.LABELS, schema.QUARANTINE, schema.READMISSIONS, schema.BATCHES)
-RECORD = "record.json"
+KIND, RECORD = "staging", "record.json"
 ADDRESS = re.compile("[0-9a-f]{64}")
 
 Tables = dict[str, list[pa.Table]]
@@ -75,14 +71,9 @@ def address(config: Config, lake: Lake, inputs: list[Any]) -> str:
     return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
-def root(config: Config) -> Path:
-    """Folder of all that is staged."""
-    return config.home / "staging"
-
-
 def is_staged(config: Config, staged: str) -> bool:
     """Whether rows are staged at an address."""
-    return ADDRESS.fullmatch(staged) is not None and (root(config) / staged).is_dir()
+    return ADDRESS.fullmatch(staged) is not None and artifacts.of(config).has(KIND, staged)
 
 
 def read(config: Config, staged: str) -> Record:
@@ -91,54 +82,39 @@ def read(config: Config, staged: str) -> Record:
     Raises:
         FileNotFoundError: nothing was ever staged there.
     """
-    inside, after = root(config) / staged / RECORD, root(config) / f"{staged}.json"
-    for file in (inside, after):
-        if ADDRESS.fullmatch(staged) and file.is_file():
-            record = json.loads(file.read_text())
-            return Record(LakeState(**record["state"]), tuple(record["batches"]), tuple(record["reports"]))
-    raise FileNotFoundError(f"nothing is staged at {root(config) / staged}; run validate_batch again")
-
-
-@contextmanager
-def lock(config: Config) -> Iterator[None]:
-    """A shared lock, held while rows are staged: `sweep` deletes nothing while any process holds it."""
-    root(config).mkdir(parents=True, exist_ok=True)
-    with (root(config) / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
+    if not ADDRESS.fullmatch(staged):
+        raise FileNotFoundError(f"{staged!r} is no address of staged rows; run validate_batch again")
+    folder = artifacts.find(config, KIND, staged)
+    file = folder / RECORD if folder else artifacts.of(config).get(KIND, _record_key(staged))
+    record = json.loads(file.read_text())
+    return Record(LakeState(**record["state"]), tuple(record["batches"]), tuple(record["reports"]))
 
 
 def write(config: Config, staged: str, tables: Tables, record: Record) -> None:
-    """Stage rows under an address, atomically; the first of several writers of one address wins."""
-    partial = Path(tempfile.mkdtemp(prefix=".", dir=root(config)))
-    for name, parts in tables.items():
-        if parts:
-            rows = pa.concat_tables(parts)
-            if name == schema.EVENTS:
-                rows = rows.sort_by("event_time")
-            pq.write_table(rows, partial / f"{name}.parquet", compression="lz4")
-    (partial / RECORD).write_text(json.dumps(asdict(record)))
-    try:
-        partial.rename(root(config) / staged)
-    except OSError:
-        shutil.rmtree(partial)
-        # The other writer's rows may be loaded already: then only their record is left.
-        if not is_staged(config, staged) and not (root(config) / f"{staged}.json").is_file():
-            raise
+    """Stage rows under an address; the first of several writers of one address wins."""
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        for name, parts in tables.items():
+            if parts:
+                rows = pa.concat_tables(parts)
+                if name == schema.EVENTS:
+                    rows = rows.sort_by("event_time")
+                pq.write_table(rows, folder / f"{name}.parquet", compression="lz4")
+        (folder / RECORD).write_text(json.dumps(asdict(record)))
+
+    artifacts.of(config).put(KIND, staged, fill)
 
 
 def commit(config: Config, lake: Lake, staged: str) -> dict[str, int]:
     """Commit staged rows and return the number of rows added by table. Call it inside `lake.writing()`."""
-    mark = _marker(lake)
-    partial = mark.with_name(f"{mark.name}.partial")
-    partial.write_text(staged)
-    partial.replace(mark)
-    folder = root(config) / staged
+    folder = artifacts.of(config).get(KIND, staged)
+    lake.mark_loading(staged)
     added = {}
     for table in ORDER:
         file = folder / f"{table}.parquet"
         added[table] = lake.append_batches(table, pq.read_table(file)) if file.exists() else 0
-    mark.unlink()
+    lake.mark_loaded()
     retire(config, staged)
     return added
 
@@ -149,56 +125,40 @@ def finish_interrupted(config: Config, lake: Lake) -> None:
     Raises:
         StagedRowsMissing: the staged rows of that load are missing.
     """
-    mark = _marker(lake)
-    if not mark.exists():
+    staged = lake.loading()
+    if staged is None:
         return
-    staged = mark.read_text()
     if not is_staged(config, staged):
         raise StagedRowsMissing(
-            f"a load was cut off and its staged rows are gone: put {root(config) / staged} back, or remove {mark} and run "
-            "validate_batch again; rows that are in already will then be counted as rejected repeats"
+            f"a load was cut off and its staged rows are gone: put the artifact {KIND}/{staged} back, or remove {lake.marker} "
+            "and run validate_batch again; rows that are in already will then be counted as rejected repeats"
         )
     commit(config, lake, staged)
 
 
 def is_interrupted(lake: Lake) -> bool:
     """Whether a load is going on or was cut off."""
-    return _marker(lake).exists()
+    return lake.loading() is not None
 
 
 def retire(config: Config, staged: str) -> None:
     """Delete staged rows that are loaded; their record stays, so that loading them again does nothing."""
-    folder = root(config) / staged
-    if folder.is_dir():
-        record = root(config) / f"{staged}.json"
-        partial, deleted = root(config) / f".{staged}.json", root(config) / f".{staged}"
-        shutil.copyfile(folder / RECORD, partial)
-        partial.replace(record)
-        folder.rename(deleted)
-        shutil.rmtree(deleted)
+    store = artifacts.of(config)
+    if store.has(KIND, staged):
+        store.put_text(KIND, _record_key(staged), (store.get(KIND, staged) / RECORD).read_text())
+        store.delete(KIND, staged)
 
 
 def sweep(config: Config, lake: Lake) -> int:
-    """Delete leftovers of killed processes and staged rows that are loaded; returns the number of folders deleted.
+    """Delete staged rows that are loaded, and what killed processes left behind; returns the number of folders deleted.
 
-    Call it inside `lake.writing()`. Nothing is deleted while another process stages rows.
+    Call it inside `lake.writing()`.
     """
-    if not root(config).is_dir():
-        return 0
-    swept = 0
-    with (root(config) / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 0
-        for folder in sorted(path for path in root(config).iterdir() if path.is_dir() and not path.is_symlink()):
-            if is_staged(config, folder.name):
-                batches = read(config, folder.name).batches
-                if len(in_lake(lake, batches)) < len(batches):
-                    continue
-                retire(config, folder.name)
-            else:
-                shutil.rmtree(folder)
+    swept = artifacts.local(config).sweep(KIND)
+    for staged in filter(ADDRESS.fullmatch, artifacts.of(config).list(KIND)):
+        batches = read(config, staged).batches
+        if len(in_lake(lake, batches)) == len(batches):
+            retire(config, staged)
             swept += 1
     return swept
 
@@ -208,5 +168,6 @@ def in_lake(lake: Lake, batches: tuple[str, ...]) -> set[str]:
     return lake.committed(schema.BATCHES, batches) | lake.committed(schema.READMISSIONS, batches)
 
 
-def _marker(lake: Lake) -> Path:
-    return lake.root / ".loading"
+def _record_key(staged: str) -> str:
+    """Key of the record that is left of loaded rows."""
+    return f"{staged}.json"

@@ -110,17 +110,16 @@ def stage(config: Config, as_of: dt.datetime, lake: Lake, files: list[LandingFil
     loaded = lake.committed(schema.BATCHES, [f.digest for f in files])
     new = {file.digest: file for file in reversed(files) if file.digest not in loaded}
     staged = staging.address(config, lake, [sorted(new), as_of.isoformat(), asdict(state)])
-    with staging.lock(config):
-        if not staging.is_staged(config, staged):
-            tables: Tables = {name: [] for name in staging.ORDER}
-            arrived = arrival(config, lake, as_of)
-            reports: dict[str, FileReport] = {}
-            for kind in ("events", "labels"):
-                of_kind = [f for f in files if new.get(f.digest) is f and f.kind == kind]
-                reports |= _check_files(config, as_of, lake, of_kind, kind, arrived, tables)
-            in_order = [reports[f.digest] for f in files if new.get(f.digest) is f]
-            batches = tuple(report.batch_id for report in in_order if not report.stopped)
-            staging.write(config, staged, tables, Record(state, batches, tuple(map(asdict, in_order))))
+    if not staging.is_staged(config, staged):
+        tables: Tables = {name: [] for name in staging.ORDER}
+        arrived = arrival(config, lake, as_of)
+        reports: dict[str, FileReport] = {}
+        for kind in ("events", "labels"):
+            of_kind = [f for f in files if new.get(f.digest) is f and f.kind == kind]
+            reports |= _check_files(config, as_of, lake, of_kind, kind, arrived, tables)
+        in_order = [reports[f.digest] for f in files if new.get(f.digest) is f]
+        batches = tuple(report.batch_id for report in in_order if not report.stopped)
+        staging.write(config, staged, tables, Record(state, batches, tuple(map(asdict, in_order))))
     return staged
 
 

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.artifacts import lock_file
 from ml.errors import NotThere, Refused
-from ml.registry.turn import turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -260,7 +260,7 @@ def _opened(uri: str) -> MlflowClient:
 
     if uri.startswith("sqlite:"):
         file = Path(make_url(uri).database or "mlflow.db")
-        with turn(file.with_name(f"{file.name}.lock")):
+        with lock_file(file.with_name(f"{file.name}.lock")):
             return opened()
     for seconds in PAUSES:
         try:

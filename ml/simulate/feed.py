@@ -6,10 +6,11 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
+from ml.clock import last_written_day
 from ml.config import Config, ReplayFeed, SimulationFeed
 from ml.errors import BadInput
 from ml.simulate.drift import drift_from_config
-from ml.simulate.landing import last_written_day, replay_days, write_days
+from ml.simulate.landing import replay_days, write_days
 from ml.simulate.stream import PaymentStream
 
 
@@ -39,11 +40,3 @@ def write_until(
     if data is None:
         raise BadInput(f"deployment {config.name} replays a file of past events: give it with --data (make demo DATA=…)")
     return replay_days(data, config.events.columns["event_time"], config.landing, next_day, last, progress=progress)
-
-
-def present(config: Config) -> dt.datetime:
-    """The simulated current time of a deployment: the instant after the newest landed day."""
-    if config.feed is None:
-        raise BadInput(f"deployment {config.name} has no 'feed': its time is the clock's")
-    first, last = config.feed.first_as_of, last_written_day(config.landing)
-    return first if last is None else dt.datetime.combine(last + dt.timedelta(days=1), first.timetz())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import glob
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ml.clock import REPORTS
 from ml.errors import BadInput
 from ml.simulate.drift import FeedFault
 from ml.simulate.stream import LONGEST_DELAY, PaymentStream, Purpose
@@ -32,7 +32,6 @@ FileFormat = Literal["parquet", "csv"]
 Progress = Callable[[dt.date], None]
 
 PAYMENTS = "payments"
-REPORTS = "fraud_reports"
 
 PAYMENTS_SCHEMA = pa.schema(
     [
@@ -50,7 +49,6 @@ REPORTS_SCHEMA = pa.schema(
     [("payment_id", pa.string()), ("is_fraud", pa.int8()), ("reported_at", pa.string()), ("source", pa.string())]
 )
 
-_DAILY = re.compile(r"(?P<stem>[^.].*)_(?P<day>\d{4}-\d{2}-\d{2})\.(parquet|csv)")
 _TIMESTAMPS = ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
 
 
@@ -163,17 +161,6 @@ def replay_days(
             if progress is not None:
                 progress(day)
     return written
-
-
-def last_written_day(landing: Path) -> dt.date | None:
-    """Return the last day that is complete in `landing`, going by the names of its files, or None if there is none.
-
-    Reports alone do not make a day: they are written before the payments of the same day.
-    """
-    if not landing.is_dir():
-        return None
-    matches = [match for path in landing.iterdir() if (match := _DAILY.fullmatch(path.name))]
-    return max((dt.date.fromisoformat(match["day"]) for match in matches if match["stem"] != REPORTS), default=None)
 
 
 def _check_format(file_format: str) -> None:

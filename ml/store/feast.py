@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,17 +16,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import yaml
 
+from ml import artifacts
 from ml.config import PROJECT, Config
 from ml.config.names import in_feast
 from ml.errors import Refused
-from ml.features import request
+from ml.features import history, request
 from ml.features.history import newest_publication
-from ml.registry.turn import turn
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 REPOSITORY = PROJECT / "feature_repo"
+FEAST, APPLIED = "feast", "applied"
 # Key of a missing entity in the online store, which needs one. Keys are stripped of blanks, so no entity has this key.
 MISSING_KEY = " nobody"
 # ibis has one default database per process.
@@ -55,26 +55,28 @@ def open_store(config: Config) -> FeatureStore:
     """The Feast store of a deployment, with its definitions applied."""
     from feast import FeatureStore, RepoConfig
 
-    folder = config.home / "feast"
-    folder.mkdir(parents=True, exist_ok=True)
+    store = artifacts.local(config)
+    store.scratch(FEAST)
     text = Template((REPOSITORY / "feature_store.yaml").read_text())
     raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
-    with turn(folder / "registry.lock"):
-        return _applied(config, FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY)), folder)
+    for window in config.windows:
+        history.files(config, window)  # Feast reads this machine's copies
+    with store.lock(FEAST, "registry"):
+        return _applied(config, FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY)))
 
 
-def _applied(config: Config, store: FeatureStore, folder: Path) -> FeatureStore:
+def _applied(config: Config, store: FeatureStore) -> FeatureStore:
     """Apply the deployment's definitions to the store if they changed; missing tables of the registry are created."""
     from feature_repo.views import definitions
 
     _ = store.registry
     source = (REPOSITORY / "views.py").read_text()
     digest = hashlib.sha256(f"{source}\n{config.home}\n{config.model_dump_json()}".encode()).hexdigest()
-    applied = folder / "applied"
-    if not applied.exists() or applied.read_text() != digest:
+    local = artifacts.local(config)
+    if not local.has(FEAST, APPLIED) or local.get(FEAST, APPLIED).read_text() != digest:
         with _quiet():
             store.apply(definitions(config))
-        applied.write_text(digest)
+        local.put_text(FEAST, APPLIED, digest, replace=True)
     return store
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml import artifacts
 from ml.config import Config, ModelSettings
 from ml.errors import Refused
 
-CHOSEN = "chosen.json"
+KIND, CHOSEN = "tuning", "chosen.json"
 
 
 class NoStudy(Refused, LookupError):
@@ -54,15 +55,32 @@ class ChosenSettings:
     note: str
 
 
-def folder_of(config: Config, study: str) -> Path:
-    """Folder of a study.
+def key_of(study: str, name: str) -> str:
+    """Key of a study's record.
 
     Raises:
         NoStudy: the name is not the id of a study.
     """
     if not re.fullmatch(r"[0-9a-f]{64}", study):
         raise NoStudy(f"{study!r} is no study: expected 64 hexadecimal digits, as `plan_tuning` returns them")
-    return config.home / "tuning" / study
+    return f"{study}/{name}"
+
+
+def is_decided(config: Config, study: str) -> bool:
+    """Whether the settings of a study are chosen."""
+    return artifacts.of(config).has(KIND, key_of(study, CHOSEN))
+
+
+def path_of(config: Config, study: str, name: str, step: str) -> Path:
+    """File of a study's record.
+
+    Raises:
+        NoStudy: there is none; the message says which step makes it.
+    """
+    try:
+        return artifacts.of(config).get(KIND, key_of(study, name))
+    except artifacts.Missing as missing:
+        raise NoStudy(f"{missing.filename} is not there; {step}") from None
 
 
 def describe(config: Config, settings: str) -> ChosenSettings:
@@ -71,10 +89,7 @@ def describe(config: Config, settings: str) -> ChosenSettings:
     Raises:
         NoStudy: there is no record at this address.
     """
-    path = folder_of(config, settings) / CHOSEN
-    if not path.is_file():
-        raise NoStudy(f"{path} is not there; run `choose_settings` for this study first")
-    record = json.loads(path.read_text())
+    record = json.loads(path_of(config, settings, CHOSEN, "run `choose_settings` for this study first").read_text())
     return ChosenSettings(**record | {"folds": [FoldValue(**fold) for fold in record["folds"]]})
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -32,14 +31,27 @@ def code_version() -> dict[str, str]:
     hashed = hashlib.sha256()
     for path in sources(PROJECT):
         hashed.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", f"--dirty={CHANGED}"]
-    git = subprocess.run(describe, cwd=PROJECT, capture_output=True, text=True, check=False)
     lock = PROJECT / "requirements.txt"
     return {
         "sources": hashed.hexdigest(),
-        "commit": git.stdout.strip() or NO_REPOSITORY,
+        "commit": commit(PROJECT),
         "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
     }
+
+
+def commit(project: Path) -> str:
+    """The commit of a checkout, as git would say it; no git has to be installed."""
+    from dulwich import porcelain
+    from dulwich.errors import NotGitRepository
+    from dulwich.repo import Repo
+
+    try:
+        with Repo.discover(str(project)) as repository:
+            head = repository.head().decode()
+            status = porcelain.status(repository, untracked_files="no")
+    except (NotGitRepository, KeyError):
+        return NO_REPOSITORY
+    return f"{head}{CHANGED}" if status.unstaged or any(status.staged.values()) else head
 
 
 def sources(project: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.features.history import history
@@ -35,6 +35,7 @@ GAP, NEWEST = "gap", "newest"
 # `training.refit`, its label as of the training, UNLABELLED for rows that a refit does not learn from.
 SPLIT, LABEL_KNOWN_AT, LABEL_NOW = "_split", "_label_known_at", "_label_now"
 UNLABELLED = -1
+KIND = "training_sets"
 
 
 class NotEnoughHistory(Refused, ValueError):
@@ -69,14 +70,24 @@ class TrainingSet:
 
 
 def path_of(config: Config, training_set: str) -> Path:
-    """File of a frozen training set."""
-    return config.home / "training_sets" / f"{training_set}.parquet"
+    """File of a frozen training set.
+
+    Raises:
+        Missing: there is none.
+    """
+    return artifacts.of(config).get(KIND, f"{training_set}.parquet")
 
 
 def describe(config: Config, training_set: str) -> TrainingSet:
-    """The record of a frozen training set."""
-    record = json.loads(path_of(config, training_set).with_suffix(".json").read_text())
-    return TrainingSet(**record)
+    """The record of a frozen training set; errors as for `path_of`."""
+    return TrainingSet(**json.loads(artifacts.of(config).get(KIND, f"{training_set}.json").read_text()))
+
+
+def all_records(config: Config) -> list[TrainingSet]:
+    """The records of all frozen training sets."""
+    keys = artifacts.of(config).list(KIND)
+    frozen = [key.removesuffix(".parquet") for key in keys if key.endswith(".parquet")]
+    return [describe(config, each) for each in frozen if f"{each}.json" in keys]
 
 
 def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VALIDATION, HOLDOUT)) -> pd.DataFrame:
@@ -129,15 +140,16 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
     features = {window.view: [p.record() for p in history(config, window, as_of)] for window in config.windows}
     code = code_version()["sources"]
     inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features, code], sort_keys=True)
-    index_file = config.home / "training_sets" / "inputs" / hashlib.sha256(inputs.encode()).hexdigest()
-    if index_file.exists() and path_of(config, index_file.read_text()).exists():
-        return describe(config, index_file.read_text())
+    store, index = artifacts.of(config), f"inputs/{hashlib.sha256(inputs.encode()).hexdigest()}"
+    if store.has(KIND, index):
+        frozen = store.get(KIND, index).read_text()
+        if store.has(KIND, f"{frozen}.parquet"):
+            return describe(config, frozen)
     windows = split(config, as_of)
     events = _labelled(config, as_of, versions, windows)
     frame = pd.concat([events, retrieve(config, events)], axis=1)
     record = _freeze(config, as_of, frame, windows, versions, features)
-    index_file.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(index_file, record.training_set)
+    store.put_text(KIND, index, record.training_set)
     return record
 
 
@@ -226,12 +238,11 @@ def _freeze(
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.DatetimeTZDtype):
             frame[column] = frame[column].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-    folder = config.home / "training_sets"
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial-{os.getpid()}"
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None), partial, compression="zstd")
-    with partial.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    store = artifacts.of(config)
+    content, _ = store.put_by_content(
+        KIND, lambda sha256: f"{sha256}.parquet", lambda path: pq.write_table(table, path, compression="zstd")
+    )
     judged = frame[frame[SPLIT].isin((TRAIN, VALIDATION, HOLDOUT))]
     counts = judged[SPLIT].value_counts()
     record = TrainingSet(
@@ -249,12 +260,5 @@ def _freeze(
         config=config.fingerprint,
         refit_rows=int((frame[LABEL_NOW] != UNLABELLED).sum()) if LABEL_NOW in frame else 0,
     )
-    _write_text(folder / f"{content}.json", json.dumps(asdict(record), indent=1))
-    partial.replace(folder / f"{content}.parquet")
+    store.put_text(KIND, f"{content}.json", json.dumps(asdict(record), indent=1))
     return record
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)

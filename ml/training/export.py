@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ml import artifacts
 from ml.config import Config
 from ml.ledger.run import BY_HAND, Run
 from ml.model.formats import ParityError
 from ml.model.graph import to_onnx
 from ml.model.model import INPUTS, Model
-from ml.registry.turn import turn
 from ml.registry.versions import JUDGED
 from ml.training import dataset
-from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe, folder_of
+from ml.training.fit import DEPLOYMENT, KIND, RECORD, TRAINING_SET, TUNING, describe
+from ml.training.fit import folder_of as fitted_folder
 from ml.training.refused import record_refusal
 
 EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
@@ -46,28 +47,33 @@ def export(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -
     Raises:
         ParityError: a probability differs by more than `training.parity`, or a row crosses the decision threshold.
     """
-    folder = folder_of(config, model) / EXPORT
-    if (folder / PARITY).exists():
-        return Export(**json.loads((folder / PARITY).read_text()))
-    with record_refusal(config, as_of, "export", run.id, ParityError), turn(folder.with_name("export.lock")):
-        return _exported(config, model, folder)
+    store, key = artifacts.of(config), _key(model)
+    with record_refusal(config, as_of, "export", run.id, ParityError), store.lock(KIND, key):
+        folder = store.put(KIND, key, lambda path: _fill(config, model, path))
+    return Export(**json.loads((folder / PARITY).read_text()))
 
 
-def _exported(config: Config, model: str, folder: Path) -> Export:
-    if (folder / PARITY).exists():
-        return Export(**json.loads((folder / PARITY).read_text()))
+def folder_of(config: Config, model: str) -> Path:
+    """Folder of an exported model.
+
+    Raises:
+        Missing: it is not exported.
+    """
+    return artifacts.of(config).get(KIND, _key(model))
+
+
+def _key(model: str) -> str:
+    return f"{model}/{EXPORT}"
+
+
+def _fill(config: Config, model: str, folder: Path) -> None:
     fitted = describe(config, model)
     holdout = dataset.read(config, fitted.training_set, (dataset.HOLDOUT,))
-    partial = folder.with_name(f"{EXPORT}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    _write(folder.parent, partial, holdout)
+    _write(fitted_folder(config, model), folder, holdout)
     if fitted.refit_of:
-        shutil.copytree(folder_of(config, fitted.refit_of) / EXPORT, partial / JUDGED)
-    parity = compare(Model(partial), holdout, fitted.threshold, config.training.parity.value, model)
-    (partial / PARITY).write_text(json.dumps(asdict(parity), indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return parity
+        shutil.copytree(folder_of(config, fitted.refit_of), folder / JUDGED)
+    parity = compare(Model(folder), holdout, fitted.threshold, config.training.parity.value, model)
+    (folder / PARITY).write_text(json.dumps(asdict(parity), indent=1))
 
 
 def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float, name: str) -> Export:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
 from ml.ledger.run import BY_HAND, Run
 from ml.model.model import Model, importance, save, threshold_for
-from ml.registry.turn import turn
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
 from ml.training.calibrate import RanksNothing
@@ -28,7 +28,7 @@ from ml.training.refused import record_refusal
 from ml.training.weights import CapUnreachable
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
-OTHERS = "others"
+KIND, OTHERS = "models", "others"
 SETTINGS = {"model", "caps", "candidates"}
 """Keys of `training` from which a model is made."""
 
@@ -93,8 +93,17 @@ class Fit:
 
 
 def folder_of(config: Config, model: str) -> Path:
-    """Folder of a fitted model."""
-    return config.home / "models" / model
+    """Folder of a fitted model.
+
+    Raises:
+        Missing: there is none.
+    """
+    return artifacts.of(config).get(KIND, model)
+
+
+def exists(config: Config, model: str) -> bool:
+    """Whether a model is fitted."""
+    return artifacts.of(config).has(KIND, model)
 
 
 def describe(config: Config, model: str) -> Fit:
@@ -159,11 +168,10 @@ def _fit_once(config: Config, training_set: str, settings: str) -> Fit:
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
     hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
     key = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
-    folder = folder_of(config, key)
-    if (folder / RECORD).exists():
+    if exists(config, key):
         return describe(config, key)
-    with turn(folder.with_name("fit.lock")):
-        return describe(config, key) if (folder / RECORD).exists() else _tracked(config, training_set, settings, key)
+    with artifacts.of(config).lock(KIND, key):
+        return describe(config, key) if exists(config, key) else _tracked(config, training_set, settings, key)
 
 
 @contextmanager
@@ -217,56 +225,47 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
     selected = select(config, rows)
     estimator, inputs = selected.estimator, selected.inputs
-    partial = new_folder(config, key)
-    save(partial, estimator, inputs)
-    for name, other in selected.others.items():
-        (partial / OTHERS / name).mkdir(parents=True)
-        save(partial / OTHERS / name, other, inputs)
-    model = Model(partial)
-    scores = model.score(validation)
     labels = validation["label"].to_numpy(np.int8)
-    record = Fit(
-        model=key,
-        training_set=training_set,
-        trained_until=frozen.windows["fitted_until"],
-        labels_known_until=frozen.labels_known_until,
-        mlflow_run=run,
-        mlflow_experiment=experiment,
-        trees=estimator.trees,
-        validation_average_precision=float(average_precision(labels, scores)),
-        validation_roc_auc=float(roc_auc(labels, scores)),
-        calibration_slope=estimator.platt.slope,
-        calibration_intercept=estimator.platt.intercept,
-        calibration_error_before=calibration_error(labels, estimator.platt.inverted(scores)),
-        calibration_error=calibration_error(labels, scores),
-        threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
-        importance=importance(model),
-        code=code_version(),
-        settings=settings,
-        candidate=selected.candidate,
-        candidates=selected.figures,
-        selected_by=selected.metric,
-        recipe=recipe_of(config, selected.candidate, inputs.names),
-    )
-    complete(config, partial, frozen, record)
-    return record
+
+    def fill(folder: Path) -> None:
+        save(folder, estimator, inputs)
+        for name, other in selected.others.items():
+            save(folder / OTHERS / name, other, inputs)
+        model = Model(folder)
+        scores = model.score(validation)
+        record = Fit(
+            model=key,
+            training_set=training_set,
+            trained_until=frozen.windows["fitted_until"],
+            labels_known_until=frozen.labels_known_until,
+            mlflow_run=run,
+            mlflow_experiment=experiment,
+            trees=estimator.trees,
+            validation_average_precision=float(average_precision(labels, scores)),
+            validation_roc_auc=float(roc_auc(labels, scores)),
+            calibration_slope=estimator.platt.slope,
+            calibration_intercept=estimator.platt.intercept,
+            calibration_error_before=calibration_error(labels, estimator.platt.inverted(scores)),
+            calibration_error=calibration_error(labels, scores),
+            threshold=threshold_for(scores, int(config.training.validation.value), config.training.alerts.value),
+            importance=importance(model),
+            code=code_version(),
+            settings=settings,
+            candidate=selected.candidate,
+            candidates=selected.figures,
+            selected_by=selected.metric,
+            recipe=recipe_of(config, selected.candidate, inputs.names),
+        )
+        write_records(config, folder, frozen, record)
+
+    artifacts.of(config).put(KIND, key, fill)
+    return describe(config, key)
 
 
-def complete(config: Config, partial: Path, frozen: dataset.TrainingSet, record: Fit) -> None:
-    """Write the records of a model beside its files, and rename its folder, which makes it exist."""
-    folder = folder_of(config, record.model)
-    (partial / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
-    (partial / DEPLOYMENT).write_text(config.portable_json)
+def write_records(config: Config, folder: Path, frozen: dataset.TrainingSet, record: Fit) -> None:
+    """Write the records of a model beside its files."""
+    (folder / TRAINING_SET).write_text(json.dumps(asdict(frozen), indent=1))
+    (folder / DEPLOYMENT).write_text(config.portable_json)
     if record.settings:
-        shutil.copy(chosen.folder_of(config, record.settings) / chosen.CHOSEN, partial / TUNING)
-    (partial / RECORD).write_text(json.dumps(asdict(record), indent=1))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-
-
-def new_folder(config: Config, model: str) -> Path:
-    """An empty folder in which a model is made; `complete` gives it its name."""
-    partial = folder_of(config, model).with_name(f"{model}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
+        shutil.copy(chosen.path_of(config, record.settings, chosen.CHOSEN, "run `choose_settings` first"), folder / TUNING)
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from ml.artifacts.folder import private, publish, write_file
 from ml.config import Config
 from ml.errors import BadInput
 from ml.model.formats import FORMATS, NoRuntime, compare, edge_case_rows, write
@@ -40,9 +40,8 @@ def write_checked(config: Config, version: str, file_format: str, to: Path) -> W
         raise BadInput(f"{to} is a folder; name the file to write, such as {to / f'model.{file_format}'}")
     folder = registry(config).fetch(version)
     model = Model(folder)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=to.parent) as temporary:
-        written = Path(temporary) / f"model.{file_format}"
+    with private(to.parent) as temporary:
+        written = temporary / f"model.{file_format}"
         write(model, file_format, written)
         rows = edge_case_rows(model.inputs, pd.read_parquet(folder / SAMPLE))
         try:
@@ -53,8 +52,6 @@ def write_checked(config: Config, version: str, file_format: str, to: Path) -> W
         files = [to]
         if file_format in ("cbm", "json"):
             inputs_copy = to.with_name(f"{to.stem}.{INPUTS}")
-            shutil.copy(folder / INPUTS, Path(temporary) / INPUTS)
-            os.replace(Path(temporary) / INPUTS, inputs_copy)
-            files.append(inputs_copy)
-        os.replace(written, to)
+            files.append(write_file(inputs_copy, partial(shutil.copy, folder / INPUTS)))
+        publish(written, to, replace=True)
     return WrittenFiles(tuple(files), checked)

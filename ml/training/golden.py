@@ -9,15 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.lake import schema
@@ -27,6 +26,9 @@ from ml.lake.tables import Lake, instant
 from ml.store.feast import retrieve
 from ml.training.reserve import is_reserved
 from ml.training.split import split
+
+KIND = "golden"
+RECORD = re.compile(r"[0-9]+\.json")
 
 
 class GoldenSetBroken(Refused, RuntimeError):
@@ -48,8 +50,9 @@ class GoldenSet:
 
 def newest(config: Config) -> GoldenSet | None:
     """The newest version, which the gate uses; None if none was frozen yet."""
-    records = sorted(_folder(config).glob("[0-9]*.json"))
-    return GoldenSet(**json.loads(records[-1].read_text())) if records else None
+    store = artifacts.of(config)
+    records = [key for key in store.list(KIND) if RECORD.fullmatch(key)]
+    return GoldenSet(**json.loads(store.get(KIND, records[-1]).read_text())) if records else None
 
 
 def read(config: Config, golden: GoldenSet) -> pd.DataFrame:
@@ -58,12 +61,13 @@ def read(config: Config, golden: GoldenSet) -> pd.DataFrame:
     Raises:
         GoldenSetBroken: the file is missing or its content was changed.
     """
-    path = _path(config, golden.version, golden.sha256)
-    actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "nothing"
-    if actual != golden.sha256:
+    key = _key(golden.version, golden.sha256)
+    path = artifacts.find(config, KIND, key)
+    actual = "nothing" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is None or actual != golden.sha256:
         raise GoldenSetBroken(
-            f"{path}: content has SHA-256 {actual}, version {golden.version} was frozen with {golden.sha256}; restore the "
-            "file, or freeze a new version: `python -m ml golden freeze`"
+            f"{path or f'{KIND}/{key}'}: content has SHA-256 {actual}, version {golden.version} was frozen with "
+            f"{golden.sha256}; restore the file, or freeze a new version: `python -m ml golden freeze`"
         )
     rows: pd.DataFrame = pq.read_table(path).to_pandas()
     return rows
@@ -105,35 +109,25 @@ def freeze(config: Config, as_of: dt.datetime, actor: str, reason: str) -> Golde
 
 
 def _write(config: Config, as_of: dt.datetime, rows: pd.DataFrame, actor: str, reason: str) -> GoldenSet:
-    folder = _folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial-{os.getpid()}"
-    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, partial, compression="zstd")
-    sha256 = hashlib.sha256(partial.read_bytes()).hexdigest()
-    previous = newest(config)
-    if previous is not None and previous.sha256 == sha256:
-        partial.unlink()
-        return previous
+    store, previous = artifacts.of(config), newest(config)
     version = previous.version + 1 if previous else 1
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+
+    def key_of(sha256: str) -> str:
+        same = previous is not None and previous.sha256 == sha256
+        return _key(previous.version if previous is not None and same else version, sha256)
+
+    sha256, _ = store.put_by_content(KIND, key_of, lambda path: pq.write_table(table, path, compression="zstd"))
+    if previous is not None and previous.sha256 == sha256:
+        return previous
     golden = GoldenSet(version, sha256, as_of.isoformat(), actor, reason, len(rows), int(rows["label"].sum()))
-    partial.replace(_path(config, version, sha256))
-    record_file = folder / f".partial-{os.getpid()}.json"
-    record_file.write_text(json.dumps(asdict(golden), indent=1))
-    try:
-        os.link(record_file, folder / f"{version:04d}.json")
-    except FileExistsError:
-        raise BadInput(f"somebody else froze version {version} at the same time; look at it, then freeze again") from None
-    finally:
-        record_file.unlink()
+    record = json.dumps(asdict(golden), indent=1)
+    if store.put_text(KIND, f"{version:04d}.json", record).read_text() != record:
+        raise BadInput(f"somebody else froze version {version} at the same time; look at it, then freeze again")
     return golden
 
 
-def _folder(config: Config) -> Path:
-    return config.home / "golden"
-
-
-def _path(config: Config, version: int, sha256: str) -> Path:
+def _key(version: int, sha256: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise GoldenSetBroken(f"the record of version {version} names no SHA-256 but {sha256!r}")
-    return _folder(config) / f"{version:04d}-{sha256[:16]}.parquet"
+    return f"{version:04d}-{sha256[:16]}.parquet"

@@ -18,17 +18,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput
 from ml.evaluation.metrics import average_precision
 from ml.model.estimator import Estimator
 from ml.model.inputs import Inputs
 from ml.model.model import Model, importance, save
-from ml.registry.turn import turn
 from ml.training import chosen, dataset, fit, golden
 from ml.training.candidates import fit_again
 
@@ -76,9 +77,8 @@ def refit(config: Config, model: str) -> fit.Fit:
     """
     judged = fit.describe(config, model)
     key = hashlib.sha256(f"refit of {model}".encode()).hexdigest()
-    folder = fit.folder_of(config, key)
-    with turn(folder.with_name("fit.lock")):
-        if (folder / fit.RECORD).exists():
+    with artifacts.of(config).lock(fit.KIND, key):
+        if fit.exists(config, key):
             return fit.describe(config, key)
         settled = chosen.tuned(config, judged.settings) if judged.settings else config
         with fit.tracked(config, key) as (run, experiment):
@@ -91,20 +91,23 @@ def _refit(config: Config, judged: fit.Fit, key: str, run: str, experiment: str)
     frozen = dataset.describe(config, judged.training_set)
     scaling = Model(fit.folder_of(config, judged.model)).estimator.platt
     estimator, inputs = fitted(config, judged, rows_of(config, frozen))
-    partial = fit.new_folder(config, key)
-    save(partial, estimator.calibrated(scaling), inputs)
-    record = replace(
-        judged,
-        model=key,
-        trained_until=frozen.windows["holdout_end"],
-        labels_known_until=frozen.as_of,
-        mlflow_run=run,
-        mlflow_experiment=experiment,
-        importance=importance(Model(partial)),
-        refit_of=judged.model,
-    )
-    fit.complete(config, partial, frozen, record)
-    return record
+
+    def fill(folder: Path) -> None:
+        save(folder, estimator.calibrated(scaling), inputs)
+        record = replace(
+            judged,
+            model=key,
+            trained_until=frozen.windows["holdout_end"],
+            labels_known_until=frozen.as_of,
+            mlflow_run=run,
+            mlflow_experiment=experiment,
+            importance=importance(Model(folder)),
+            refit_of=judged.model,
+        )
+        fit.write_records(config, folder, frozen, record)
+
+    artifacts.of(config).put(fit.KIND, key, fill)
+    return fit.describe(config, key)
 
 
 def rows_of(config: Config, frozen: dataset.TrainingSet) -> pd.DataFrame:

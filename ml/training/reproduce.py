@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.features import history
@@ -72,7 +73,7 @@ def reproduce(config: Config, version: str) -> Reproduction:
     frozen, deployment = origin_of(registered)
     _require_same_code(config, version, fitted)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
-        rebuilt_config = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake})
+        rebuilt_config = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake, "artifacts": None})
         checks = _compare(rebuilt_config, registered, frozen, Path(temporary))
     return Reproduction(version, frozen.as_of, fitted.code["commit"], tuple(checks))
 
@@ -101,7 +102,7 @@ def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, fold
     for window in config.windows:
         published = frozen.features[window.view]
         dues = [history.due_of(window, record) for record in published]
-        files = history.rebuild(config, window, dues, history.folder(config, window), frozen.lake)
+        files = history.rebuild(config, window, dues, artifacts.of(config), frozen.lake)
         same_files = [file.name for file in files] == [record["file"] for record in published]
         checks.append(Comparison(f"features {window.view}", same_files, f"{len(files)} files, named by their content"))
     training_set = dataset.build_at(config, dt.datetime.fromisoformat(frozen.as_of), frozen.lake)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml import artifacts
 from ml.config import Config, ModelSettings, Tuning
 from ml.errors import Refused
 from ml.evaluation.metrics import average_precision
@@ -92,20 +92,19 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str, run: Run 
     """
     tuning, model = _tuning(config), config.training.model
     study = _name(config, training_set)
-    folder = chosen.folder_of(config, study)
-    if (folder / PLAN).exists():
+    store = artifacts.of(config)
+    if store.has(chosen.KIND, chosen.key_of(study, PLAN)):
         return _plan(config, study)
     with record_refusal(config, as_of, "plan_tuning", run.id, NoFold):
         _folds(config, training_set)
     warm_starts = {FILE: trials.nearest(tuning, model, model.model_dump())}
     for past_as_of, best in _last(config, as_of):
         warm_starts[f"search as of {past_as_of}"] = trials.nearest(tuning, model, best)
-    folder.mkdir(parents=True, exist_ok=True)
-    queue = trials.open_study(folder, study)
+    queue = trials.open_study(_journal_folder(config, study), study)
     for origin, values in warm_starts.items():
         queue.enqueue_trial(values, user_attrs={trials.ORIGIN: origin}, skip_if_exists=True)
     plan = Plan(study, as_of.isoformat(), training_set, list(range(tuning.workers)), warm_starts)
-    _write(folder / PLAN, asdict(plan))
+    store.put_text(chosen.KIND, chosen.key_of(study, PLAN), json.dumps(asdict(plan), indent=1))
     return plan
 
 
@@ -124,11 +123,11 @@ def search(config: Config, as_of: dt.datetime, study: str, worker: int | str) ->
         SearchFailed: the first trials failed, and none succeeded.
     """
     tuning, plan, worker = _tuning(config), _current_plan(config, study), int(worker)
-    folder = chosen.folder_of(config, study)
+    folder = _journal_folder(config, study)
     seed = config.training.model.random_seed
     ended = sum(trials.counts(trials.open_study(folder, study), worker).values())
     journal = trials.open_study(folder, study, (seed, worker, ended))
-    if not (folder / CHOSEN).exists():
+    if not chosen.is_decided(config, study):
         space = trials.distributions(tuning, config.training.model)
         trials.reclaim(journal, folder, worker, len(space))
         deadline = time.monotonic() + tuning.budget.value * 60 - trials.seconds_spent(journal, worker)
@@ -149,9 +148,9 @@ def choose_settings(config: Config, as_of: dt.datetime, study: str) -> ChosenSet
         NoStudy: there is no such study.
         StudyMismatch: it was planned with another deployment file or other code.
     """
-    folder = chosen.folder_of(config, study)
-    if not (folder / CHOSEN).exists():
-        _write(folder / CHOSEN, asdict(_choose(config, as_of, _current_plan(config, study))))
+    if not chosen.is_decided(config, study):
+        record = asdict(_choose(config, as_of, _current_plan(config, study)))
+        artifacts.of(config).put_text(chosen.KIND, chosen.key_of(study, CHOSEN), json.dumps(record, indent=1))
     return chosen.describe(config, study)
 
 
@@ -167,10 +166,12 @@ def _name(config: Config, training_set: str) -> str:
 
 
 def _plan(config: Config, study: str) -> Plan:
-    path = chosen.folder_of(config, study) / PLAN
-    if not path.is_file():
-        raise chosen.NoStudy(f"{path} is not there; run `plan_tuning` first")
-    return Plan(**json.loads(path.read_text()))
+    return Plan(**json.loads(chosen.path_of(config, study, PLAN, "run `plan_tuning` first").read_text()))
+
+
+def _journal_folder(config: Config, study: str) -> Path:
+    """Folder of the journal of trials, which the workers of this machine share."""
+    return artifacts.local(config).scratch(chosen.KIND, study)
 
 
 def _current_plan(config: Config, study: str) -> Plan:
@@ -186,8 +187,8 @@ def _current_plan(config: Config, study: str) -> Plan:
 
 def _last(config: Config, as_of: dt.datetime) -> list[tuple[str, dict[str, Any]]]:
     """Instant and best settings of the newest search decided at or before `as_of`; a list of none or one."""
-    records = [json.loads(path.read_text()) for path in sorted((config.home / "tuning").glob(f"*/{CHOSEN}"))]
-    past = [(record["as_of"], record["best"]) for record in records if record["best"]]
+    studies = [study for study in artifacts.of(config).list(chosen.KIND) if chosen.is_decided(config, study)]
+    past = [(record.as_of, record.best) for record in (chosen.describe(config, study) for study in studies) if record.best]
     past = [(instant, best) for instant, best in past if dt.datetime.fromisoformat(instant) <= as_of]
     return sorted(past, key=lambda record: dt.datetime.fromisoformat(record[0]))[-1:]
 
@@ -253,7 +254,7 @@ def _stop_if_all_failed(shared: Study) -> None:
 
 
 def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> ChosenSettings:
-    journal = trials.open_study(chosen.folder_of(config, plan.study), plan.study)
+    journal = trials.open_study(_journal_folder(config, plan.study), plan.study)
     ended = trials.finished(journal)
     file = next((trial for trial in ended if trial.user_attrs.get(trials.ORIGIN) == FILE), None)
     best = ended[0] if ended else None
@@ -326,9 +327,3 @@ def _note(
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(record, indent=1))
-    partial.replace(path)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import flights, flights_data
 from benchmarks.flights import Year
-from ml.config import load, suites
+from ml.config import Config, load, suites
 
 
 def test_files_hold_the_hours_before_they_were_closed_and_nothing_of_the_journey(tmp_path) -> None:
@@ -80,3 +80,26 @@ def test_the_plain_model_that_is_retrained_learns_from_what_was_known_and_asks_a
 
 def test_without_a_champion_nothing_is_compared() -> None:
     assert flights.compared(load("config/flights.yaml"), Year()) == {"champion_ap": None, "never_ap": None, "weekly_ap": None}
+
+
+def test_a_year_that_was_stopped_goes_on_with_the_night_that_is_missing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load("config/flights.yaml").model_copy(update={"home": tmp_path})
+    nights: list[dt.datetime] = []
+
+    def night(config: Config, as_of: dt.datetime, year: Year) -> str:
+        nights.append(as_of)
+        if len(nights) == 2:
+            raise KeyboardInterrupt
+        year.refused[as_of] = "too few rows"
+        return "refused"
+
+    monkeypatch.setattr(flights, "_night", night)
+    monkeypatch.setattr(flights, "_ingest", lambda config, as_of: {"stopped": []})
+    monkeypatch.setattr(flights.pipeline, "run", lambda *args: {})
+    with pytest.raises(KeyboardInterrupt):
+        flights.play(config, flights.NIGHT.date() + flights.DAY)
+    played = flights.play(config, flights.NIGHT.date() + flights.DAY)
+    first, second, third = (flights.NIGHT + number * flights.DAY for number in range(3))
+    assert nights == [first, second, second, third]
+    assert (played.nights, list(played.refused)) == (3, [first, second, third])
+    assert Year.read(tmp_path) == played

@@ -85,7 +85,7 @@ def test_a_challenger_that_comes_in_another_way_is_not_judged_either(config: Con
     model = _challenger(config, FIRST_AS_OF + DAY, seed=1)
     with pytest.raises(judge.HoldoutSpent, match="the next decision can fall on the night of"):
         judge.judge(config, FIRST_AS_OF + DAY, model)
-    assert not list((config.home / "judgements").glob("*.partial"))
+    assert not list((config.home / "judgements").glob(".private-*"))
     assert Ledger(config.ledger).holdouts.all(config.name) == uses
 
 

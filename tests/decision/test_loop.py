@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml import steps
+from ml import artifacts, steps
 from ml.__main__ import main
 from ml.config import Config, load
 from ml.decision import judge, judgements
@@ -152,10 +152,8 @@ def test_freezing_again_finds_the_same_content(ingested: Path, training_set: str
 def test_a_frozen_set_that_was_changed_is_refused(ingested: Path, training_set: str, tmp_path: Path) -> None:
     config = _load(ingested).model_copy(update={"home": tmp_path})
     source = dataset.path_of(_load(ingested), training_set)
-    target = dataset.path_of(config, training_set)
-    target.parent.mkdir()
     table = pq.read_table(source)
-    pq.write_table(table.slice(1), target)
+    artifacts.of(config).put(dataset.KIND, source.name, lambda path: pq.write_table(table.slice(1), path))
     with pytest.raises(ValueError, match="the frozen training set was changed"):
         dataset.read(config, training_set)
 
@@ -197,7 +195,7 @@ def test_a_feature_that_has_seen_the_label_stops_the_training_set(ingested: Path
     content = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(rows.assign(terminal_label_mean_1d=rows["label"] + noise)), content)
     leaked = hashlib.sha256(content.getvalue()).hexdigest()
-    dataset.path_of(config, leaked).write_bytes(content.getvalue())
+    artifacts.of(config).put(dataset.KIND, f"{leaked}.parquet", lambda path: path.write_bytes(content.getvalue()))
     with pytest.raises(check.TrainingSetRefused, match="largest_single_feature_auc") as caught:
         check.validate_training_set(config, FIRST_AS_OF, leaked)
     assert "the strongest single feature is 'terminal_label_mean_1d'" in str(caught.value)

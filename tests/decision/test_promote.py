@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ml import artifacts
 from ml.config import Config
 from ml.decision import judgements
 from ml.decision.promote import promote
@@ -44,12 +45,9 @@ def config(tmp_path: Path, tracking: str) -> Config:
     config = small(tmp_path).model_copy(update={"name": next(NAMES), "mlflow_uri": tracking})
     frozen = {field.name: 0 for field in dataclasses.fields(dataset.TrainingSet)} | {"holdout_rows": 6000, "train_rows": 9000}
     fitted = {field.name: "" for field in dataclasses.fields(fit.Fit)} | {"training_set": "frozen"}
-    for path, record in (
-        (dataset.path_of(config, "frozen").with_suffix(".json"), frozen),
-        (fit.folder_of(config, "model") / fit.RECORD, fitted),
-    ):
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(record))
+    store = artifacts.of(config)
+    store.put_text(dataset.KIND, "frozen.json", json.dumps(frozen))
+    store.put_text(fit.KIND, f"model/{fit.RECORD}", json.dumps(fitted))
     return config
 
 
@@ -112,10 +110,9 @@ def judged(config: Config, registry: Registry, version: str, champion: str | Non
         "reason": verdict.reason,
         "metrics": {},
     }
-    folder = judgements.folder_of(config, name)
-    folder.mkdir(parents=True)
-    (folder / judgements.VERDICT).write_text(json.dumps(verdict.to_dict() | evidence))
-    (folder / "judgement.json").write_text(json.dumps(record))
+    store = artifacts.of(config)
+    store.put_text(judgements.KIND, f"{name}/{judgements.VERDICT}", json.dumps(verdict.to_dict() | evidence))
+    store.put_text(judgements.KIND, f"{name}/{judgements.RECORD}", json.dumps(record))
     return name
 
 

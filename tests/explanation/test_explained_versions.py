@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ml import steps
+from ml import artifacts, steps
 from ml.__main__ import main
 from ml.commands import loop
 from ml.config import Config, load
 from ml.explanation import attributions, card, exploration
 from ml.ledger.ledger import Ledger
 from ml.model.model import Model
+from ml.registry.versions import Registry
 from ml.training import dataset, fit
 from tests.deployments import small_told, write
 from tests.explanation import pages
@@ -28,7 +30,7 @@ def config(four_versions: Path) -> Config:
     return load(four_versions)
 
 
-def artifacts(config: Config, version: str, folder: str) -> set[str]:
+def logged(config: Config, version: str, folder: str) -> set[str]:
     """Names of a version's artifacts in a folder of its MLflow run."""
     from mlflow import MlflowClient
 
@@ -38,17 +40,17 @@ def artifacts(config: Config, version: str, folder: str) -> set[str]:
 
 @pytest.mark.parametrize("version", ["1", "4"])
 def test_every_version_has_its_card_and_attributions_in_mlflow(config: Config, version: str) -> None:
-    assert {f"{version}.html", f"{version}.md", f"{version}.json"} <= artifacts(config, version, "card")
+    assert {f"{version}.html", f"{version}.md", f"{version}.json"} <= logged(config, version, "card")
     training_set = fit.record_of(fit.registry(config).fetch(version)).training_set
-    assert artifacts(config, version, "exploration") == {f"{training_set}.html"}
-    assert artifacts(config, version, "explanation") == {attributions.RECORD, attributions.SUMMARY, attributions.SLICES}
+    assert logged(config, version, "exploration") == {f"{training_set}.html"}
+    assert logged(config, version, "explanation") == {attributions.RECORD, attributions.SUMMARY, attributions.SLICES}
 
 
 def test_figures_on_a_card_are_those_of_its_training_set(config: Config) -> None:
     frozen, _ = fit.origin_of(fit.registry(config).fetch("2"))
     for tables in (
-        pages.of_html((card.folder_of(config) / "2.html").read_text()),
-        pages.of_markdown((card.folder_of(config) / "2.md").read_text()),
+        pages.of_html((artifacts.of(config).path(card.KIND) / "2.html").read_text()),
+        pages.of_markdown((artifacts.of(config).path(card.KIND) / "2.md").read_text()),
     ):
         windows = pages.under(tables, "window")
         for part in ("train", "validation", "holdout"):
@@ -57,7 +59,7 @@ def test_figures_on_a_card_are_those_of_its_training_set(config: Config) -> None
 
 
 def test_the_record_beside_a_card_names_what_it_was_made_from(config: Config) -> None:
-    told = json.loads((card.folder_of(config) / "1.json").read_text())
+    told = json.loads((artifacts.of(config).path(card.KIND) / "1.json").read_text())
     assert told["training_set"]["training_set"] == fit.origin_of(fit.registry(config).fetch("1"))[0].training_set
     assert told["decision"]["challenger_version"] == told["version"] == "1"
 
@@ -74,7 +76,7 @@ def test_a_challenger_is_compared_with_the_champion_that_it_was_judged_against(c
 
 def test_training_sets_are_compared_night_by_night(config: Config) -> None:
     sets = sorted(
-        (dataset.describe(config, path.stem) for path in (config.home / "training_sets").glob("*.json")),
+        dataset.all_records(config),
         key=lambda told: told.as_of,
     )
     told = [json.loads(exploration.path_of(config, s.training_set).with_suffix(".json").read_text()) for s in sets]
@@ -87,21 +89,16 @@ def test_a_card_as_of_an_earlier_instant_knows_nothing_later(config: Config) -> 
     assert (told.decision, told.moves, told.champion) == (None, (), None)
 
 
-def test_a_card_reads_how_the_settings_were_found(config: Config) -> None:
-    """A search leaves its record beside the fitted model."""
-    instant = card.newest(config, "1")
-    fitted = card.gather(config, instant, "1").fitted
-    record = fit.folder_of(config, fitted.model) / fit.TUNING
-    before = record.read_text() if record.exists() else None
-    record.write_text(json.dumps({"note": "depth 4 beat depth 6"}))
-    try:
-        assert card.gather(config, instant, "1").tuning == {"note": "depth 4 beat depth 6"}
-    finally:
-        record.unlink() if before is None else record.write_text(before)
+def test_a_card_reads_how_the_settings_were_found(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of a search is registered with the model."""
+    copy = shutil.copytree(fit.registry(config).fetch("1"), tmp_path / "1")
+    (copy / fit.TUNING).write_text(json.dumps({"note": "depth 4 beat depth 6"}))
+    monkeypatch.setattr(Registry, "fetch", lambda registry, version: copy)
+    assert card.gather(config, card.newest(config, "1"), "1").tuning == {"note": "depth 4 beat depth 6"}
 
 
 def test_the_command_writes_a_card_again(four_versions: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    page = card.folder_of(config) / "3.html"
+    page = artifacts.of(config).path(card.KIND) / "3.html"
     before = page.read_text()
     page.unlink()
     assert main(["card", "--version", "3", "--config", str(four_versions)]) == 0

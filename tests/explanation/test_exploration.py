@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml import artifacts
 from ml.config import Config
 from ml.explanation import exploration
 from ml.explanation.exploration import Exploration, explore
@@ -35,15 +35,14 @@ DAY = pd.Timedelta(days=1)
 
 def freeze(config: Config, rows: pd.DataFrame, as_of: pd.Timestamp) -> str:
     """Freeze rows as the step `build_training_set` does."""
-    folder = config.home / "training_sets"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(folder / "rows", index=False)
-    name = hashlib.sha256((folder / "rows").read_bytes()).hexdigest()
-    (folder / "rows").rename(folder / f"{name}.parquet")
+    store = artifacts.of(config)
+    name, _ = store.put_by_content(
+        dataset.KIND, lambda sha256: f"{sha256}.parquet", lambda path: rows.to_parquet(path, index=False)
+    )
     cuts = ("train_start", "validation_start", "fitted_until", "holdout_start", "holdout_end")
     windows = {cut: (pd.Timestamp("2025-02-01", tz="UTC") + 4 * i * DAY).isoformat() for i, cut in enumerate(cuts)}
     record = dataclasses.replace(NO_SET, training_set=name, as_of=as_of.isoformat(), rows=len(rows), windows=windows)
-    (folder / f"{name}.json").write_text(json.dumps(dataclasses.asdict(record)))
+    store.put_text(dataset.KIND, f"{name}.json", json.dumps(dataclasses.asdict(record)))
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather
 
+from ml import artifacts
+from ml.artifacts import Folder
 from ml.config import Config
-from ml.features.history import digest, folder, history, name_by_content, rebuild, write
+from ml.features.history import digest, folder, history, kind_of, rebuild, write
 from ml.features.publish import publish_features
 from tests.features import streams
 from tests.features.streams import DAY, HOUR, START, contents
@@ -32,7 +35,10 @@ def _in_another_unit(path: Path) -> None:
     told = {name: value for name, value in rows.schema.metadata.items() if name != b"every"}
     coarser = rows.set_column(1, "first", pc.divide(rows["first"], 24)).replace_schema_metadata(told)
     path.unlink()
-    name_by_content(lambda file: feather.write_feather(coarser, file), path.parent, path.name[:-17])
+    store, kind = Folder(path.parents[2]), f"features/{path.parent.name}"
+    store.put_by_content(
+        kind, lambda sha256: f"{path.name[:-17]}-{sha256[:16]}", lambda file: feather.write_feather(coarser, file)
+    )
 
 
 MEDDLE = {
@@ -46,13 +52,13 @@ MEDDLE = {
 
 
 def _states(config: Config) -> list[Path]:
-    return [path for window in config.windows for path in folder(config, window).glob(".state_*")]
+    return [path for window in config.windows for path in folder(config, window).glob("state_*")]
 
 
 def _assert_rebuilt(config: Config, into: Path) -> None:
     for window in config.windows:
-        rebuild(config, window, history(config, window), into / window.view)
-        assert contents(into / window.view) == contents(folder(config, window))
+        rebuild(config, window, history(config, window), Folder(into))
+        assert contents(into / kind_of(config, window)) == contents(folder(config, window))
 
 
 def _played(
@@ -121,9 +127,9 @@ def test_equal_contents_have_equal_digests(undisturbed: Config, tmp_path: Path) 
         (16, 16, False),
     ]
     other = undisturbed.model_copy(update={"home": tmp_path, "lake_folder": undisturbed.lake})
-    rebuild(other, window, published[:3], folder(other, window))
+    rebuild(other, window, published[:3], artifacts.of(other))
     assert digest(other, window) != digest(undisturbed, window)
-    rebuild(other, window, published, folder(other, window))
+    rebuild(other, window, published, artifacts.of(other))
     assert digest(other, window) == digest(undisturbed, window)
 
 
@@ -132,9 +138,9 @@ def test_a_name_tells_its_files_content(undisturbed: Config) -> None:
         for part in history(undisturbed, window):
             rows = pq.read_table(part.path)
             assert rows.num_rows == pq.read_metadata(part.path).num_rows
-            changed = write(rows.slice(1), part, undisturbed.home / "other")
+            changed = write(rows.slice(1), part, artifacts.of(undisturbed), "other")
             assert changed.name != part.path.name
-            assert write(rows, part, undisturbed.home / "other").name == part.path.name
+            assert write(rows, part, artifacts.of(undisturbed), "other").name == part.path.name
 
 
 class Killed(BaseException):
@@ -169,6 +175,7 @@ def _kill_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feather, "write_feather", torn(feather.write_feather))
     monkeypatch.setattr(Path, "rename", interrupted(Path.rename))
     monkeypatch.setattr(Path, "unlink", interrupted(Path.unlink))
+    monkeypatch.setattr(os, "link", interrupted(os.link))
 
 
 @pytest.mark.parametrize("cut", [10, 14])
@@ -200,7 +207,7 @@ def test_a_publication_that_was_killed_anywhere_is_completed_with_the_same_bytes
         publish_features(copy, now)
         for window in config.windows:
             assert contents(folder(copy, window)) == contents(folder(whole, window))
-            assert {p.name for p in folder(copy, window).iterdir() if p.name.startswith(".partial")} == set()
+            assert {p.name for p in folder(copy, window).iterdir() if p.name.startswith(".private")} == set()
     assert kills >= 12
 
 

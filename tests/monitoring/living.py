@@ -41,7 +41,7 @@ def crown(config: Config, champion: str | None, iterations: int) -> str:
     fitted = fit.fit(config, FIRST_AS_OF, dataset.build_training_set(config, FIRST_AS_OF).training_set)
     export.export(config, FIRST_AS_OF, fitted.model)
     registry = fit.registry(config)
-    version = registry.register(fit.folder_of(config, fitted.model) / export.EXPORT, fitted.mlflow_run, {}, "a model")
+    version = registry.register(export.folder_of(config, fitted.model), fitted.mlflow_run, {}, "a model")
     move(config, champion, version)
     return version
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from ml import artifacts
 from ml.config import Config, load
 from ml.ledger.ledger import Ledger
 from ml.monitoring.champion import champion_of
 from ml.monitoring.monitor import monitor
-from ml.monitoring.reference import RECORD, folder_of, profile_champion, read
+from ml.monitoring.reference import KIND, RECORD, key_of, profile_champion, read
 from tests.killing import Phase, killed_anywhere
 from tests.monitoring import living
 from tests.monitoring.living import DAY, night
@@ -43,7 +44,7 @@ def _monitor(home: Path) -> None:
 
 def _reference(home: Path) -> dict[str, Any]:
     config = _of(home)
-    folder = folder_of(config, champion_of(config, "1"))
+    folder = artifacts.local(config).get(KIND, key_of(config, champion_of(config, "1")))
     told = read(folder)
     return {
         "files": sorted(path.name for path in folder.iterdir()),
@@ -54,7 +55,7 @@ def _reference(home: Path) -> dict[str, Any]:
 
 def _reference_is_whole(home: Path, expected: dict[str, Any]) -> None:
     config = _of(home)
-    if folder_of(config, champion_of(config, "1")).exists():
+    if artifacts.local(config).has(KIND, key_of(config, champion_of(config, "1"))):
         assert _reference(home) == expected
 
 

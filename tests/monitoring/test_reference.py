@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ml import steps
+from ml import artifacts, steps
 from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.signals import Incident, Reading
 from ml.monitoring.champion import champion_of
-from ml.monitoring.reference import RECORD, _build, folder_of, read, reference_of
+from ml.monitoring.reference import KIND, RECORD, _build, key_of, read, reference_of
 from ml.training import dataset
 from tests.deployments import FIRST_AS_OF
 from tests.monitoring import living
@@ -52,7 +52,7 @@ def test_scores_and_performance_are_of_days_that_the_champion_was_not_fitted_on(
 
 
 def test_the_second_time_it_is_found(profiled: Config) -> None:
-    folder = folder_of(profiled, champion_of(profiled, "1"))
+    folder = artifacts.local(profiled).get(KIND, key_of(profiled, champion_of(profiled, "1")))
     before = (folder / RECORD).stat().st_mtime_ns
     told = steps.run("profile_champion", profiled, FIRST_AS_OF, {"version": "1"})
     assert (folder / RECORD).stat().st_mtime_ns == before
@@ -61,7 +61,7 @@ def test_the_second_time_it_is_found(profiled: Config) -> None:
 
 
 def test_nothing_of_it_is_a_pickle(profiled: Config) -> None:
-    folder = folder_of(profiled, champion_of(profiled, "1"))
+    folder = artifacts.local(profiled).get(KIND, key_of(profiled, champion_of(profiled, "1")))
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".parquet"]
     assert json.loads((folder / RECORD).read_text())["version"] == "1"
 

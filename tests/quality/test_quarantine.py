@@ -12,6 +12,7 @@ import pyarrow.csv
 import pytest
 import yaml
 
+from ml import artifacts
 from ml.__main__ import main
 from ml.config import PROJECT, Config, load
 from ml.lake import schema
@@ -246,12 +247,15 @@ def test_a_line_that_could_not_be_cut_comes_in_once_it_is_mended(tmp_path: Path)
 def test_housekeeping_sweeps_what_is_in_and_what_the_dead_left_and_nothing_else(config: Config) -> None:
     land(config, "payments_2025-03-11.parquet", payments(50, start=500))
     waiting = validate_batch(config, LATER)
-    half = config.home / "staging" / ".half"
-    half.mkdir()
-    (half / "events.parquet").write_bytes(b"half a file")
+    staging_folder = artifacts.local(config).path(staging.KIND)
+    half, writing = staging_folder / ".private-dead", staging_folder / ".private-alive"
+    for folder in (half, writing):
+        folder.mkdir()
+        (folder / "events.parquet").write_bytes(b"half a file")
+    os.utime(half, (0, 0))
     rows = _rows(config, schema.EVENTS)
     assert maintain(config, LATER).swept == 1
-    assert not half.exists()
+    assert (half.exists(), writing.exists()) == (False, True)
     assert load_batch(config, LATER, waiting.staged).events == 50
     assert len(_rows(config, schema.EVENTS)) == len(rows) + 50
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ml.artifacts import lock_file
 from ml.config import PROJECT
-from ml.registry.turn import turn
 
 HOLD = """
 import sys, time, pathlib
-from ml.registry.turn import turn
-with turn(pathlib.Path(sys.argv[1])):
+from ml.artifacts import lock_file
+with lock_file(pathlib.Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(600)
 """
@@ -43,5 +43,5 @@ def test_a_process_that_is_killed_gives_its_turn_back(tmp_path: Path) -> None:
     assert held.stdout.readline() == "in\n"
     held.kill()
     held.wait()
-    with turn(lock):
+    with lock_file(lock):
         pass

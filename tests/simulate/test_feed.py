@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ml.clock import present
 from ml.config import load
-from ml.simulate.feed import present, write_until
+from ml.simulate.feed import write_until
 from tests import deployments
 from tests.deployments import FIRST_AS_OF, FIRST_DAY, small
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.clock import last_written_day
 from ml.simulate import landing as landing_module
 from ml.simulate.drift import FeedFault, NewScenario
-from ml.simulate.landing import PAYMENTS_SCHEMA, last_written_day, replay_days, write_days
+from ml.simulate.landing import PAYMENTS_SCHEMA, replay_days, write_days
 from ml.simulate.stream import PAYMENT_COLUMNS, REPORT_COLUMNS, PaymentStream
 
 FIRST = dt.date(2025, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,30 @@ def test_an_import_within_a_function_is_followed(tmp_path: Path) -> None:
     with (tmp_path / "ml" / "training" / "split.py").open("a") as file:
         file.write("\n\ndef later():\n    from ml.training import late\n")
     assert set(code.sources(tmp_path)) - {tmp_path / file for file in FOUND} == {tmp_path / "ml" / "training" / "late.py"}
+
+
+@pytest.mark.parametrize("change", ["none", "a tracked file", "a staged file", "an untracked file"])
+def test_the_commit_is_what_git_says_although_no_git_is_found(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+        return subprocess.run(
+            ["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert code.commit(tmp_path) == code.NO_REPOSITORY
+    git("init")
+    assert code.commit(tmp_path) == code.NO_REPOSITORY
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_text("one")
+    git("add", ".")
+    git("commit", "-m", "first")
+    if change != "none":
+        (tmp_path / "inner" / ("new" if change == "an untracked file" else "file")).write_text("other")
+    if change == "a staged file":
+        git("add", ".")
+    expected = git("describe", "--always", "--abbrev=40", f"--dirty={code.CHANGED}")
+    assert expected.endswith(code.CHANGED) == (change in ("a tracked file", "a staged file"))
+    monkeypatch.setenv("PATH", "")
+    assert code.commit(tmp_path / "inner") == expected

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ml import artifacts
 from ml.config import load
 from ml.explanation import exploration
 from ml.monitoring.day import Day
@@ -23,8 +24,7 @@ def test_an_older_training_set_is_read_by_todays_names(tmp_path: Path) -> None:
     rows = pd.DataFrame({"event_id": ["A", "B"], "amount": [1.0, 2.0], "split": ["train", "holdout"], "label": [0, 1]})
     content = rows.assign(label_known_at=pd.Timestamp("2025-03-01", tz="UTC")).to_parquet()
     name = hashlib.sha256(content).hexdigest()
-    dataset.path_of(config, name).parent.mkdir(parents=True)
-    dataset.path_of(config, name).write_bytes(content)
+    artifacts.of(config).put(dataset.KIND, f"{name}.parquet", lambda path: path.write_bytes(content))
     read = dataset.read(config, name, (dataset.HOLDOUT,))
     assert read["event_id"].tolist() == ["B"]
     assert {dataset.SPLIT, dataset.LABEL_KNOWN_AT} <= set(read)

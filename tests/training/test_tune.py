@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ml import artifacts
 from ml.config import Config, load
 from ml.training import chosen, trials, tune
 from ml.training.tune import FILE, choose_settings, plan_tuning, search
@@ -49,8 +50,12 @@ def _search(folder: Path, study: str, worker: int) -> None:
     search(_of(folder), AS_OF, study, worker)
 
 
+def _folder(config: Config, study: str) -> Path:
+    return artifacts.local(config).path(chosen.KIND, study)
+
+
 def _trials(config: Config, study: str) -> list[Any]:
-    return trials.open_study(chosen.folder_of(config, study), study).get_trials()
+    return trials.open_study(_folder(config, study), study).get_trials()
 
 
 def _settled(found: list[Any]) -> list[Any]:
@@ -76,7 +81,7 @@ def test_a_search_finds_better_settings_than_poor_ones_and_says_why_they_won(sta
     assert set(record.importance) == {"learning_rate", "depth"}
     assert record.note.startswith(f"**TUNED** in {MOST} trials")
     assert f"learning_rate 0.01 → {record.best['learning_rate']:.4g}" in record.note
-    assert json.loads((chosen.folder_of(config, plan.study) / chosen.CHOSEN).read_text()) == dataclasses.asdict(record)
+    assert json.loads((_folder(config, plan.study) / chosen.CHOSEN).read_text()) == dataclasses.asdict(record)
 
 
 def test_every_step_of_a_search_does_nothing_the_second_time(start: Any) -> None:
@@ -85,7 +90,7 @@ def test_every_step_of_a_search_does_nothing_the_second_time(start: Any) -> None
     assert plan_tuning(config, AS_OF, training_set) == plan
     search(config, AS_OF, plan.study, 0)
     record = choose_settings(config, AS_OF, plan.study)
-    journal = chosen.folder_of(config, plan.study) / trials.JOURNAL
+    journal = _folder(config, plan.study) / trials.JOURNAL
     before = [trial.number for trial in _trials(config, plan.study)]
     assert search(config, AS_OF, plan.study, 0).complete == record.trials["complete"]
     assert choose_settings(config, AS_OF, plan.study) == record
@@ -151,7 +156,7 @@ def test_a_killed_worker_goes_on_and_what_it_left_is_run_again(start: Any) -> No
 def test_settings_that_were_running_twice_when_their_worker_died_are_not_tried_again(start: Any) -> None:
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    folder = chosen.folder_of(config, plan.study)
+    folder = _folder(config, plan.study)
     space = trials.distributions(config.training.tuning, config.training.model)
     drawn = []
     for _ in range(4):
@@ -172,7 +177,7 @@ def test_settings_that_were_running_twice_when_their_worker_died_are_not_tried_a
 def test_trials_of_another_worker_are_left_alone(start: Any) -> None:
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    folder = chosen.folder_of(config, plan.study)
+    folder = _folder(config, plan.study)
     space = trials.distributions(config.training.tuning, config.training.model)
     theirs = trials.draw(trials.open_study(folder, plan.study), folder, 1, space, MOST)
     search(config, AS_OF, plan.study, 0)
@@ -182,7 +187,7 @@ def test_trials_of_another_worker_are_left_alone(start: Any) -> None:
 def test_a_line_that_was_half_written_is_cut_off(start: Any) -> None:
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    journal = chosen.folder_of(config, plan.study) / trials.JOURNAL
+    journal = _folder(config, plan.study) / trials.JOURNAL
     whole = journal.read_bytes()
     journal.write_bytes(whole + whole.splitlines()[-1][:40])
     assert search(config, AS_OF, plan.study, 0).failed == 0
@@ -193,7 +198,7 @@ def test_a_line_that_was_half_written_is_cut_off(start: Any) -> None:
 def test_no_trial_begins_after_the_budget_is_spent_and_a_retry_has_no_budget_of_its_own(start: Any) -> None:
     config, training_set = start(budget={"value": 0.01, "unit": "minutes", "reason": "over before the second trial"})
     plan = plan_tuning(config, AS_OF, training_set)
-    folder = chosen.folder_of(config, plan.study)
+    folder = _folder(config, plan.study)
     shared = trials.open_study(folder, plan.study)
     trial = trials.draw(shared, folder, 0, trials.distributions(config.training.tuning, config.training.model), MOST)
     trial.set_user_attr(trials.SECONDS, 1.0)
@@ -214,7 +219,7 @@ def test_the_files_settings_are_evaluated_to_the_end_whatever_the_budget(start: 
 def test_the_files_settings_are_kept_when_nothing_is_better(start: Any) -> None:
     config, training_set = start()
     plan = plan_tuning(config, AS_OF, training_set)
-    shared = trials.open_study(chosen.folder_of(config, plan.study), plan.study)
+    shared = trials.open_study(_folder(config, plan.study), plan.study)
     for value in (0.9, 0.5, 0.9):
         trial = shared.ask(fixed_distributions=trials.distributions(config.training.tuning, config.training.model))
         trial.set_user_attr(trials.FOLDS, [value, value])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 @contextmanager
-def turn(lock: Path) -> Iterator[None]:
-    """Wait until nobody else holds the lock file; a process that dies gives its turn back."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+def lock_file(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock file; a process that dies releases it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

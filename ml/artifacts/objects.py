@@ -1,0 +1,155 @@
+"""A store of artifacts in an object store such as S3, with copies of what was read in a folder of this machine.
+
+The files of an artifact are uploaded under a name of their own, and a manifest that lists them is put last: it makes the
+artifact exist. The object store accepts a new manifest only if there is none (`If-None-Match: *`), so that of two writers the
+first one wins. Credentials and endpoint come from the environment: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and their like.
+
+Source: the conditional put of S3, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from ml.artifacts.folder import Folder, digest, private, publish
+from ml.artifacts.store import Fill, Missing, checked
+from ml.errors import Refused
+
+MANIFEST = ".manifest"
+
+
+class DamagedArtifact(Refused, OSError):
+    """A downloaded file is not the one that was uploaded."""
+
+
+class Objects:
+    """A store under the URI of a bucket or of a folder in one; see `ml.artifacts.store.Store`.
+
+    An artifact's manifest is the object `kind/key.manifest`; its files are below `kind/key.files/UPLOAD/`.
+    """
+
+    def __init__(self, uri: str, copies: Folder) -> None:
+        from obstore.store import from_url
+
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        self._store = from_url(uri, client_options={"allow_http": plain})
+        self._copies = copies
+
+    def put(self, kind: str, key: str, fill: Fill, replace: bool = False) -> Path:
+        """See `Store.put`."""
+        if not replace and self.has(kind, key):
+            return self.get(kind, key)
+        path = self._copies.path(kind, key)
+        with private(self._copies.path(kind)) as folder:
+            made = folder / path.name
+            fill(made)
+            if self._upload(_name(kind, key), made, replace):
+                return publish(made, path, replace)
+        return self.get(kind, key)
+
+    def put_text(self, kind: str, key: str, text: str, replace: bool = False) -> Path:
+        """See `Store.put_text`."""
+        return self.put(kind, key, lambda path: path.write_text(text), replace)
+
+    def put_by_content(self, kind: str, key_of: Callable[[str], str], fill: Fill) -> tuple[str, Path]:
+        """See `Store.put_by_content`."""
+        with private(self._copies.path(kind)) as folder:
+            made = folder / "content"
+            fill(made)
+            sha256 = digest(made)
+            return sha256, self.put(kind, key_of(sha256), lambda path: made.rename(path))
+
+    def get(self, kind: str, key: str) -> Path:
+        """See `Store.get`. A copy on this machine is taken if there is one.
+
+        Raises:
+            DamagedArtifact: a file differs from what the manifest says of it.
+        """
+        return self._copies.put(kind, key, lambda path: self._download(_name(kind, key), path))
+
+    def has(self, kind: str, key: str) -> bool:
+        """See `Store.has`."""
+        import obstore
+
+        try:
+            obstore.head(self._store, f"{_name(kind, key)}{MANIFEST}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, kind: str) -> list[str]:
+        """See `Store.list`."""
+        import obstore
+
+        prefix = f"{checked(kind, 'kind of an artifact')}/"
+        paths = [each["path"].removeprefix(prefix) for batch in obstore.list(self._store, prefix) for each in batch]
+        return sorted({path.removesuffix(MANIFEST).split("/")[0] for path in paths if path.endswith(MANIFEST)})
+
+    def delete(self, kind: str, key: str) -> None:
+        """See `Store.delete`."""
+        import obstore
+
+        name = _name(kind, key)
+        if self.has(kind, key):
+            files = self._manifest(name)
+            obstore.delete(self._store, f"{name}{MANIFEST}")
+            obstore.delete(self._store, _paths(name, files))
+        self._copies.delete(kind, key)
+
+    def lock(self, kind: str, key: str) -> AbstractContextManager[None]:
+        """See `Store.lock`."""
+        return self._copies.lock(kind, key)
+
+    def _manifest(self, name: str) -> dict[str, Any]:
+        import obstore
+
+        try:
+            content = obstore.get(self._store, f"{name}{MANIFEST}").bytes()
+        except FileNotFoundError:
+            raise Missing(2, f"there is no artifact {name}", name) from None
+        manifest: dict[str, Any] = json.loads(bytes(content))
+        return manifest
+
+    def _upload(self, name: str, made: Path, replace: bool) -> bool:
+        """Upload an artifact; False if another writer was first."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        files = [made] if made.is_file() else sorted(path for path in made.rglob("*") if path.is_file())
+        named = {"" if path == made else path.relative_to(made).as_posix(): path for path in files}
+        manifest = {"upload": uuid.uuid4().hex, "files": {each: digest(path) for each, path in named.items()}}
+        for remote, path in zip(_paths(name, manifest), named.values(), strict=True):
+            obstore.put(self._store, remote, path)
+        try:
+            content = json.dumps(manifest, indent=1).encode()
+            obstore.put(self._store, f"{name}{MANIFEST}", content, mode="overwrite" if replace else "create")
+        except AlreadyExistsError:
+            obstore.delete(self._store, _paths(name, manifest))
+            return False
+        return True
+
+    def _download(self, name: str, path: Path) -> None:
+        import obstore
+
+        manifest = self._manifest(name)
+        for remote, (relative, sha256) in zip(_paths(name, manifest), manifest["files"].items(), strict=True):
+            file = path / relative if relative else path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(obstore.get(self._store, remote).bytes())
+            if digest(file) != sha256:
+                raise DamagedArtifact(f"{name}: {relative or 'the file'} has SHA-256 {digest(file)}, uploaded was {sha256}")
+
+
+def _name(kind: str, key: str) -> str:
+    return f"{checked(kind, 'kind of an artifact')}/{checked(key, 'key of an artifact')}"
+
+
+def _paths(name: str, manifest: dict[str, Any]) -> list[str]:
+    """Names of the objects that hold an artifact's files; that of a single file is `content`."""
+    return [f"{name}.files/{manifest['upload']}/{relative or 'content'}" for relative in manifest["files"]]
