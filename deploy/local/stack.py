@@ -55,7 +55,7 @@ class Stack:
 
     Args:
         home: folder of the deployment; made when it is not there.
-        config_path: the deployment file.
+        config_path: the deployment file, or a folder of several.
         port: of Airflow's pages and API on 127.0.0.1.
         dags_folder: folder of the DAG files.
         say: receives a sentence each time that something happens.
@@ -115,9 +115,10 @@ class Stack:
                 deployment file.
             ConfigError: the deployment file cannot be used.
         """
-        config = load(self.config_path)
+        config = None if self.config_path.is_dir() else load(self.config_path)
         preflight.check_home(self.home)
-        environ = environment(self.home, self.config_path, self.port, self.dags_folder, f"Perennial: {config.name}")
+        title = f"Perennial: {config.name}" if config else "Perennial"
+        environ = environment(self.home, self.config_path, self.port, self.dags_folder, title)
         with self._locked():
             state = State.read(self.home)
             if state is not None and _members(state):
@@ -130,15 +131,15 @@ class Stack:
             preflight.check_port(self.port)
             if warning := preflight.memory_warning():
                 self.say(warning)
-            self._launch(environ, _mlflow_port(config))
+            self._launch(environ, _mlflow_port(config) if config else None)
         return True
 
     def wait_ready(self, timeout: float = 180, dag_ids: Sequence[str] = DAG_IDS) -> None:
         """Wait until all components are healthy and these DAGs have been parsed since the start.
 
         Raises:
-            StackError: the stack is not running, a component died (with the end of its log), a DAG file cannot be imported
-                (with the traceback), or it takes longer than `timeout` seconds (with what is missing).
+            StackError: the stack is not running; a component died (with the end of its log); one of these DAGs is missing and a
+                DAG file cannot be imported (with the traceback); it takes longer than `timeout` seconds (with what is missing).
         """
         begun = time.monotonic()
         said = ""
@@ -243,15 +244,15 @@ class Stack:
             late = [name for key, name in HEALTH.items() if not _healthy(health[key], f"latest_{key}_heartbeat", started)]
             if late:
                 return f"waiting for the {', '.join(late)}"
-            for file, (found_at, traceback) in api.import_errors().items():
+            parsed = {dag_id for dag_id, when in api.dags().items() if _since(when, started)}
+            unparsed = [dag_id for dag_id in dag_ids if dag_id not in parsed]
+            for file, (found_at, traceback) in api.import_errors().items() if unparsed else ():
                 if _since(found_at, started):
                     raise StackError(f"{file} cannot be imported:\n{traceback}")
-            parsed = {dag_id for dag_id, when in api.dags().items() if _since(when, started)}
         except Unreachable:
             return "waiting for the web server"
         except ApiError as error:
             return str(error)
-        unparsed = [dag_id for dag_id in dag_ids if dag_id not in parsed]
         return f"waiting for the DAG {', '.join(unparsed)}" if unparsed else ""
 
     @contextmanager

@@ -39,7 +39,12 @@ def write(folder: Path, clock: str) -> Path:
         "budget": {"value": 31, "unit": "per month", "reason": "alarms of one test follow each other"},
     }
     path = deployments.write(folder, told)
-    config = load(path)
+    with_champion(load(path))
+    return path
+
+
+def with_champion(config: Config) -> None:
+    """Record that version 1 is champion."""
     first = Move(
         model=config.name,
         action="promote",
@@ -53,7 +58,6 @@ def write(folder: Path, clock: str) -> Path:
         hashes={},
     )
     Ledger(config.ledger).moves.make(first)
-    return path
 
 
 def until(question: Callable[[], Any], what: str) -> Any:
@@ -92,10 +96,10 @@ def key(trigger: Trigger, day: dt.date) -> str:
     return f"{trigger} of version 1 on {day}"
 
 
-def rung(api: Api, asset: str) -> list[Run]:
-    """The runs of `train` that an event on an asset started; Airflow cannot tell of an event whose run is still queued."""
-    path = "/dags/train/dagRuns/{}/upstreamAssetEvents"
-    runs = [run for run in api.runs("train") if run.run_type == "asset_triggered" and run.start]
+def rung(api: Api, asset: str, dag_id: str = "train") -> list[Run]:
+    """The runs of a `train` that an event on an asset started; Airflow cannot tell of an event whose run is still queued."""
+    path = f"/dags/{dag_id}/dagRuns/{{}}/upstreamAssetEvents"
+    runs = [run for run in api.runs(dag_id) if run.run_type == "asset_triggered" and run.start]
     told = {run.run_id: api._ask("GET", path.format(run.run_id))["asset_events"] for run in runs}
     return [run for run in runs if asset in {event["name"] for event in told[run.run_id]}]
 
