@@ -105,4 +105,4 @@ def _log(config: Config, judged: judgements.Judgement, fitted: fit.Fit) -> None:
         tags = {"outcome": judged.outcome, "training_set": fitted.training_set, "candidate": fitted.candidate}
         mlflow.set_tags(tags | fitted.code)
         mlflow.log_artifacts(str(judgements.folder_of(config, judged.judgement)), "verdict")
-        mlflow.log_artifact(str(dataset.path_of(config, fitted.training_set).with_suffix(".json")), "training_set")
+        mlflow.log_artifact(str(dataset.record_of(config, fitted.training_set)), "training_set")

@@ -120,7 +120,7 @@ def resolve(config: Config, version: str) -> str:
 
 def _row(config: Config, model: Model, event: str) -> pd.DataFrame:
     training_set = record_of(model.folder).training_set
-    if dataset.path_of(config, training_set).exists():
+    if dataset.is_frozen(config, training_set):
         rows = dataset.read(config, training_set)
         matches = rows[rows["event_id"].astype(str) == event]
         if len(matches):

@@ -14,11 +14,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml import artifacts
 from ml.config import Config
 from ml.features.history import folder
 from ml.lake import schema
 from ml.lineage.trace import READMISSION, Batch, Lineage
-from ml.training.dataset import path_of
+from ml.training import dataset
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent
@@ -62,7 +63,8 @@ def events(config: Config, lineage: Lineage) -> list[RunEvent]:
     as_of = dt.datetime.fromisoformat(frozen.as_of)
     lake = {table: _folder(config.lake / table, str(version)) for table, version in frozen.lake.items()}
     views = {w.view: _folder(folder(config, w), _newest(frozen.features[w.view])) for w in config.windows}
-    rows = _folder(path_of(config, frozen.training_set), frozen.training_set)
+    kept = artifacts.local(config).path(dataset.KIND, f"{frozen.training_set}.parquet")
+    rows = _folder(kept, frozen.training_set)
     model = ("mlflow", f"{config.name}/{fitted.model}", fitted.model)
     version = ("mlflow", f"models:/{config.name}", lineage.version)
     run_events = [_loaded(config, batch) for batch in lineage.batches]

@@ -78,9 +78,19 @@ def path_of(config: Config, training_set: str) -> Path:
     return artifacts.of(config).get(KIND, f"{training_set}.parquet")
 
 
+def is_frozen(config: Config, training_set: str) -> bool:
+    """Whether there is a training set."""
+    return artifacts.of(config).has(KIND, f"{training_set}.parquet")
+
+
+def record_of(config: Config, training_set: str) -> Path:
+    """File of the record of a frozen training set; errors as for `path_of`."""
+    return artifacts.of(config).get(KIND, f"{training_set}.json")
+
+
 def describe(config: Config, training_set: str) -> TrainingSet:
     """The record of a frozen training set; errors as for `path_of`."""
-    return TrainingSet(**json.loads(artifacts.of(config).get(KIND, f"{training_set}.json").read_text()))
+    return TrainingSet(**json.loads(record_of(config, training_set).read_text()))
 
 
 def all_records(config: Config) -> list[TrainingSet]:
