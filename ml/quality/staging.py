@@ -84,8 +84,10 @@ def read(config: Config, staged: str) -> Record:
     """
     if not ADDRESS.fullmatch(staged):
         raise FileNotFoundError(f"{staged!r} is no address of staged rows; run validate_batch again")
-    folder = artifacts.find(config, KIND, staged)
-    file = folder / RECORD if folder else artifacts.of(config).get(KIND, _record_key(staged))
+    folder, after = artifacts.find(config, KIND, staged), artifacts.find(config, KIND, _record_key(staged))
+    file = folder / RECORD if folder else after
+    if file is None:
+        raise FileNotFoundError(f"nothing is staged at {staged}; run validate_batch again")
     record = json.loads(file.read_text())
     return Record(LakeState(**record["state"]), tuple(record["batches"]), tuple(record["reports"]))
 

@@ -29,11 +29,16 @@ processes.set_forkserver_preload(["tests.artifacts.test_store", "obstore.store"]
 
 @dataclass(frozen=True)
 class Opened:
-    """Opens one store from several machines, each of which has a folder for its copies; the URI of a folder is empty."""
+    """Opens one store from several machines, each of which has a folder for its copies; the URI of a folder is empty.
+
+    A process of another one's making needs to be told the environment of today.
+    """
 
     uri: str
+    environ: tuple[tuple[str, str], ...]
 
     def __call__(self, machine: Path) -> Store:
+        os.environ.update(self.environ)
         return Objects(self.uri, Folder(machine)) if self.uri else Folder(machine.parent / "shared")
 
 
@@ -75,7 +80,8 @@ def _until_created(url: str) -> None:
 @pytest.fixture(params=["folder", "object store"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opened:
     """A store of both kinds."""
-    return Opened("" if request.param == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
+    uri = "" if request.param == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    return Opened(uri, tuple((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 def _parts(text: str) -> Callable[[Path], None]:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ml.config import PROJECT, load
 from ml.simulate.feed import write_until
 from tests import deployments
+
+pytestmark = pytest.mark.proof
 
 WATCHED = r"""
 import json, os, sys

@@ -62,7 +62,8 @@ def _ids(config: Config) -> list[str]:
 
 
 def _ingested(api: Api, name: str, as_of: dt.datetime) -> None:
-    api.unpause(f"{name}_ingest")
+    for process in ("ingest", "train", "watch"):
+        api.unpause(f"{name}_{process}")
     api.wait(f"{name}_ingest", api.trigger(f"{name}_ingest", {"as_of": as_of.isoformat()}), PATIENCE)
 
 
@@ -90,8 +91,6 @@ def test_an_alarm_of_one_deployment_starts_a_training_of_that_one_alone(stack: S
     payments, flights = configs["card_fraud"], configs["flights"]
     with stack.api() as api:
         for name in NAMES:
-            api.unpause(f"{name}_train")
-            api.unpause(f"{name}_watch")
             until(lambda dag=f"{name}_train": _ended(api, dag), f"{name} has answered its new data")
         with_champion(payments)
         confirm(payments, DAY, AS_OF, "drift")

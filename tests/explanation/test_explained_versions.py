@@ -136,8 +136,7 @@ def test_an_event_outside_of_the_training_set_is_joined_from_the_lake(config: Co
     event = str(row["event_id"].iloc[0])
     frozen = of_event(config, "2", event, 3)
     hidden = dataset.path_of(config, fit.record_of(folder).training_set)
-    aside = hidden.with_suffix(".aside")
-    hidden.rename(aside)
+    aside = hidden.rename(hidden.with_suffix(".aside"))
     try:
         joined = of_event(config, "2", event, 3)
     finally:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ml import artifacts
 from ml.commands.oncall import status
 from ml.config import Config, ConfigError, load
 from ml.config.suites import FIGURES, LIMITS
@@ -56,9 +57,7 @@ def _frozen(config: Config, train: list[float], holdout: list[float], rows: int 
     content = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), content)
     digest = hashlib.sha256(content.getvalue()).hexdigest()
-    path = dataset.path_of(config, digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.getvalue())
+    artifacts.of(config).put(dataset.KIND, f"{digest}.parquet", lambda path: path.write_bytes(content.getvalue()))
     return digest
 
 

@@ -42,7 +42,7 @@ def test_a_fit_that_is_refused_is_a_refused_night(
 
 def test_an_export_that_answers_otherwise_is_a_refused_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(small_file(tmp_path))
-    _fails(monkeypatch, export, "_exported", export.ParityError)
+    _fails(monkeypatch, export, "_fill", export.ParityError)
     with pytest.raises(export.ParityError):
         export.export(config, AS_OF, "model", RUN)
     assert [refusal.step for refusal in Ledger(config.ledger).refusals.streak(config.name)] == ["export"]
