@@ -126,10 +126,16 @@ def test_a_dag_must_have_been_parsed_since_the_start(airflow: Airflow, stack: St
         stack.wait_ready(timeout=0)
 
 
-def test_an_import_error_is_raised_with_its_traceback(airflow: Airflow, stack: Stack) -> None:
+def test_an_import_error_is_raised_with_its_traceback_while_a_dag_is_missing(airflow: Airflow, stack: Stack) -> None:
+    airflow.parsed(**{dag_id: SINCE for dag_id in DAG_IDS if dag_id != "train"})
     airflow.cannot_import("train.py", "ModuleNotFoundError: No module named 'ml.training'", SINCE)
     with pytest.raises(StackError, match=r"train\.py cannot be imported:\nModuleNotFoundError: No module named"):
         stack.wait_ready(timeout=5)
+
+
+def test_an_import_error_beside_all_dags_harms_none_of_them(airflow: Airflow, stack: Stack) -> None:
+    airflow.cannot_import("broken_deployments.py", "ValueError: loans.yaml is broken", SINCE)
+    stack.wait_ready(timeout=5)
 
 
 def test_an_import_error_from_before_is_not(airflow: Airflow, stack: Stack) -> None:
