@@ -6,6 +6,7 @@ which finds the day of which not even an ingest came. Looks at every day of the 
 
 | task | what it does | when it fails |
 | --- | --- | --- |
+| `load_predictions` | takes what the scoring service logged into the lake, and answers that came by it into the landing folder | retried; a segment of the log is taken in once |
 | `monitor` | compares each new day with the champion's reference: drift of features and scores, performance on matured labels, faults of the feed | retried; a day is recorded as a whole and once |
 
 What is confirmed stands in the ledger, and `watch` asks for a training. A fault of the feed asks for none: it is reported.
@@ -41,7 +42,7 @@ def dag_of(deployment: Deployment) -> DAG:
         default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
         params={"as_of": as_of_param()},
     ) as made:
-        StepOperator(step="monitor")
+        StepOperator(step="load_predictions") >> StepOperator(step="monitor")
     return made
 
 

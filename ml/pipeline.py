@@ -52,7 +52,7 @@ INGEST = (
     Stage("materialize"),
     Stage("request_for_new_data", {"accepted": "validate_batch.accepted"}, skip_unless="requests"),
 )
-MONITOR = (Stage("monitor"),)
+MONITOR = (Stage("load_predictions"), Stage("monitor", needs=("load_predictions",)))
 MAINTAIN = (Stage("maintain"),)
 TUNING = (
     Stage("plan_tuning", {"training_set": "validate_training_set.training_set"}),

@@ -38,6 +38,7 @@ STEPS = {
     "promote": "ml.decision.promote",
     "write_card": "ml.explanation.card",
     "profile_champion": "ml.monitoring.reference",
+    "load_predictions": "ml.quality.predictions",
     "monitor": "ml.monitoring.monitor",
     "maintain": "ml.quality.maintain",
 }

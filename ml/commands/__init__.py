@@ -1,6 +1,6 @@
 """What a person types besides single steps."""
 
-from ml.commands import explanation, golden, init, loop, monitoring, oncall, provenance, quarantine
+from ml.commands import explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, serve
 
 COMMANDS = (
     init.COMMANDS
@@ -11,4 +11,5 @@ COMMANDS = (
     | golden.COMMANDS
     | explanation.COMMANDS
     | monitoring.COMMANDS
+    | serve.COMMANDS
 )

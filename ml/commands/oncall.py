@@ -141,20 +141,23 @@ def rollback(config: Config, asked: argparse.Namespace) -> None:
     """Make the version before the current champion the champion again; what it replaced stays registered."""
     from ml.ledger.ledger import Ledger
     from ml.ledger.messages import Message
+    from ml.model import copies
+    from ml.model import version as versions
     from ml.registry import promotion
-    from ml.training import export, fit
+    from ml.training import fit
 
-    ledger = Ledger(config.ledger)
+    ledger, registry = Ledger(config.ledger), fit.registry(config)
     run_id = asked.run_id or f"command line, after move {len(ledger.moves.history(config.name))}"
     moved = promotion.rollback(
         ledger,
-        fit.registry(config),
+        registry,
         as_of=asked.as_of,
         actor=asked.actor,
         reason=asked.reason,
         run_id=run_id,
-        check=export.check_copy,
+        check=copies.check_copy,
     )
+    versions.publish(config, registry.fetch(moved.to_version), registry.digests(moved.to_version))
     sentence = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
     message = Message(
         model=config.name,

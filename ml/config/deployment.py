@@ -20,6 +20,7 @@ from ml.config.data import Events, Labels, ReplayFeed, RequestFeatures, Simulati
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
+from ml.config.serving import Serving
 from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import TrainingSettings
 from ml.errors import Refused
@@ -105,6 +106,7 @@ class Config(Section):
     retraining: Retraining = Retraining()
     notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
+    serving: Serving = Serving()
     card: CardSettings = CardSettings()
     feed: Annotated[SimulationFeed | ReplayFeed, Field(discriminator="kind")] | None = None
     artifacts: Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?]+$")] | None = None
@@ -246,7 +248,8 @@ class Config(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all settings that change what a step computes; storage locations do not."""
-        elsewhere = STORAGE | {"description", "schedule", "card", "feed", "monitoring", "retraining", "notifications"}
+        elsewhere = STORAGE | {"description", "schedule", "card", "feed"}
+        elsewhere |= {"monitoring", "retraining", "notifications", "serving"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from ml.config import Config
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, Contender, GateError, Holdout, Meeting, Rows
 from ml.evaluation.metrics import average_precision
 from ml.explanation.attributions import AttributionDrift, attribution_drift
+from ml.model import copies
 from ml.model.model import Model
 from ml.registry.versions import folder_hash
 from ml.training import dataset, export, fit, golden
@@ -183,7 +184,7 @@ def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.Da
         GateError: its features no longer exist.
     """
     registry = fit.registry(config)
-    folder = export.judged_folder(registry.fetch(version))
+    folder = copies.judged_folder(registry.fetch(version))
     fitted = fit.record_of(folder)
     contender = _contender(f"champion {version}", registry.judged_hash(version), fitted)
     scorer = Model(folder)
@@ -226,7 +227,7 @@ def _ancestor_meeting(
     if len(champions) <= back:
         return [], []
     version = champions[-1 - back]
-    old = _scores(Model(export.judged_folder(fit.registry(config).fetch(version))), holdout)
+    old = _scores(Model(copies.judged_folder(fit.registry(config).fetch(version))), holdout)
     if isinstance(old, str):
         return [], [f"{ANCESTOR} version {version} cannot be met any more: {old}"]
     subject = f"version {version}, {back} promotions ago"

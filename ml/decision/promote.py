@@ -19,8 +19,10 @@ from ml.ledger.messages import Message
 from ml.ledger.run import BY_HAND, Run
 from ml.lineage import events
 from ml.lineage.trace import trace
+from ml.model import copies
+from ml.model import version as versions
 from ml.registry import promotion
-from ml.training import dataset, export, fit
+from ml.training import dataset, fit
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ def promote(
             actor=run.actor,
             reason=judged.reason if action == "promote" else _refreshed(judged),
             run_id=run_id,
-            check=export.check_copy,
+            check=copies.check_copy,
             action=action,
         )
+        versions.publish(config, registry.fetch(version), registry.digests(version))
     champion = promotion.sync(ledger, registry)
     if events.configured():
         events.send(config, trace(config, version))

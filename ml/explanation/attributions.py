@@ -28,6 +28,7 @@ from ml.errors import Refused
 from ml.explanation import pictures
 from ml.explanation.document import share
 from ml.ledger.ledger import Ledger
+from ml.model import copies
 from ml.model.model import Model
 from ml.records import attributes_of, to_record
 from ml.registry.versions import folder_hash
@@ -244,7 +245,7 @@ def _in_order(contributed: Contributions, features: tuple[FeatureAttribution, ..
 def _judged_against(config: Config, exported: Path) -> str | None:
     """The champion that the model was judged against; before the judgement the current one. So a repeated run never compares a
     promoted model with itself."""
-    ledger, challenger = Ledger(config.ledger), folder_hash(export.judged_folder(exported))
+    ledger, challenger = Ledger(config.ledger), folder_hash(copies.judged_folder(exported))
     judged = [d for d in ledger.decisions.all(config.name) if d.evidence.get("challenger_hash") == challenger]
     return judged[-1].champion_version if judged else ledger.moves.champion(config.name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -38,25 +40,48 @@ def ratios(config: Config) -> tuple[tuple[str, str], ...]:
 
 
 def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tuple[str, str], ...]) -> pd.DataFrame:
-    """Compute the request features.
+    """Compute the request features of events in a frame; see `columns`.
 
     Args:
         inputs: columns `event_time` (UTC), the measures by their names in Feast, and the averages of `compared`.
+
+    Returns:
+        One float64 column per name in `names`.
+    """
+    needed = {name for measure, average in compared for name in (in_feast(measure), average)}
+    numbers = {name: inputs[name].astype("float64").to_numpy() for name in needed}
+    times = pd.DatetimeIndex(pd.to_datetime(inputs["event_time"], utc=True))
+    computed = columns(times, numbers, clock, timezone, compared)
+    return pd.DataFrame(computed, index=inputs.index)
+
+
+def columns(
+    times: pd.DatetimeIndex,
+    numbers: Mapping[str, np.ndarray],
+    clock: bool,
+    timezone: str,
+    compared: tuple[tuple[str, str], ...],
+) -> dict[str, np.ndarray]:
+    """Compute the request features.
+
+    Args:
+        times: when the events happened, UTC, shape (n_rows,).
+        numbers: measures by their names in Feast and the averages of `compared`, float64, shape (n_rows,) each.
         clock: whether to add the features of `CLOCK`.
         timezone: the IANA time zone of the clock features.
         compared: pairs (measure, average).
 
     Returns:
-        One float64 column per name in `names`; a ratio over a missing or zero average is missing.
+        One float64 array of shape (n_rows,) per name in `names`; a ratio over a missing or zero average is missing.
     """
-    computed: dict[str, pd.Series] = {}
+    computed: dict[str, np.ndarray] = {}
     if clock:
-        time = pd.to_datetime(inputs["event_time"], utc=True).dt.tz_convert(timezone)
-        readings = (time.dt.hour + time.dt.minute / 60, time.dt.weekday, time.dt.hour < NIGHT_ENDS, time.dt.weekday >= SATURDAY)
-        computed |= dict(zip(CLOCK, readings, strict=True))
+        local = times.tz_convert(timezone)
+        hour, weekday = local.hour.to_numpy(), local.weekday.to_numpy()
+        readings = (hour + local.minute.to_numpy() / 60, weekday, hour < NIGHT_ENDS, weekday >= SATURDAY)
+        computed |= {name: np.asarray(reading, dtype=np.float64) for name, reading in zip(CLOCK, readings, strict=True)}
     for measure, average in compared:
-        denominator = inputs[average].astype("float64")
-        computed[ratio(measure, average)] = inputs[in_feast(measure)].astype("float64") / denominator.where(
-            denominator > 0, np.nan
-        )
-    return pd.DataFrame({name: values.astype("float64") for name, values in computed.items()}, index=inputs.index)
+        denominator = numbers[average]
+        usable = np.where(denominator > 0, denominator, np.nan)
+        computed[ratio(measure, average)] = numbers[in_feast(measure)] / usable
+    return computed

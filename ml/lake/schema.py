@@ -86,13 +86,18 @@ BATCHES_SCHEMA = pa.schema(
     ]
 )
 
-# One row per score; `known_at` is the time of scoring, `version` the model version.
+# One row per score; `known_at` is the time of scoring, `version` the model version, `inputs` the JSON of what it scored.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
         pa.field("event_time", INSTANT, nullable=False),
         pa.field("version", pa.string(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
+        pa.field("prediction_id", pa.string()),
+        pa.field("role", pa.string()),
+        pa.field("decision", pa.string()),
+        pa.field("features_from", pa.string()),
+        pa.field("inputs", pa.string()),
         pa.field("known_at", INSTANT, nullable=False),
         pa.field("batch_id", pa.string(), nullable=False),
     ]

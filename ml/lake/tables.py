@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from ml.artifacts import lock_file, write_file
@@ -130,9 +131,12 @@ class Lake:
             return int(added.num_rows)
 
     def _accepting(self, table: str, columns: pa.Schema) -> DeltaTable:
-        """The table, created if it does not exist; NOT NULL is dropped from columns that are nullable now."""
+        """The table, created if it does not exist; new columns are added, and NOT NULL is dropped from nullable ones."""
         delta = self.open(table) or self._create(table, columns)
         nullable = {column.name for column in columns if column.nullable}
+        there = {field.name for field in delta.schema().fields}
+        if new := [field for field in DeltaSchema.from_arrow(columns).fields if field.name not in there]:
+            delta.alter.add_columns(new)
         for field in delta.schema().fields:
             if not field.nullable and field.name in nullable:
                 delta.alter.drop_column_not_null(field.name)

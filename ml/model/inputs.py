@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from ml.errors import NotThere
 from ml.model.levels import Levels, texts
+
+Columns = Mapping[str, np.ndarray]
 
 MISSING = -1e9
 """The value of a missing number in a matrix; exact in float32."""
@@ -68,7 +71,22 @@ def filled(frame: pd.DataFrame, fill: dict[str, float]) -> list[np.ndarray]:
 
 
 def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Inputs of the ONNX graph by column, shape (n_rows,) each: numbers as float32, NaN if missing, categories as text."""
-    feeds = {name: frame[name].astype("float64").to_numpy(np.float32) for name in inputs.fill}
-    feeds |= {name: texts(frame[name]) for name in inputs.categories}
-    return feeds
+    """Inputs of the ONNX graph by column, shape (n_rows,) each; see `feeds`."""
+    columns: dict[str, np.ndarray] = {name: frame[name].astype("float64").to_numpy() for name in inputs.fill}
+    return feeds(inputs, columns | {name: texts(frame[name]) for name in inputs.categories})
+
+
+def feeds(inputs: Inputs, columns: Columns) -> dict[str, np.ndarray]:
+    """Inputs of the ONNX graph by column, shape (n_rows,) each: numbers as float32, categories as they are.
+
+    Args:
+        columns: numbers as float64, NaN if missing; categories as text, empty if missing.
+
+    Raises:
+        NotThere: a column of the model is missing.
+    """
+    missing = [name for name in inputs.names if name not in columns]
+    if missing:
+        raise NotThere(f"the model needs columns {missing}, which are not there; published features changed since")
+    numbers = {name: columns[name].astype(np.float32) for name in inputs.fill}
+    return numbers | {name: columns[name] for name in inputs.categories}

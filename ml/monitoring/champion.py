@@ -6,11 +6,11 @@ import datetime as dt
 from dataclasses import dataclass
 
 from ml.config import Config
+from ml.model.copies import judged_folder
 from ml.model.model import Model
 from ml.registry.versions import model_hash
 from ml.training import fit
 from ml.training.dataset import TrainingSet
-from ml.training.export import judged_folder
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from ml.artifacts import lock_file
 from ml.errors import NotThere, Refused
+from ml.model.copies import JUDGED
+from ml.model.version import hash_of as model_hash
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 ARTIFACTS = "model"
-JUDGED = "judged"
-"""Folder within a refit's version: the model that the gate judged."""
 DIGESTS = "perennial.digests"
 STAGE = "perennial.stage"
 RUN_KEY = "perennial.key"
@@ -269,11 +269,6 @@ def _opened(uri: str) -> MlflowClient:
             log.warning("MLflow at %s cannot be opened, again in %d s: %s", make_url(uri), seconds, error)
             time.sleep(seconds)
     return opened()
-
-
-def model_hash(digests: dict[str, str]) -> str:
-    """SHA-256 over the digests of a model's files."""
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def folder_hash(folder: Path) -> str:

@@ -14,17 +14,16 @@ import pandas as pd
 from ml import artifacts
 from ml.config import Config
 from ml.ledger.run import BY_HAND, Run
+from ml.model.copies import EXPECTED, JUDGED, SAMPLE
 from ml.model.formats import ParityError
 from ml.model.graph import to_onnx
 from ml.model.model import INPUTS, Model
-from ml.registry.versions import JUDGED
 from ml.training import dataset
 from ml.training.fit import DEPLOYMENT, KIND, RECORD, TRAINING_SET, TUNING, describe
 from ml.training.fit import folder_of as fitted_folder
 from ml.training.refused import record_refusal
 
-EXPORT, PARITY, SAMPLE = "export", "parity.json", "sample.parquet"
-EXPECTED = "_expected"
+EXPORT, PARITY = "export", "parity.json"
 SAMPLE_ROWS = 200
 
 
@@ -127,28 +126,3 @@ def _write(source: Path, target: Path, holdout: pd.DataFrame) -> None:
     positives = holdout[holdout["label"] == 1].head(SAMPLE_ROWS // 2)
     sample = pd.concat([positives, holdout[holdout["label"] == 0].head(SAMPLE_ROWS - len(positives))])[model.inputs.names]
     sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(target / SAMPLE, index=False)
-
-
-def judged_folder(folder: Path) -> Path:
-    """Folder of the model that the gate judged, of a copy of an exported model: within it for a refit, else the copy itself."""
-    return folder / JUDGED if (folder / JUDGED).is_dir() else folder
-
-
-def check_copy(folder: Path) -> None:
-    """Load a copy of an exported model and score its sample with the model and with its graph.
-
-    Raises:
-        ParityError: a score differs from the one at export.
-    """
-    if judged_folder(folder) != folder:
-        check_copy(judged_folder(folder))
-    sample = pd.read_parquet(folder / SAMPLE)
-    model = Model(folder)
-    expected = sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it
-    for runtime, scores in ((model.estimator.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
-        difference = float(np.abs(scores - expected).max())
-        if not difference <= COPY_TOLERANCE:
-            raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
-
-
-COPY_TOLERANCE = 1e-5

@@ -12,9 +12,9 @@ import pandas as pd
 from ml.artifacts.folder import private, publish, write_file
 from ml.config import Config
 from ml.errors import BadInput
+from ml.model.copies import SAMPLE
 from ml.model.formats import FORMATS, NoRuntime, compare, edge_case_rows, write
 from ml.model.model import INPUTS, Model
-from ml.training.export import SAMPLE
 from ml.training.fit import registry
 
 

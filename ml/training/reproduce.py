@@ -20,6 +20,7 @@ from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.features import history
+from ml.model.copies import judged_folder
 from ml.model.estimator import Estimator
 from ml.model.graph import to_onnx
 from ml.model.inputs import Inputs
@@ -27,7 +28,6 @@ from ml.model.model import INPUTS, ONNX, Model, save
 from ml.training import dataset, refit
 from ml.training.candidates import select
 from ml.training.code import CHANGED, code_version
-from ml.training.export import judged_folder
 from ml.training.fit import Fit, origin_of, record_of, registry
 
 

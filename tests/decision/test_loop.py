@@ -22,6 +22,7 @@ from ml.config import Config, load
 from ml.decision import judge, judgements
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
+from ml.model import copies
 from ml.registry.promotion import PromotionRefused
 from ml.registry.versions import BrokenModel
 from ml.simulate.feed import write_until
@@ -261,10 +262,10 @@ def test_the_champion_is_served_by_its_alias_from_raw_columns(deployment: Path, 
     config = _load(deployment)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", config.tracking)
     served = mlflow.pyfunc.load_model(f"models:/{config.name}@champion")
-    sample = pd.read_parquet(fit.registry(config).fetch("1") / export.SAMPLE)
-    raw = sample.drop(columns=export.EXPECTED)
+    sample = pd.read_parquet(fit.registry(config).fetch("1") / copies.SAMPLE)
+    raw = sample.drop(columns=copies.EXPECTED)
     raw = raw.astype(dict.fromkeys(raw.select_dtypes("float64"), "float32"))
-    assert np.abs(served.predict(raw)["probability"].to_numpy() - sample[export.EXPECTED].to_numpy()).max() < 1e-5
+    assert np.abs(served.predict(raw)["probability"].to_numpy() - sample[copies.EXPECTED].to_numpy()).max() < 1e-5
 
 
 def test_a_version_carries_what_an_auditor_asks_for(deployment: Path) -> None:

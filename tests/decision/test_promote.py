@@ -20,6 +20,7 @@ from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import ChampionMoved
 from ml.ledger.run import Run
+from ml.model import copies
 from ml.registry.promotion import PromotionRefused
 from ml.registry.versions import Registry
 from ml.training import dataset, export, fit
@@ -60,7 +61,7 @@ def registry(config: Config) -> Registry:
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Folders that were checked; what the check does is tested with real models."""
     folders: list[Path] = []
-    monkeypatch.setattr(export, "check_copy", folders.append)
+    monkeypatch.setattr(copies, "check_copy", folders.append)
     return folders
 
 
@@ -197,7 +198,7 @@ def test_a_copy_that_does_not_score_moves_nothing(
     def fails(_: Path) -> None:
         raise export.ParityError("another score")
 
-    monkeypatch.setattr(export, "check_copy", fails)
+    monkeypatch.setattr(copies, "check_copy", fails)
     name = judged(config, registry, challenger, champion, "PROMOTE")
     with pytest.raises(export.ParityError, match="another score"):
         promote(config, AS_OF, name, challenger, run=Run(id="a night"))

@@ -21,11 +21,12 @@ from ml.lake import schema
 from ml.lake.labels import label_order
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
+from ml.model import copies
 from ml.model.model import Model
 from ml.pipeline import Record
 from ml.registry.versions import folder_hash
 from ml.simulate.feed import write_until
-from ml.training import dataset, export, fit, golden, refit, reproduce
+from ml.training import dataset, fit, golden, refit, reproduce
 from tests import deployments
 from tests.deployments import FIRST_AS_OF, small_told
 
@@ -82,7 +83,7 @@ def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that
     config: Config, first: Mapping[str, Record]
 ) -> None:
     folder = fit.registry(config).fetch(first["register"]["version"])
-    champion, judged = fit.record_of(folder), fit.record_of(export.judged_folder(folder))
+    champion, judged = fit.record_of(folder), fit.record_of(copies.judged_folder(folder))
     frozen = dataset.describe(config, champion.training_set)
     assert champion.refit_of == judged.model == first["export"]["model"]
     assert (champion.trained_until, champion.labels_known_until) == (frozen.windows["holdout_end"], frozen.as_of)
@@ -94,7 +95,7 @@ def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that
     logged = MlflowClient(tracking_uri=config.tracking).download_artifacts(champion.mlflow_run, "agreement.json")
     assert all(check["holds"] for check in json.loads(Path(logged).read_text())["checks"])
     verdict = judgements.verdict_of(config, first["judge"]["judgement"])
-    assert verdict["challenger_hash"] == folder_hash(export.judged_folder(folder)) != folder_hash(folder)
+    assert verdict["challenger_hash"] == folder_hash(copies.judged_folder(folder)) != folder_hash(folder)
 
 
 def test_a_refit_learns_from_every_matured_event_that_is_not_reserved_with_its_label_of_today(

@@ -9,12 +9,13 @@ import onnx
 import pandas as pd
 import pytest
 
+from ml.model.copies import check_copy
 from ml.model.formats import ParityError
 from ml.model.graph import to_onnx
 from ml.model.inputs import MISSING, Inputs
 from ml.model.model import ONNX, Model, save, threshold_for
 from ml.model.trees import Trees
-from ml.training.export import check_copy, compare
+from ml.training.export import compare
 from tests.models import levels
 
 

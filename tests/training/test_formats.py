@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from ml.config import Config
+from ml.model.copies import SAMPLE
 from ml.model.formats import ParityError
 from ml.model.inputs import MISSING, Inputs
 from ml.model.model import Model
 from ml.model.pmml import to_pmml
 from ml.training import formats
-from ml.training.export import SAMPLE
 from tests.deployments import small
 from tests.models import HOSTILE, INPUTS, fitted, levels, payments
 

@@ -18,11 +18,12 @@ from ml.config import Config
 from ml.explanation.attributions import contributions
 from ml.model import formats
 from ml.model.calibration import Platt
+from ml.model.copies import SAMPLE
 from ml.model.graph import to_onnx
 from ml.model.inputs import MISSING, Inputs
 from ml.model.linear import Linear, Term
 from ml.model.model import ONNX, Model, importance, save
-from ml.training.export import SAMPLE, compare
+from ml.training.export import compare
 from ml.training.linear import fit_logistic
 from tests.deployments import small
 from tests.models import HOSTILE, levels

@@ -15,6 +15,7 @@ from ml.config import Config, load
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.explanation.attributions import contributions
 from ml.ledger.ledger import Ledger
+from ml.model import copies
 from ml.model.model import Model
 from ml.monitoring.champion import champion_of
 from ml.simulate.feed import write_until
@@ -70,7 +71,7 @@ def test_its_graph_answers_as_it_does_on_the_holdout(config: Config, model: Mode
     fitted = fit.record_of(model.folder)
     holdout = dataset.read(config, fitted.training_set, (dataset.HOLDOUT,))
     assert export.compare(model, holdout, fitted.threshold, 1e-7, "5").crossed_threshold == 0
-    export.check_copy(model.folder)
+    copies.check_copy(model.folder)
 
 
 def test_its_contributions_add_up_on_the_holdout(config: Config, model: Model) -> None:

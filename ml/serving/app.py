@@ -1,0 +1,227 @@
+"""The service's addresses: scores, feedback, health, metrics, and what scores."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import TypeAdapter, ValidationError
+
+from ml.config import Config
+from ml.serving import events
+from ml.serving.feedback import FeedbackLog, NoFeedback
+from ml.serving.log import LogUnavailable
+from ml.serving.service import Invalid, NoChampion, Service
+
+KEY = "x-api-key"
+OPEN = {"/livez", "/readyz", "/metrics"}
+"""Answered without a key."""
+
+
+class Problem(Exception):
+    """An answer that is an error: its status, its code, a sentence, and the field that it is about."""
+
+    def __init__(self, status: int, code: str, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.field = status, code, message, field
+
+
+class Clients:
+    """Who may ask, and how often: a bucket of tokens a client.
+
+    Args:
+        keys: name by key; empty if everyone may ask.
+        rate: requests a second.
+    """
+
+    def __init__(self, keys: dict[str, str], rate: float) -> None:
+        self._keys, self._rate = keys, rate
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def admit(self, request: Request) -> str:
+        """The client of a request.
+
+        Raises:
+            Problem: the key is unknown, or it asks too often.
+        """
+        name = self._named(request.headers.get(KEY, "")) if self._keys else (request.client.host if request.client else "")
+        now = time.monotonic()
+        tokens, seen = self._buckets.get(name, (self._rate, now))
+        tokens = min(self._rate, tokens + (now - seen) * self._rate)
+        if tokens < 1:
+            raise Problem(429, "too many requests", f"{name} asks more than {self._rate:g} times a second")
+        self._buckets[name] = (tokens - 1, now)
+        return name
+
+    def _named(self, key: str) -> str:
+        found = ""
+        for known, name in self._keys.items():  # all of them, so that the time does not say which one was nearly right
+            if hmac.compare_digest(known.encode(), key.encode()):
+                found = name
+        if not found:
+            raise Problem(401, "unknown key", f"give a key that is known in the header {KEY}")
+        return found
+
+
+def create(config: Config, keys: dict[str, str] | None = None, service: Service | None = None) -> FastAPI:
+    """The application of a deployment.
+
+    Args:
+        keys: name of the client by key; without keys everyone may ask.
+    """
+    scoring = service or Service(config)
+    clients = Clients(keys or {}, config.serving.rate.value)
+    answers = FeedbackLog(config)
+    single, several = events.one_event(config), events.many_events(config)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        scoring.start()
+        answers.start()
+        yield
+        scoring.stop()
+        answers.stop()
+
+    app = FastAPI(
+        title=f"{config.name}: scores",
+        description=config.description,
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+
+    @app.middleware("http")
+    async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        path = request.url.path
+        try:
+            if path not in OPEN:
+                clients.admit(request)
+            response = await call(request)
+        except Problem as problem:
+            response = _problem(problem)
+        scoring.metrics.requests.labels(path if response.status_code != 404 else "other", response.status_code).inc()
+        return response
+
+    async def body(request: Request, kind: TypeAdapter[Any]) -> Any:
+        limit = int(config.serving.body.value * 1e6)
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limit:
+                raise Problem(413, "too large", f"a request has at most {limit} bytes; send fewer events at once")
+        try:
+            return kind.validate_json(bytes(content))
+        except ValidationError as error:
+            raise _invalid(error) from None
+
+    async def score(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return [asdict(each) for each in await scoring.score(asked)]
+        except Invalid as error:
+            raise Problem(422, "invalid", str(error), error.field) from None
+        except NoChampion as error:
+            raise Problem(503, "no champion", str(error)) from None
+        except LogUnavailable as error:
+            raise Problem(503, "log unavailable", str(error)) from None
+
+    @app.post("/v1/score", openapi_extra=_documented(single, {"event": events.example(config)}), responses=PROBLEMS)
+    async def score_one(request: Request) -> JSONResponse:
+        """Score one event; with `reasons`, also the inputs that moved its score most."""
+        asked = await body(request, single)
+        (answer,) = await score([asked["event"]])
+        if top := asked.get("reasons", 0):
+            answer["reasons"] = scoring.reasons(asked["event"], None, top)
+        return JSONResponse(answer)
+
+    @app.post("/v1/score/batch", openapi_extra=_documented(several, {"events": [events.example(config)]}), responses=PROBLEMS)
+    async def score_batch(request: Request) -> JSONResponse:
+        """Score several events by one version."""
+        asked = await body(request, several)
+        return JSONResponse({"scores": await score(asked["events"])})
+
+    @app.post(
+        "/v1/feedback",
+        status_code=202,
+        openapi_extra=_documented(events.FEEDBACK, {"event_id": "1", "label": 1, "source": "analyst"}),
+        responses=PROBLEMS,
+    )
+    async def feedback(request: Request) -> JSONResponse:
+        """Take a person's answer about one event; it reaches the lake as any other answer does."""
+        given = await body(request, events.FEEDBACK)
+        try:
+            taken = await answers.take(given, dt.datetime.now(dt.UTC))
+        except NoFeedback as error:
+            raise Problem(409, "no feedback", str(error)) from None
+        except LogUnavailable as error:
+            raise Problem(503, "log unavailable", str(error)) from None
+        return JSONResponse({"id": taken}, status_code=202)
+
+    @app.get("/v1/models")
+    async def models() -> JSONResponse:
+        """The version that scores."""
+        live, refused = scoring.champion.live, scoring.champion.refused
+        found = [] if live is None else [_described(live.number, live.sha256, live.threshold, live.names)]
+        broken = {"version": refused[0], "reason": refused[1]} if refused else None
+        return JSONResponse({"models": found, "refused": broken})
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return Response("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        ready = scoring.champion.live is not None
+        return Response("ready" if ready else "no champion", status_code=200 if ready else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        scoring.update_metrics()
+        return Response(generate_latest(scoring.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for code, text in {
+        401: "the key is unknown",
+        413: "the request is too large",
+        422: "a field is wrong; `field` names it",
+        429: "too many requests",
+        503: "there is no champion, or predictions cannot be logged",
+    }.items()
+}
+
+
+def _documented(kind: TypeAdapter[Any], example: Any) -> dict[str, Any]:
+    schema = kind.json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+def _described(version: str, sha256: str, threshold: float, inputs: list[str]) -> dict[str, Any]:
+    return {"version": version, "role": "champion", "sha256": sha256, "threshold": threshold, "inputs": inputs}
+
+
+def _invalid(error: ValidationError) -> Problem:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    more = f"; {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    if first["type"] == "json_invalid":
+        return Problem(400, "no JSON", first["msg"])
+    return Problem(422, "invalid", f"{field}: {first['msg']}{more}", field)
+
+
+def _problem(problem: Problem) -> JSONResponse:
+    return JSONResponse(
+        {"error": {"code": problem.code, "message": problem.message, "field": problem.field}}, status_code=problem.status
+    )

@@ -1,0 +1,244 @@
+"""The prediction log: a record is on disk before its request is answered.
+
+One thread writes what has come since its last write and then makes the disk keep it, once for all of them (group commit).
+Records are lines of a segment; a segment that is large or old enough is sealed and becomes an artifact, which
+`load_predictions` takes into the lake. Nothing grows without bound: a record is refused when the disk is full, when too many
+wait for the disk, or when too much has not reached the lake yet.
+
+Source: group commit, DeWitt and others, Implementation Techniques for Main Memory Database Systems, 1984.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ml import artifacts
+from ml.config import Config
+from ml.errors import Refused
+from ml.lake import segments
+from ml.lake.segments import Record
+
+KIND, OPEN, SEALED = "prediction_log", ".open", ".jsonl"
+SEAL_BYTES, SEAL_SECONDS = 8 << 20, 30.0
+WAITING = 20_000
+"""Records that may wait for the writer."""
+
+log = logging.getLogger(__name__)
+
+
+class LogUnavailable(Refused, RuntimeError):
+    """A record could not be written."""
+
+
+@dataclass
+class State:
+    """What the log has come to, for metrics."""
+
+    written: int = 0
+    refused: int = 0
+    commits: int = 0
+    bytes_kept: int = 0
+    oldest: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    lines: bytes
+    records: int
+    done: Future[None] = field(default_factory=Future)
+
+
+class PredictionLog:
+    """The log of one process.
+
+    Args:
+        limit: bytes that are not in the lake yet, at most.
+        kind: of the artifacts that sealed segments become.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        limit: int,
+        kind: str = KIND,
+        seal_bytes: int = SEAL_BYTES,
+        seal_seconds: float = SEAL_SECONDS,
+    ) -> None:
+        self.state = State()
+        self._config, self._limit, self._kind = config, limit, kind
+        self._seal_bytes, self._seal_seconds = seal_bytes, seal_seconds
+        self._folder = artifacts.local(config).scratch("serving", kind)
+        self._waiting: queue.Queue[_Entry] = queue.Queue(WAITING)
+        self._ending = threading.Event()
+        self._segment: _Segment | None = None
+        self._writer = threading.Thread(target=self._write_all, name="prediction log", daemon=True)
+        self._sealer = threading.Thread(target=self._publish_all, name="sealed segments", daemon=True)
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Publish what killed processes left, and begin to write."""
+        for path in sorted(self._folder.glob(f"*{OPEN}")):
+            _recover(path)
+        self._measure()
+        self._writer.start()
+        self._sealer.start()
+
+    def append(self, records: Sequence[Record]) -> Future[None]:
+        """Write records; the future is done when the disk keeps them, and has `LogUnavailable` if it does not."""
+        entry = _Entry(b"".join(segments.line(record) for record in records), len(records))
+        if self.state.bytes_kept + len(entry.lines) > self._limit:
+            return self._refuse(entry, f"{self.state.bytes_kept} bytes of predictions have not reached the lake yet")
+        try:
+            self._waiting.put_nowait(entry)
+        except queue.Full:
+            return self._refuse(entry, f"{WAITING} predictions wait for the disk")
+        return entry.done
+
+    def stop(self) -> None:
+        """Write what waits, and publish all of it."""
+        self._ending.set()
+        self._writer.join()
+        self._stopped.set()
+        self._sealer.join()
+        self._publish()
+
+    def _refuse(self, entry: _Entry, why: str) -> Future[None]:
+        self.state.refused += entry.records
+        entry.done.set_exception(LogUnavailable(f"the prediction cannot be logged: {why}"))
+        return entry.done
+
+    def _write_all(self) -> None:
+        entries: list[_Entry] = []
+        while entries or not self._ending.is_set():
+            entries = self._next_entries()
+            if entries:
+                self._commit(entries)
+            if self._segment is not None and self._segment.is_due(self._seal_bytes, self._seal_seconds):
+                self._seal()
+        if self._segment is not None:
+            self._seal()
+
+    def _seal(self) -> None:
+        if self._segment is not None:
+            self._segment.seal()
+            self._segment = None
+
+    def _next_entries(self) -> list[_Entry]:
+        """What has come since the last write; waits for a moment if nothing has."""
+        entries: list[_Entry] = []
+        try:
+            entries.append(self._waiting.get(timeout=0.2))
+            while True:
+                entries.append(self._waiting.get_nowait())
+        except queue.Empty:
+            return entries
+
+    def _commit(self, entries: list[_Entry]) -> None:
+        lines = b"".join(entry.lines for entry in entries)
+        try:
+            if self._segment is None:
+                self._segment = _Segment.begin(self._folder)
+            self._segment.write(lines)
+        except OSError as error:
+            for entry in entries:
+                self._refuse(entry, str(error))
+            return
+        self.state.written += sum(entry.records for entry in entries)
+        self.state.commits += 1
+        self.state.bytes_kept += len(lines)
+        for entry in entries:
+            entry.done.set_result(None)
+
+    def _publish_all(self) -> None:
+        while not self._stopped.wait(1.0):
+            try:
+                self._publish()
+                self._measure()
+            except Exception:  # a store that is away comes back
+                log.exception("sealed predictions could not be published; they stay on disk and are tried again")
+
+    def _publish(self) -> None:
+        store = artifacts.of(self._config)
+        for path in sorted(self._folder.glob(f"*{SEALED}")):
+            if path.stat().st_size:
+                store.put(self._kind, path.name, partial(os.link, path))
+            path.unlink()
+
+    def _measure(self) -> None:
+        """Count what has not reached the lake yet."""
+        kept = [path.stat() for path in self._folder.iterdir() if path.suffix in (OPEN, SEALED)]
+        local = artifacts.local(self._config).path(self._kind)
+        kept += [path.stat() for path in local.glob(f"*{SEALED}")] if local.is_dir() else []
+        self.state.bytes_kept = sum(each.st_size for each in kept)
+        self.state.oldest = min((each.st_mtime for each in kept if each.st_size), default=None)
+
+
+class _Segment:
+    """A file that is being written; its process holds a lock on it, so that another one knows that it is not left behind."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
+        self._size, self._begun, self._is_broken = 0, time.monotonic(), False
+
+    @classmethod
+    def begin(cls, folder: Path) -> _Segment:
+        path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{OPEN}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _keep(folder)
+        return cls(path, descriptor)
+
+    def is_due(self, size: int, seconds: float) -> bool:
+        return self._is_broken or self._size >= size or time.monotonic() - self._begun >= seconds
+
+    def write(self, lines: bytes) -> None:
+        """Write and make the disk keep it; what a failed write leaves behind is cut off, or ends the segment."""
+        try:
+            written = 0
+            while written < len(lines):
+                written += os.write(self._descriptor, lines[written:])
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self._is_broken = True
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(lines)
+
+    def seal(self) -> None:
+        self._path.rename(self._path.with_suffix(SEALED))
+        os.close(self._descriptor)
+
+
+def _recover(path: Path) -> None:
+    """Seal a segment whose process was killed, without a line that was cut short; that of a running process is left alone."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return
+    _, size = segments.read(path.read_bytes())
+    os.ftruncate(descriptor, size)
+    os.fdatasync(descriptor)
+    path.rename(path.with_suffix(SEALED))
+    os.close(descriptor)
+
+
+def _keep(folder: Path) -> None:
+    """Make the disk keep a folder's new names."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,30 @@
+"""What Prometheus reads of the service."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """The figures of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
+        stages = "seconds of a request by stage: features, model, log, all"
+        self.seconds = Histogram("perennial_seconds", stages, ["stage"], buckets=BUCKETS, registry=self.registry)
+        self.requests = counter("perennial_requests", "requests by path and status", ["path", "status"])
+        self.scores = counter("perennial_scores", "scored events", ["version", "role", "decision"])
+        self.misses = counter("perennial_feature_misses", "entities without a snapshot, by view", ["view"])
+        self.age = gauge("perennial_feature_age_seconds", "age of the newest snapshot that was read, by view", ["view"])
+        self.fallbacks = counter("perennial_fallbacks", "events scored without the online store")
+        self.log_written = gauge("perennial_log_records", "predictions on disk since the start")
+        self.log_refused = gauge("perennial_log_refused", "predictions that could not be logged")
+        self.log_bytes = gauge("perennial_log_bytes", "bytes of predictions that have not reached the lake")
+        self.log_lag = gauge("perennial_log_lag_seconds", "age of the oldest prediction that has not reached the lake")
+        self.version = gauge("perennial_version", "1 for the version that scores", ["version", "sha256"])
+        self.refused = gauge("perennial_champion_refused", "1 if the champion cannot be opened and another one scores")

@@ -1,0 +1,122 @@
+"""Features from the online store: what is resolved once is resolved at the start, and one read a view is left for a request.
+
+Feast's own `get_online_features` resolves the service at each call (https://github.com/feast-dev/feast/issues/3440), raises
+while a view is materializing (https://github.com/feast-dev/feast/issues/6780) and says no age
+(https://github.com/feast-dev/feast/issues/6821). Here its online store is read below that, view by view, and ages are kept.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config, Window
+from ml.config.names import in_feast
+from ml.features import request
+from ml.store.feast import MISSING_KEY, open_store
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.infra.online_stores.online_store import OnlineStore
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of some events: arrays of shape (n_events,) by name, NaN if missing, and the instants of the snapshots by view.
+
+    `is_fallback` says that the store did not answer, so that all windows are those of an entity without events.
+    """
+
+    columns: dict[str, np.ndarray]
+    snapshots: dict[str, list[dt.datetime | None]]
+    is_fallback: bool
+
+
+class OnlineFeatures:
+    """A reader of the online store; each thread that reads has a connection of its own."""
+
+    def __init__(self, config: Config) -> None:
+        store = open_store(config)
+        self._config, self._repository = config, store.config
+        self._views: list[tuple[Window, FeatureView]] = [(w, store.get_feature_view(w.view)) for w in config.windows]
+        self._threads = threading.local()
+        if store.config.online_store.type == "sqlite":
+            _let_readers_read(str(store.config.online_store.path))
+
+    def read(self, events: Sequence[Event]) -> Features:
+        """The windows of events; blocks as long as the store takes."""
+        columns: dict[str, np.ndarray] = {}
+        snapshots: dict[str, list[dt.datetime | None]] = {}
+        for window, view in self._views:
+            keys = [self._key(window, event) for event in events]
+            rows = self._store.online_read(self._repository, view, keys, window.features)
+            snapshots[window.view] = [instant for instant, _ in rows]
+            for name in window.features:
+                columns[name] = np.array([_number(values, name) for _, values in rows], dtype=np.float64)
+        return Features(columns, snapshots, is_fallback=False)
+
+    def unknown(self, events: Sequence[Event]) -> Features:
+        """The windows of entities that have no history."""
+        names = [name for window in self._config.windows for name in window.features]
+        columns = {name: np.full(len(events), np.nan) for name in names}
+        return Features(columns, {window.view: [None] * len(events) for window in self._config.windows}, is_fallback=True)
+
+    def complete(self, events: Sequence[Event], features: Features) -> dict[str, np.ndarray]:
+        """All columns that a model may take: the event's own, its windows, and what is computed from both."""
+        config = self._config
+        columns = {name: _numbers(events, name) for name in config.measures}
+        columns |= {name: _texts(events, name) for name in config.categories}
+        numbers = features.columns | {in_feast(name): columns[name] for name in config.measures}
+        times = pd.DatetimeIndex([event["event_time"] for event in events]).tz_convert("UTC")
+        asked = config.request
+        computed = request.columns(times, numbers, asked.clock, config.events.timezone, request.ratios(config))
+        return columns | features.columns | computed
+
+    @property
+    def _store(self) -> OnlineStore:
+        from feast.infra.online_stores.helpers import get_online_store_from_config
+
+        if not hasattr(self._threads, "store"):
+            self._threads.store = get_online_store_from_config(self._repository.online_store)
+        store: OnlineStore = self._threads.store
+        return store
+
+    def _key(self, window: Window, event: Event) -> Any:
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        column = self._config.entities[window.entity]
+        key = event.get(column)
+        return EntityKey(join_keys=[in_feast(column)], entity_values=[Value(string_val=MISSING_KEY if key is None else key)])
+
+
+def _number(values: Mapping[str, Any] | None, name: str) -> float:
+    value = (values or {}).get(name)
+    kind = value.WhichOneof("val") if value is not None else None
+    return float(getattr(value, kind)) if kind else float("nan")
+
+
+def _numbers(events: Sequence[Event], name: str) -> np.ndarray:
+    return np.array([np.nan if event.get(name) is None else event[name] for event in events], dtype=np.float64)
+
+
+def _texts(events: Sequence[Event], name: str) -> np.ndarray:
+    return np.array([event.get(name) or "" for event in events], dtype=object)
+
+
+def _let_readers_read(path: str) -> None:
+    """Switch the file to write-ahead logging, so that a materialization does not lock readers out; the file remembers it."""
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()

@@ -1,0 +1,129 @@
+"""What the log acknowledged is there, whatever happens to its process; what it cannot keep it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ml import artifacts
+from ml.config import PROJECT, Config, load
+from ml.lake import segments
+from ml.serving.log import KIND, LogUnavailable, PredictionLog
+from tests.deployments import small, small_file
+
+WRITER = """
+import sys
+from pathlib import Path
+from ml.config import load
+from ml.serving.log import PredictionLog
+
+log = PredictionLog(load(Path(sys.argv[1])), limit=10**9, seal_seconds=0.5)
+log.start()
+number = 0
+while True:
+    for waiting in [log.append([{"id": f"{sys.argv[2]}-{number + i}"}]) for i in range(20)]:
+        waiting.result()
+        print(f"{sys.argv[2]}-{number}", flush=True)
+        number += 1
+"""
+FULL = """
+import resource, sys
+from pathlib import Path
+from ml.config import load
+from ml.serving.log import LogUnavailable, PredictionLog
+
+log = PredictionLog(load(Path(sys.argv[1])), limit=10**9)
+log.start()
+log.append([{"id": "before"}]).result()
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
+try:
+    log.append([{"id": "x" * 500}]).result()
+except LogUnavailable as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.append([{"id": "after"}]).result()
+log.stop()
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return small(tmp_path)
+
+
+def _kept(config: Config) -> list[str]:
+    """Ids of all records, after a log has published what others left."""
+    log = PredictionLog(config, limit=10**9)
+    log.start()
+    log.stop()
+    store = artifacts.of(config)
+    return [r["id"] for key in store.list(KIND) for r in segments.read(store.get(KIND, key).read_bytes())[0]]
+
+
+def test_records_that_come_together_are_kept_by_few_commits(config: Config) -> None:
+    log = PredictionLog(config, limit=10**9)
+    waiting = [log.append([{"id": str(number)}]) for number in range(500)]
+    log.start()
+    for each in waiting:
+        each.result(timeout=10)
+    assert (log.state.written, log.state.refused) == (500, 0)
+    assert log.state.commits < 20
+    log.stop()
+    assert _kept(config) == [str(number) for number in range(500)]
+
+
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    path = small_file(tmp_path)
+    acknowledged: list[str] = []
+    for kill in range(8):
+        command = [sys.executable, "-c", WRITER, str(path), str(kill)]
+        writer = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        first = writer.stdout.readline()
+        time.sleep(0.15 * kill)
+        writer.kill()
+        acknowledged += [
+            line.strip() for line in [first, *writer.stdout.read().splitlines(keepends=True)] if line.endswith("\n")
+        ]
+    kept = _kept(load(path))
+    assert len(acknowledged) > 100
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+def test_a_line_that_was_cut_short_is_left_out(config: Config) -> None:
+    folder = artifacts.local(config).scratch("serving", KIND)
+    whole = segments.line({"id": "a"}) + segments.line({"id": "b"})
+    for number, cut in enumerate((1, 10, len(segments.line({"id": "b"})) - 1)):
+        (folder / f"{number}.open").write_bytes(whole[:-cut])
+    (folder / "9.open").write_bytes(whole.replace(b'"b"', b'"c"'))
+    assert _kept(config) == ["a"] * 4
+
+
+def test_a_disk_that_is_full_refuses_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    path = small_file(tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "the prediction cannot be logged" in ran.stdout
+    assert sorted(_kept(load(path))) == ["after", "before"]
+
+
+def test_more_than_the_limit_is_refused_until_the_lake_has_it(config: Config) -> None:
+    log = PredictionLog(config, limit=100)
+    log.start()
+    log.append([{"id": "a" * 50}]).result()
+    with pytest.raises(LogUnavailable, match="have not reached the lake yet"):
+        log.append([{"id": "b" * 50}]).result()
+    assert log.state.refused == 1
+    log.stop()
+    for key in artifacts.of(config).list(KIND):
+        artifacts.of(config).delete(KIND, key)
+    again = PredictionLog(config, limit=100)
+    again.start()
+    again.append([{"id": "b" * 50}]).result()
+    again.stop()
