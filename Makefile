@@ -10,7 +10,7 @@ PY := .venv/bin/python
 STACK := $(PY) -m deploy.local.stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop status env test proofs lint types format lock clean distclean
+.PHONY: help demo serve stop status env test proofs lint types format lock clean distclean
 
 help: ## this list
 	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
@@ -18,6 +18,9 @@ help: ## this list
 
 demo: env ## start Airflow and run the whole pipeline on simulated payments, or on DATA
 	@$(PY) -m deploy.local.demo --config $(CONFIG) --port $(PORT) $(if $(DATA),--data $(DATA)) $(if $(DAYS),--days $(DAYS))
+
+serve: env ## answer scores of the champion at http://127.0.0.1:8000
+	$(PY) -m ml serve --config $(CONFIG)
 
 stop: ## stop what `make demo` started, for every deployment
 	@if [ -x $(PY) ]; then $(STACK) stop-all; else echo 'nothing was running'; fi

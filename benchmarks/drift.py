@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import hashlib
 import json
 import os
 import subprocess
@@ -30,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.peers.drift import PEERS, peak_memory_mb
+from benchmarks.peers.environment import interpreter
 from ml.config import PROJECT
 from ml.monitoring.detector import Detector
 from ml.monitoring.observed import Days
@@ -38,8 +38,6 @@ from ml.monitoring.profile import Binning, Profile, cut
 ROWS, COLUMNS = 1_000_000, 10
 REFERENCE_DAYS, RUNS = 77, 5
 FIRST = dt.date(2025, 1, 6)
-REQUIREMENTS = PROJECT / "benchmarks/peers/requirements-drift.txt"
-ENVIRONMENT = PROJECT / "var/peers/drift"
 
 
 def rows(seed: int) -> pd.DataFrame:
@@ -85,19 +83,6 @@ def judge(folder: Path) -> dict[str, float]:
 OURS = {"prepare": prepare, "judge": judge}
 
 
-def peers_python() -> Path:
-    """Interpreter of the peers' environment, made when it is not there or not as the list says."""
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    stamp, python = ENVIRONMENT / "installed", ENVIRONMENT / "bin/python"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        uv = Path(sys.executable).with_name("uv")
-        print(f"installing the peers into {ENVIRONMENT}", flush=True)
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, ENVIRONMENT], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "-r", REQUIREMENTS], check=True)
-        stamp.write_text(wanted)
-    return python
-
-
 def measured(command: list[str]) -> dict[str, float]:
     """What a process measured, its last line."""
     quiet = {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
@@ -125,7 +110,7 @@ def main() -> None:
         prepared = measured([*mine, "prepare", folder])
         told = [measured([*mine, "judge", folder])]
         for name in asked.peers:
-            peers[name] = measured([str(peers_python()), "benchmarks/peers/drift.py", name, folder])
+            peers[name] = measured([str(interpreter("drift")), "benchmarks/peers/drift.py", name, folder])
             print(f"{name:10} {peers[name]}", flush=True)
             told.append(measured([*mine, "judge", folder]))
     best = {key: min(run[key] for run in told) for key in told[0]}
