@@ -13,8 +13,9 @@ from ml.config import Config
 from ml.quality.values import SUMMABLE
 
 STRICT = ConfigDict(extra="forbid")
-Text = Annotated[StrictStr, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Id = Annotated[StrictStr, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
+PLAIN = r"[^\x00-\x1f\x7f]*"
+Text = Annotated[StrictStr, Field(min_length=1, max_length=1000, pattern=f"^{PLAIN}$")]
+Id = Annotated[StrictStr, Field(min_length=1, max_length=256, pattern=rf"^{PLAIN}[^\s\x00-\x1f\x7f]{PLAIN}$")]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=-SUMMABLE, lt=SUMMABLE)]
 Reasons = Annotated[int, Field(ge=0, le=20)]
 
