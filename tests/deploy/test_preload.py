@@ -12,6 +12,7 @@ import pytest
 
 from ml.config import PROJECT
 
+NO_STEPS = {PROJECT / "ml" / "commands", PROJECT / "ml" / "serving", PROJECT / "ml" / "model" / "formats.py"}
 ASK = """
 import gc, json, sys, threading
 import deploy.preload
@@ -30,12 +31,12 @@ def preloaded() -> dict[str, Any]:
 def imported_by_steps() -> set[str]:
     """Modules of others that the code of the steps imports, also inside of functions.
 
-    The command line is no step, and the formats that a person asks for belong to it.
+    The command line and the scoring service are no steps, and the formats that a person asks for belong to the command line.
     """
     found: set[str] = set()
     files = [file for folder in ("ml", "feature_repo") for file in (PROJECT / folder).rglob("*.py")]
     for file in files:
-        if PROJECT / "ml" / "commands" not in file.parents and file != PROJECT / "ml" / "model" / "formats.py":
+        if not NO_STEPS & {file, *file.parents}:
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Import):
                     found |= {alias.name for alias in node.names}
