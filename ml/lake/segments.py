@@ -6,7 +6,7 @@ at most one line that is cut short, at the end, and nobody was told that it is w
 Example:
     >>> whole = line({"id": "a", "score": 0.5})
     >>> read(whole + line({"id": "b"})[:-4])
-    ([{'id': 'a', 'score': 0.5}], 46)
+    ([{'id': 'a', 'score': 0.5}], 32)
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ WRONG: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def shared(released: Config) -> Iterator[TestClient]:
-    """A client for requests that change nothing."""
-    with TestClient(create(released)) as client:
+def shared(released: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client for requests that change nothing, of a copy: what runs writes to its home."""
+    with TestClient(create(living.copy(released, tmp_path_factory.mktemp("shared")))) as client:
         yield client
 
 
