@@ -30,7 +30,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture
 def config(released: Config, tmp_path: Path) -> Config:
     """A copy that a test may change."""
-    return living.copy(released, tmp_path)
+    return patient(living.copy(released, tmp_path))
+
+
+def patient(config: Config, deadline: float = 10_000) -> Config:
+    """The deployment with the patience of a busy test machine, in milliseconds."""
+    serving = config.serving
+    update = {
+        "deadline": serving.deadline.model_copy(update={"value": deadline}),
+        "log_wait": serving.log_wait.model_copy(update={"value": 20_000}),
+    }
+    return config.model_copy(update={"serving": serving.model_copy(update=update)})
 
 
 @pytest.fixture
