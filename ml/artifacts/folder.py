@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ml.artifacts.lock import lock_file
-from ml.artifacts.store import Fill, Missing, checked
+from ml.artifacts.store import Fill, Missing, Store, checked
 
 PRIVATE, LOCKS = ".private-", ".locks"
 LEFT_OVER = 24 * 3600.0
 """Seconds after which a private folder belongs to a process that was killed."""
 
 
-class Folder:
+class Folder(Store):
     """A store in a folder; see `ml.artifacts.store.Store`. The path of an artifact is `root/kind/key`."""
 
     def __init__(self, root: Path) -> None:
@@ -35,17 +34,9 @@ class Folder:
             fill(made)
             return publish(made, path, replace)
 
-    def put_text(self, kind: str, key: str, text: str, replace: bool = False) -> Path:
-        """See `Store.put_text`."""
-        return self.put(kind, key, lambda path: path.write_text(text), replace)
-
-    def put_by_content(self, kind: str, key_of: Callable[[str], str], fill: Fill) -> tuple[str, Path]:
-        """See `Store.put_by_content`."""
-        with private(self.path(kind)) as folder:
-            made = folder / "content"
-            fill(made)
-            sha256 = digest(made)
-            return sha256, self.put(kind, key_of(sha256), lambda path: made.rename(path))
+    def private(self, kind: str) -> AbstractContextManager[Path]:
+        """See `Store.private`."""
+        return private(self.path(kind))
 
     def get(self, kind: str, key: str) -> Path:
         """See `Store.get`."""
@@ -100,7 +91,7 @@ class Folder:
 
 
 def write_file(path: Path, fill: Fill) -> Path:
-    """Write a file that a person has named, whole or not at all; an earlier one is replaced."""
+    """Write a file that is no artifact, whole or not at all; an earlier one is replaced."""
     with private(path.parent) as folder:
         made = folder / path.name
         fill(made)
@@ -129,9 +120,3 @@ def publish(made: Path, path: Path, replace: bool) -> Path:
         if not path.exists():
             raise
     return path
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

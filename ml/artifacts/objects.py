@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ml.artifacts.folder import Folder, digest, private, publish
-from ml.artifacts.store import Fill, Missing, checked
+from ml.artifacts.folder import Folder, publish
+from ml.artifacts.store import Fill, Missing, Store, checked, digest
 from ml.errors import Refused
 
 MANIFEST = ".manifest"
@@ -28,7 +27,7 @@ class DamagedArtifact(Refused, OSError):
     """A downloaded file is not the one that was uploaded."""
 
 
-class Objects:
+class Objects(Store):
     """A store under the URI of a bucket or of a folder in one; see `ml.artifacts.store.Store`.
 
     An artifact's manifest is the object `kind/key.manifest`; its files are below `kind/key.files/UPLOAD/`.
@@ -46,24 +45,16 @@ class Objects:
         if not replace and self.has(kind, key):
             return self.get(kind, key)
         path = self._copies.path(kind, key)
-        with private(self._copies.path(kind)) as folder:
+        with self.private(kind) as folder:
             made = folder / path.name
             fill(made)
             if self._upload(_name(kind, key), made, replace):
                 return publish(made, path, replace)
         return self.get(kind, key)
 
-    def put_text(self, kind: str, key: str, text: str, replace: bool = False) -> Path:
-        """See `Store.put_text`."""
-        return self.put(kind, key, lambda path: path.write_text(text), replace)
-
-    def put_by_content(self, kind: str, key_of: Callable[[str], str], fill: Fill) -> tuple[str, Path]:
-        """See `Store.put_by_content`."""
-        with private(self._copies.path(kind)) as folder:
-            made = folder / "content"
-            fill(made)
-            sha256 = digest(made)
-            return sha256, self.put(kind, key_of(sha256), lambda path: made.rename(path))
+    def private(self, kind: str) -> AbstractContextManager[Path]:
+        """See `Store.private`."""
+        return self._copies.private(kind)
 
     def get(self, kind: str, key: str) -> Path:
         """See `Store.get`. A copy on this machine is taken if there is one.

@@ -31,7 +31,6 @@ def serve(config: Config, asked: argparse.Namespace) -> None:
         log_level="warning",
         timeout_graceful_shutdown=30,
         limit_concurrency=1000,
-        h11_max_incomplete_event_size=64 * 1024,
         server_header=False,
     )
 

@@ -16,6 +16,8 @@ import zlib
 from typing import Any
 
 Record = dict[str, Any]
+PREDICTIONS, FEEDBACK = "prediction_log", "feedback_log"
+"""Kinds of artifacts that sealed segments become."""
 
 
 def line(record: Record) -> bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ml import artifacts
-from ml.artifacts.folder import digest
+from ml.artifacts.store import digest
 from ml.config import Config
 from ml.errors import Refused
 from ml.model.copies import check_copy

@@ -16,11 +16,9 @@ import pyarrow as pa
 from ml import artifacts
 from ml.config import Config
 from ml.lake import schema, segments
+from ml.lake.segments import FEEDBACK, PREDICTIONS
 from ml.lake.tables import Lake
 from ml.quality.formats import format_of
-
-PREDICTIONS, FEEDBACK = "prediction_log", "feedback_log"
-"""Kinds of artifacts that the service makes of its sealed segments."""
 
 
 @dataclass(frozen=True)

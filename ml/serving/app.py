@@ -123,9 +123,10 @@ def create(config: Config, keys: dict[str, str] | None = None, service: Service 
         except ValidationError as error:
             raise _invalid(error) from None
 
-    async def score(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def score(asked: list[dict[str, Any]], reasons: int = 0) -> list[dict[str, Any]]:
         try:
-            return [asdict(each) for each in await scoring.score(asked)]
+            answers = [asdict(each) for each in await scoring.score(asked, reasons)]
+            return [{name: value for name, value in each.items() if value is not None} for each in answers]
         except Invalid as error:
             raise Problem(422, "invalid", str(error), error.field) from None
         except NoChampion as error:
@@ -137,9 +138,7 @@ def create(config: Config, keys: dict[str, str] | None = None, service: Service 
     async def score_one(request: Request) -> JSONResponse:
         """Score one event; with `reasons`, also the inputs that moved its score most."""
         asked = await body(request, single)
-        (answer,) = await score([asked["event"]])
-        if top := asked.get("reasons", 0):
-            answer["reasons"] = scoring.reasons(asked["event"], None, top)
+        (answer,) = await score([asked["event"]], asked.get("reasons", 0))
         return JSONResponse(answer)
 
     @app.post("/v1/score/batch", openapi_extra=_documented(several, {"events": [events.example(config)]}), responses=PROBLEMS)
@@ -190,9 +189,21 @@ def create(config: Config, keys: dict[str, str] | None = None, service: Service 
     return app
 
 
+PROBLEM = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "field"],
+            "properties": {name: {"type": "string"} for name in ("code", "message", "field")},
+        }
+    },
+}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    code: {"description": text, "content": {"application/json": {"schema": PROBLEM}}}
     for code, text in {
+        400: "the request is no JSON",
         401: "the key is unknown",
         413: "the request is too large",
         422: "a field is wrong; `field` names it",
@@ -203,9 +214,20 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def _documented(kind: TypeAdapter[Any], example: Any) -> dict[str, Any]:
-    schema = kind.json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    """The body of a request for the OpenAPI document, with the types within it in their places."""
+    schema = kind.json_schema()
+    schema = _resolved(schema, schema.pop("$defs", {}))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_resolved(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _resolved(value, definitions) for name, value in schema.items()}
 
 
 def _described(version: str, sha256: str, threshold: float, inputs: list[str]) -> dict[str, Any]:

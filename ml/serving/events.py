@@ -69,4 +69,4 @@ def example(config: Config) -> dict[str, Any]:
     event: dict[str, Any] = {"event_id": "1", "event_time": dt.datetime(2025, 5, 2, 10, 5, tzinfo=dt.UTC).isoformat()}
     event |= dict.fromkeys(config.entities.values(), "1001")
     event |= dict.fromkeys(config.measures, 12.5)
-    return event | dict.fromkeys(config.categories)
+    return event | dict.fromkeys(config.categories, "any")  # FastAPI leaves out what is null

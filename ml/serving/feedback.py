@@ -13,9 +13,8 @@ from typing import Any
 
 from ml.config import Config
 from ml.errors import Refused
-from ml.serving.log import PredictionLog
-
-KIND = "feedback_log"
+from ml.lake.segments import FEEDBACK
+from ml.serving.log import LogUnavailable, PredictionLog
 
 
 class NoFeedback(Refused, ValueError):
@@ -27,7 +26,7 @@ class FeedbackLog:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._log = PredictionLog(config, int(config.serving.log_size.value * 1e6), kind=KIND)
+        self._log = PredictionLog(config, int(config.serving.log_size.value * 1e6), kind=FEEDBACK)
 
     def start(self) -> None:
         """Begin to take answers."""
@@ -50,7 +49,10 @@ class FeedbackLog:
         record = {"id": answer, "event_id": given["event_id"], "label": given["label"], "reported_at": reported.isoformat()}
         record |= {"source": given["source"]} if "source" in given else {}
         written = asyncio.wrap_future(self._log.append([record]))
-        await asyncio.wait_for(written, self._config.serving.log_wait.value / 1000)
+        try:
+            await asyncio.wait_for(written, self._config.serving.log_wait.value / 1000)
+        except TimeoutError:
+            raise LogUnavailable(f"the disk took more than {self._config.serving.log_wait.value:g} ms") from None
         return answer
 
 

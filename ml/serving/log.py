@@ -27,10 +27,10 @@ from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.lake import segments
-from ml.lake.segments import Record
+from ml.lake.segments import PREDICTIONS, Record
 
-KIND, OPEN, SEALED = "prediction_log", ".open", ".jsonl"
-SEAL_BYTES, SEAL_SECONDS = 8 << 20, 30.0
+OPEN, SEALED = ".open", ".jsonl"
+SEAL_BYTES, SEAL_SECONDS, PUBLISH_SECONDS = 8 << 20, 30.0, 5.0
 WAITING = 20_000
 """Records that may wait for the writer."""
 
@@ -58,6 +58,9 @@ class _Entry:
     records: int
     done: Future[None] = field(default_factory=Future)
 
+    def __post_init__(self) -> None:
+        self.done.set_running_or_notify_cancel()  # whoever gives up waiting must not cancel what the writer will settle
+
 
 class PredictionLog:
     """The log of one process.
@@ -71,7 +74,7 @@ class PredictionLog:
         self,
         config: Config,
         limit: int,
-        kind: str = KIND,
+        kind: str = PREDICTIONS,
         seal_bytes: int = SEAL_BYTES,
         seal_seconds: float = SEAL_SECONDS,
     ) -> None:
@@ -161,7 +164,7 @@ class PredictionLog:
             entry.done.set_result(None)
 
     def _publish_all(self) -> None:
-        while not self._stopped.wait(1.0):
+        while not self._stopped.wait(PUBLISH_SECONDS):
             try:
                 self._publish()
                 self._measure()
@@ -176,10 +179,14 @@ class PredictionLog:
             path.unlink()
 
     def _measure(self) -> None:
-        """Count what has not reached the lake yet."""
+        """Count what has not reached the lake yet, and drop the copies of what another machine has taken in."""
         kept = [path.stat() for path in self._folder.iterdir() if path.suffix in (OPEN, SEALED)]
-        local = artifacts.local(self._config).path(self._kind)
-        kept += [path.stat() for path in local.glob(f"*{SEALED}")] if local.is_dir() else []
+        local, waiting = artifacts.local(self._config), set(artifacts.of(self._config).list(self._kind))
+        for key in local.list(self._kind):
+            if key in waiting:
+                kept.append(local.get(self._kind, key).stat())
+            else:
+                local.delete(self._kind, key)
         self.state.bytes_kept = sum(each.st_size for each in kept)
         self.state.oldest = min((each.st_mtime for each in kept if each.st_size), default=None)
 

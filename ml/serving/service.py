@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Score:
         features: age of the snapshot of each view in seconds; None if the entity has none.
         features_from: `online store`, or `defaults` if it did not answer in time.
         logged: False if the deployment answers without a log and the prediction is not on disk.
+        reasons: value and contribution, in log-odds, of the inputs that moved the score most, if they were asked for.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Score:
     features: dict[str, float | None]
     features_from: str
     logged: bool
+    reasons: list[dict[str, Any]] | None = None
 
 
 class Service:
@@ -95,8 +97,11 @@ class Service:
         self.log.stop()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
-    async def score(self, events: Sequence[Event]) -> list[Score]:
+    async def score(self, events: Sequence[Event], reasons: int = 0) -> list[Score]:
         """Score events with one version.
+
+        Args:
+            reasons: so many inputs that moved a score most are told with it.
 
         Raises:
             NoChampion: there is no version to score with.
@@ -111,6 +116,9 @@ class Service:
         probabilities = await self._probabilities(version, columns, len(events))
         scored = time.perf_counter()
         scores = self._answers(events, version, features, probabilities)
+        if reasons:
+            told = _reasons(version, columns, reasons)
+            scores = [replace(score, reasons=each) for score, each in zip(scores, told, strict=True)]
         logged = await self._logged([self._record(*each) for each in zip(events, scores, _rows(version, columns), strict=True)])
         ended = time.perf_counter()
         stages = {"features": read - begun, "model": scored - read, "log": ended - scored, "all": ended - begun}
@@ -118,19 +126,7 @@ class Service:
             self.metrics.seconds.labels(stage).observe(seconds)
         for each in scores:
             self.metrics.scores.labels(each.version, each.role, each.decision).inc()
-        return scores if logged else [_unlogged(each) for each in scores]
-
-    def reasons(self, event: Event, features: Features | None, top: int) -> list[dict[str, Any]]:
-        """The inputs that moved the score of an event most."""
-        version = self._live()
-        columns = self.online.complete([event], features or self.online.read([event]))
-        frame = pd.DataFrame({name: columns[name] for name in version.names}).replace("", None)
-        values = version.model.estimator.contributions(version.model.inputs.matrix(frame))[0]
-        order = np.argsort(-np.abs(values[:-1]), kind="stable")[:top]
-        return [
-            {"feature": version.names[i], "value": _plain(columns[version.names[i]][0]), "log_odds": float(values[i])}
-            for i in order
-        ]
+        return scores if logged else [replace(each, logged=False) for each in scores]
 
     def update_metrics(self) -> None:
         """Bring the gauges up to date."""
@@ -255,5 +251,14 @@ def _age(event: Event, snapshot: dt.datetime | None) -> float | None:
     return None if snapshot is None else (event["event_time"] - snapshot).total_seconds()
 
 
-def _unlogged(score: Score) -> Score:
-    return Score(**{**score.__dict__, "logged": False})
+def _reasons(version: Version, columns: dict[str, np.ndarray], top: int) -> list[list[dict[str, Any]]]:
+    """The largest contributions to the score of each row."""
+    frame = pd.DataFrame({name: columns[name] for name in version.names})
+    values = version.model.estimator.contributions(version.model.inputs.matrix(frame))[:, :-1]
+
+    def reason(row: int, column: int) -> dict[str, Any]:
+        name = version.names[column]
+        return {"feature": name, "value": _plain(columns[name][row]), "log_odds": float(values[row, column])}
+
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
+    return [[reason(row, column) for column in columns_of_row] for row, columns_of_row in enumerate(order)]

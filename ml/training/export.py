@@ -19,11 +19,11 @@ from ml.model.formats import ParityError
 from ml.model.graph import to_onnx
 from ml.model.model import INPUTS, Model
 from ml.training import dataset
-from ml.training.fit import DEPLOYMENT, KIND, RECORD, TRAINING_SET, TUNING, describe
+from ml.training.fit import DEPLOYMENT, RECORD, TRAINING_SET, TUNING, describe
 from ml.training.fit import folder_of as fitted_folder
 from ml.training.refused import record_refusal
 
-EXPORT, PARITY = "export", "parity.json"
+KIND, PARITY = "exports", "parity.json"
 SAMPLE_ROWS = 200
 
 
@@ -46,9 +46,9 @@ def export(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -
     Raises:
         ParityError: a probability differs by more than `training.parity`, or a row crosses the decision threshold.
     """
-    store, key = artifacts.of(config), _key(model)
-    with record_refusal(config, as_of, "export", run.id, ParityError), store.lock(KIND, key):
-        folder = store.put(KIND, key, lambda path: _fill(config, model, path))
+    store = artifacts.of(config)
+    with record_refusal(config, as_of, "export", run.id, ParityError), store.lock(KIND, model):
+        folder = store.put(KIND, model, lambda path: _fill(config, model, path))
     return Export(**json.loads((folder / PARITY).read_text()))
 
 
@@ -58,11 +58,7 @@ def folder_of(config: Config, model: str) -> Path:
     Raises:
         Missing: it is not exported.
     """
-    return artifacts.of(config).get(KIND, _key(model))
-
-
-def _key(model: str) -> str:
-    return f"{model}/{EXPORT}"
+    return artifacts.of(config).get(KIND, model)
 
 
 def _fill(config: Config, model: str, folder: Path) -> None:

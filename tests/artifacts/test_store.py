@@ -102,11 +102,19 @@ def _texts(path: Path) -> set[str]:
 def test_what_one_machine_puts_another_one_gets(opened: Opened, tmp_path: Path) -> None:
     here, there = opened(tmp_path / "here"), opened(tmp_path / "there")
     assert _texts(here.put("models", "a1", _parts("one"))) == {"one"}
-    here.put_text("models", "a1/export/graph.json", "{}")
+    here.put_text("tuning", "a1/plan.json", "{}")
     assert _texts(there.get("models", "a1")) == {"one"}
-    assert there.get("models", "a1/export/graph.json").read_text() == "{}"
+    assert there.get("tuning", "a1/plan.json").read_text() == "{}"
     assert (there.list("models"), there.list("nothing")) == (["a1"], [])
     assert (there.has("models", "a1"), there.has("models", "a2")) == (True, False)
+
+
+def test_copies_that_another_machine_has_taken_in_are_not_kept(opened: Opened, tmp_path: Path) -> None:
+    here, there = opened(tmp_path / "here"), opened(tmp_path / "there")
+    here.put_text("prediction_log", "a.jsonl", "one")
+    there.get("prediction_log", "a.jsonl")
+    there.delete("prediction_log", "a.jsonl")
+    assert (here.list("prediction_log"), here.has("prediction_log", "a.jsonl")) == ([], False)
 
 
 def test_the_first_writer_of_a_key_wins_and_only_a_replacement_follows(opened: Opened, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_year_that_was_stopped_goes_on_with_the_night_that_is_missing(tmp_path
         year.refused[as_of] = "too few rows"
         return "refused"
 
+    for writes in ("write_day", "write_files"):
+        monkeypatch.setattr(flights_data, writes, lambda *args: None)
     monkeypatch.setattr(flights, "_night", night)
     monkeypatch.setattr(flights, "_ingest", lambda config, as_of: {"stopped": []})
     monkeypatch.setattr(flights.pipeline, "run", lambda *args: {})

@@ -12,7 +12,8 @@ import pytest
 from ml import artifacts
 from ml.config import PROJECT, Config, load
 from ml.lake import segments
-from ml.serving.log import KIND, LogUnavailable, PredictionLog
+from ml.lake.segments import PREDICTIONS
+from ml.serving.log import LogUnavailable, PredictionLog
 from tests.deployments import small, small_file
 
 WRITER = """
@@ -61,7 +62,7 @@ def _kept(config: Config) -> list[str]:
     log.start()
     log.stop()
     store = artifacts.of(config)
-    return [r["id"] for key in store.list(KIND) for r in segments.read(store.get(KIND, key).read_bytes())[0]]
+    return [r["id"] for key in store.list(PREDICTIONS) for r in segments.read(store.get(PREDICTIONS, key).read_bytes())[0]]
 
 
 def test_records_that_come_together_are_kept_by_few_commits(config: Config) -> None:
@@ -96,7 +97,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
 
 
 def test_a_line_that_was_cut_short_is_left_out(config: Config) -> None:
-    folder = artifacts.local(config).scratch("serving", KIND)
+    folder = artifacts.local(config).scratch("serving", PREDICTIONS)
     whole = segments.line({"id": "a"}) + segments.line({"id": "b"})
     for number, cut in enumerate((1, 10, len(segments.line({"id": "b"})) - 1)):
         (folder / f"{number}.open").write_bytes(whole[:-cut])
@@ -121,8 +122,8 @@ def test_more_than_the_limit_is_refused_until_the_lake_has_it(config: Config) ->
         log.append([{"id": "b" * 50}]).result()
     assert log.state.refused == 1
     log.stop()
-    for key in artifacts.of(config).list(KIND):
-        artifacts.of(config).delete(KIND, key)
+    for key in artifacts.of(config).list(PREDICTIONS):
+        artifacts.of(config).delete(PREDICTIONS, key)
     again = PredictionLog(config, limit=100)
     again.start()
     again.append([{"id": "b" * 50}]).result()

@@ -23,6 +23,7 @@ from ml.quality.predictions import load_predictions
 from ml.quality.validate import validate_batch
 from ml.serving.app import KEY, create
 from ml.serving.champion import Champion
+from ml.serving.log import PredictionLog
 from ml.serving.online import OnlineFeatures
 from ml.serving.service import Service
 from ml.store.feast import feature_names, retrieve_online
@@ -250,3 +251,24 @@ def test_a_client_that_asks_too_often_is_told_so(config: Config) -> None:
         codes = [client.get("/v1/models").status_code for _ in range(6)]
     assert codes[:3] == [200] * 3
     assert 429 in codes
+
+
+def test_the_openapi_document_names_every_column_and_refers_to_nothing_that_is_not_there(
+    shared: TestClient, released: Config
+) -> None:
+    document = shared.get("/openapi.json").json()
+    assert "$ref" not in json.dumps(document["paths"]["/v1/score"])
+    schema = document["paths"]["/v1/score"]["post"]["requestBody"]["content"]["application/json"]
+    columns = {*released.measures, *released.categories, *released.entities.values(), "event_id", "event_time"}
+    assert columns <= set(schema["schema"]["properties"]["event"]["properties"])
+    assert shared.post("/v1/score", json=schema["example"]).status_code == 200
+
+
+def test_whoever_gives_up_waiting_stops_no_writer(config: Config) -> None:
+    log = PredictionLog(config, limit=10**9)
+    given_up = log.append([{"id": "a"}])
+    assert not given_up.cancel()
+    log.start()
+    log.append([{"id": "b"}]).result(timeout=10)
+    log.stop()
+    assert log.state.written == 2
