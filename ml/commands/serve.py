@@ -7,6 +7,7 @@ import ipaddress
 import os
 
 from ml.commands.command import Command
+from ml.commands.terminal import say
 from ml.config import Config
 from ml.errors import BadInput
 
@@ -24,6 +25,7 @@ def serve(config: Config, asked: argparse.Namespace) -> None:
         raise BadInput(
             f"{asked.host} can be reached by others, so clients need keys: set {KEYS} to name=key,name=key, or use 127.0.0.1"
         )
+    say(f"serving {config.name} at http://{asked.host}:{asked.port}, described by /openapi.json; Ctrl-C ends it")
     uvicorn.run(
         create(config, keys),
         host=asked.host,

@@ -95,7 +95,7 @@ def create(config: Config, keys: dict[str, str] | None = None, service: Service 
         description=config.description,
         version="1",
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # its page would come from elsewhere
         redoc_url=None,
     )
 

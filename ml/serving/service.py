@@ -79,6 +79,7 @@ class Service:
 
     def __init__(self, config: Config, now: Callable[[], dt.datetime] | None = None) -> None:
         self.config, self.metrics = config, Metrics()
+        self._shown: tuple[str, str] | None = None
         self.champion = Champion(config, self._changed)
         self.log = PredictionLog(config, limit=int(config.serving.log_size.value * 1e6))
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
@@ -144,8 +145,10 @@ class Service:
         return self.champion.live
 
     def _changed(self, version: Version) -> None:
-        self.metrics.version.clear()
-        self.metrics.version.labels(version.number, version.sha256[:16]).set(1)
+        if self._shown:
+            self.metrics.version.labels(*self._shown).set(0)
+        self._shown = (version.number, version.sha256[:16])
+        self.metrics.version.labels(*self._shown).set(1)
 
     def _must_not_be_ahead(self, events: Sequence[Event]) -> None:
         if self.config.feed is not None:  # its time is that of its files

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from ml.config import Config
+from ml.config import PROJECT, Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
@@ -272,3 +274,18 @@ def test_whoever_gives_up_waiting_stops_no_writer(config: Config) -> None:
     log.append([{"id": "b"}]).result(timeout=10)
     log.stop()
     assert log.state.written == 2
+
+
+ALONE = """
+import feast.metrics  # it asks for figures that all registries of a process share
+from ml.serving.metrics import Metrics
+
+one, other = Metrics(), Metrics()
+one.fallbacks.inc()
+print(other.registry.get_sample_value("perennial_fallbacks_total"))
+"""
+
+
+def test_figures_are_those_of_one_service_whatever_feast_asks_for() -> None:
+    ran = subprocess.run([sys.executable, "-c", ALONE], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert ran.stdout.split()[-1] == "0.0"
