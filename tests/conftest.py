@@ -25,6 +25,7 @@ TOGETHER = {
         "tests/dags/test_scheduler",
         "tests/dags/test_triggers",
         "tests/dags/test_storm",
+        "tests/dags/test_side_by_side",
     ),
     "four versions": (
         "tests/training/test_reproduce",

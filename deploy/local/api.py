@@ -13,6 +13,7 @@ import httpx
 SILENCE = (
     30  # unanswered questions in a row, a second apart, before a run is given up: a busy machine may not answer for a while
 )
+PATIENCE = 120  # seconds until a question is unanswered: a change waits for a database that another process writes
 FAILED = ("failed", "upstream_failed")
 BUSY = 10  # times that a request is sent again, a second apart, because Airflow's database was locked
 
@@ -74,7 +75,7 @@ class Api:
 
     def __post_init__(self) -> None:
         # A proxy of this machine's user has no business between two of its processes.
-        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
         self._token = ""
 
     def __enter__(self) -> Api:

@@ -24,7 +24,7 @@ from tests import deployments
 ONE = dt.timedelta(days=1)
 DAY = dt.date(2025, 3, 11)
 AS_OF = deployments.FIRST_AS_OF
-PATIENCE = 300
+PATIENCE = 600
 NEVER, EVERY_HALF_MINUTE = "0 0 29 2 *", "* * * * * */30"
 ENDED = ("success", "failed")
 

@@ -280,9 +280,8 @@ ALONE = """
 import feast.metrics  # it asks for figures that all registries of a process share
 from ml.serving.metrics import Metrics
 
-one, other = Metrics(), Metrics()
-one.fallbacks.inc()
-print(other.registry.get_sample_value("perennial_fallbacks_total"))
+Metrics().fallbacks.inc()
+print(Metrics().registry.get_sample_value("perennial_fallbacks_total"))
 """
 
 
