@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import ipaddress
 import os
 
@@ -27,14 +28,21 @@ def serve(config: Config, asked: argparse.Namespace) -> None:
         )
     say(f"serving {config.name} at http://{asked.host}:{asked.port}, described by /openapi.json; Ctrl-C ends it")
     uvicorn.run(
-        create(config, keys),
+        create(config, keys, when_started=_keep_libraries),
         host=asked.host,
         port=asked.port,
         log_level="warning",
         timeout_graceful_shutdown=30,
         limit_concurrency=1000,
+        access_log=False,
         server_header=False,
     )
+
+
+def _keep_libraries() -> None:
+    """Take the objects that are here to stay out of the garbage collector, which walks over them while requests wait."""
+    gc.collect()
+    gc.freeze()
 
 
 def keys_of(text: str) -> dict[str, str]:

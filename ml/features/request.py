@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -40,46 +42,55 @@ def ratios(config: Config) -> tuple[tuple[str, str], ...]:
 
 
 def compute(inputs: pd.DataFrame, clock: bool, timezone: str, compared: tuple[tuple[str, str], ...]) -> pd.DataFrame:
-    """Compute the request features of events in a frame; see `columns`.
+    """Compute the request features of events.
 
     Args:
         inputs: columns `event_time` (UTC), the measures by their names in Feast, and the averages of `compared`.
-
-    Returns:
-        One float64 column per name in `names`.
-    """
-    needed = {name for measure, average in compared for name in (in_feast(measure), average)}
-    numbers = {name: inputs[name].astype("float64").to_numpy() for name in needed}
-    times = pd.DatetimeIndex(pd.to_datetime(inputs["event_time"], utc=True))
-    computed = columns(times, numbers, clock, timezone, compared)
-    return pd.DataFrame(computed, index=inputs.index)
-
-
-def columns(
-    times: pd.DatetimeIndex,
-    numbers: Mapping[str, np.ndarray],
-    clock: bool,
-    timezone: str,
-    compared: tuple[tuple[str, str], ...],
-) -> dict[str, np.ndarray]:
-    """Compute the request features.
-
-    Args:
-        times: when the events happened, UTC, shape (n_rows,).
-        numbers: measures by their names in Feast and the averages of `compared`, float64, shape (n_rows,) each.
         clock: whether to add the features of `CLOCK`.
         timezone: the IANA time zone of the clock features.
         compared: pairs (measure, average).
 
     Returns:
-        One float64 array of shape (n_rows,) per name in `names`; a ratio over a missing or zero average is missing.
+        One float64 column per name in `names`; a ratio over a missing or zero average is missing.
     """
-    computed: dict[str, np.ndarray] = {}
+    needed = {name for measure, average in compared for name in (in_feast(measure), average)}
+    numbers = {name: inputs[name].astype("float64").to_numpy() for name in needed}
+    local = pd.DatetimeIndex(pd.to_datetime(inputs["event_time"], utc=True)).tz_convert(ZoneInfo(timezone))
+    readings = clock_features(local.hour.to_numpy(), local.minute.to_numpy(), local.weekday.to_numpy()) if clock else {}
+    return pd.DataFrame(readings | ratio_features(numbers, compared), index=inputs.index)
+
+
+def compute_few(
+    times: Sequence[dt.datetime],
+    numbers: Mapping[str, np.ndarray],
+    clock: bool,
+    timezone: str,
+    compared: tuple[tuple[str, str], ...],
+) -> dict[str, np.ndarray]:
+    """The same for the few events of a request, without a frame.
+
+    Args:
+        times: when the events happened, with a time zone.
+        numbers: measures by their names in Feast and the averages of `compared`, float64, shape (n_rows,) each.
+    """
+    readings: dict[str, np.ndarray] = {}
     if clock:
-        local = times.tz_convert(timezone)
-        hour, weekday = local.hour.to_numpy(), local.weekday.to_numpy()
-        readings = (hour + local.minute.to_numpy() / 60, weekday, hour < NIGHT_ENDS, weekday >= SATURDAY)
-        computed |= {name: np.asarray(reading, dtype=np.float64) for name, reading in zip(CLOCK, readings, strict=True)}
+        zone = ZoneInfo(timezone)
+        local = [time.astimezone(zone) for time in times]
+        read = np.array([(time.hour, time.minute, time.weekday()) for time in local]).reshape(-1, 3)
+        readings = clock_features(*read.T)
+    return readings | ratio_features(numbers, compared)
+
+
+def clock_features(hour: np.ndarray, minute: np.ndarray, weekday: np.ndarray) -> dict[str, np.ndarray]:
+    """The features of `CLOCK` from local times, float64, shape (n_rows,) each."""
+    readings = (hour + minute / 60, weekday, hour < NIGHT_ENDS, weekday >= SATURDAY)
+    return {name: np.asarray(reading, dtype=np.float64) for name, reading in zip(CLOCK, readings, strict=True)}
+
+
+def ratio_features(numbers: Mapping[str, np.ndarray], compared: tuple[tuple[str, str], ...]) -> dict[str, np.ndarray]:
+    """Each measure over its average, float64, shape (n_rows,) each; missing where the average is missing or zero."""
+    computed: dict[str, np.ndarray] = {}
     for measure, average in compared:
         denominator = numbers[average]
         usable = np.where(denominator > 0, denominator, np.nan)

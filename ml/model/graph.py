@@ -13,20 +13,24 @@ from ml.model.inputs import Inputs
 def to_onnx(estimator: Estimator, inputs: Inputs) -> Any:
     """The ONNX graph: one input of shape (n_rows,) per raw column, output `inputs.answer` of shape (n_rows,).
 
-    The graph fills missing numbers and encodes levels, so that a caller needs no other code. Names of intermediate values begin
-    with an underscore, which names of columns cannot.
+    The graph fills missing numbers and encodes levels, so that a caller needs no other code. All numbers are filled at once,
+    for a node costs more than what it computes for a single row. Names of intermediate values begin with an underscore, which
+    names of columns cannot.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, columns = [], [], []
     constants.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "_column_axis"))
-    for number, (name, fill) in enumerate(inputs.fill.items()):
-        constants.append(numpy_helper.from_array(np.array(fill, dtype=np.float32), f"_fill_{number}"))
-        nodes.append(helper.make_node("IsNaN", [name], [f"_missing_{number}"]))
-        nodes.append(helper.make_node("Where", [f"_missing_{number}", f"_fill_{number}", name], [f"_filled_{number}"]))
-        nodes.append(helper.make_node("Unsqueeze", [f"_filled_{number}", "_column_axis"], [f"_column_{number}"]))
-        columns.append(f"_column_{number}")
+    for number, name in enumerate(inputs.fill):
+        nodes.append(helper.make_node("Unsqueeze", [name, "_column_axis"], [f"_number_{number}"]))
+    if inputs.fill:
+        row = np.array([list(inputs.fill.values())], dtype=np.float32)
+        constants.append(numpy_helper.from_array(row, "_fill"))
+        nodes.append(helper.make_node("Concat", [f"_number_{number}" for number in range(row.size)], ["_numbers"], axis=1))
+        nodes.append(helper.make_node("IsNaN", ["_numbers"], ["_missing"]))
+        nodes.append(helper.make_node("Where", ["_missing", "_fill", "_numbers"], ["_filled"]))
+        columns.append("_filled")
     for number, (name, levels) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
         codes = {**levels.codes, "": levels.missing}
         nodes.append(

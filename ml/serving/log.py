@@ -1,6 +1,7 @@
 """The prediction log: a record is on disk before its request is answered.
 
-One thread writes what has come since its last write and then makes the disk keep it, once for all of them (group commit).
+Whoever appends writes what waits and makes the disk keep it, once for all of it (group commit); one does so at a time, and the
+others only leave their records to it, so that a disk that hangs holds one thread.
 Records are lines of a segment; a segment that is large or old enough is sealed and becomes an artifact, which
 `load_predictions` takes into the lake. Nothing grows without bound: a record is refused when the disk is full, when too many
 wait for the disk, or when too much has not reached the lake yet.
@@ -13,10 +14,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import queue
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from ml.lake.segments import PREDICTIONS, Record
 OPEN, SEALED = ".open", ".jsonl"
 SEAL_BYTES, SEAL_SECONDS, PUBLISH_SECONDS = 8 << 20, 30.0, 5.0
 WAITING = 20_000
-"""Records that may wait for the writer."""
+"""Requests that may wait for the disk."""
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +83,10 @@ class PredictionLog:
         self._config, self._limit, self._kind = config, limit, kind
         self._seal_bytes, self._seal_seconds = seal_bytes, seal_seconds
         self._folder = artifacts.local(config).scratch("serving", kind)
-        self._waiting: queue.Queue[_Entry] = queue.Queue(WAITING)
-        self._ending = threading.Event()
+        self._waiting: deque[_Entry] = deque()
+        self._writing = threading.Lock()
         self._segment: _Segment | None = None
-        self._writer = threading.Thread(target=self._write_all, name="prediction log", daemon=True)
-        self._sealer = threading.Thread(target=self._publish_all, name="sealed segments", daemon=True)
+        self._publisher = threading.Thread(target=self._publish_all, name="sealed segments", daemon=True)
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -94,26 +94,29 @@ class PredictionLog:
         for path in sorted(self._folder.glob(f"*{OPEN}")):
             _recover(path)
         self._measure()
-        self._writer.start()
-        self._sealer.start()
+        self._publisher.start()
 
     def append(self, records: Sequence[Record]) -> Future[None]:
-        """Write records; the future is done when the disk keeps them, and has `LogUnavailable` if it does not."""
+        """Write records; the future is done when the disk keeps them, and has `LogUnavailable` if it does not.
+
+        The caller writes them itself, with what others append meanwhile, unless another one is writing now.
+        """
         entry = _Entry(b"".join(segments.line(record) for record in records), len(records))
         if self.state.bytes_kept + len(entry.lines) > self._limit:
             return self._refuse(entry, f"{self.state.bytes_kept} bytes of predictions have not reached the lake yet")
-        try:
-            self._waiting.put_nowait(entry)
-        except queue.Full:
-            return self._refuse(entry, f"{WAITING} predictions wait for the disk")
+        if len(self._waiting) >= WAITING:
+            return self._refuse(entry, f"{WAITING} requests wait for the disk")
+        self._waiting.append(entry)
+        self._write_waiting()
         return entry.done
 
     def stop(self) -> None:
         """Write what waits, and publish all of it."""
-        self._ending.set()
-        self._writer.join()
         self._stopped.set()
-        self._sealer.join()
+        self._publisher.join()
+        with self._writing:
+            self._commit_waiting()
+            self._seal()
         self._publish()
 
     def _refuse(self, entry: _Entry, why: str) -> Future[None]:
@@ -121,31 +124,38 @@ class PredictionLog:
         entry.done.set_exception(LogUnavailable(f"the prediction cannot be logged: {why}"))
         return entry.done
 
-    def _write_all(self) -> None:
-        entries: list[_Entry] = []
-        while entries or not self._ending.is_set():
-            entries = self._next_entries()
-            if entries:
-                self._commit(entries)
-            if self._segment is not None and self._segment.is_due(self._seal_bytes, self._seal_seconds):
+    def _write_waiting(self) -> None:
+        """Write what waits, unless another thread does, which then looks again before it ends."""
+        while self._waiting and self._writing.acquire(blocking=False):
+            try:
+                self._commit_waiting()
+            finally:
+                self._writing.release()
+
+    def _commit_waiting(self) -> None:
+        """Write what waits; its thread holds the lock."""
+        while self._waiting:
+            self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+            if self._is_due():
                 self._seal()
-        if self._segment is not None:
-            self._seal()
+
+    def _is_due(self) -> bool:
+        return self._segment is not None and self._segment.is_due(self._seal_bytes, self._seal_seconds)
 
     def _seal(self) -> None:
         if self._segment is not None:
             self._segment.seal()
             self._segment = None
 
-    def _next_entries(self) -> list[_Entry]:
-        """What has come since the last write; waits for a moment if nothing has."""
-        entries: list[_Entry] = []
-        try:
-            entries.append(self._waiting.get(timeout=0.2))
-            while True:
-                entries.append(self._waiting.get_nowait())
-        except queue.Empty:
-            return entries
+    def _seal_if_due(self) -> None:
+        """Seal a segment to which nothing was written lately; what came meanwhile is written here."""
+        if self._is_due() and self._writing.acquire(blocking=False):
+            try:
+                if self._is_due():
+                    self._seal()
+            finally:
+                self._writing.release()
+            self._write_waiting()
 
     def _commit(self, entries: list[_Entry]) -> None:
         lines = b"".join(entry.lines for entry in entries)
@@ -164,8 +174,9 @@ class PredictionLog:
             entry.done.set_result(None)
 
     def _publish_all(self) -> None:
-        while not self._stopped.wait(PUBLISH_SECONDS):
+        while not self._stopped.wait(min(PUBLISH_SECONDS, self._seal_seconds)):
             try:
+                self._seal_if_due()
                 self._publish()
                 self._measure()
             except Exception:  # a store that is away comes back

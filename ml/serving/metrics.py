@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
+STAGES = ("wait", "features", "model", "log", "all")
+
 
 # Feast asks for figures in files that all processes and registries share; ours are those of one process and one service.
 values.ValueClass = values.MutexValue
@@ -19,8 +21,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
-        stages = "seconds of a request by stage: features, model, log, all"
+        stages = "seconds of a request by stage: wait, features, model, log, all"
         self.seconds = Histogram("perennial_seconds", stages, ["stage"], buckets=BUCKETS, registry=self.registry)
+        self._stages = {stage: self.seconds.labels(stage) for stage in STAGES}
         self.requests = counter("perennial_requests", "requests by path and status", ["path", "status"])
         self.scores = counter("perennial_scores", "scored events", ["version", "role", "decision"])
         self.misses = counter("perennial_feature_misses", "entities without a snapshot, by view", ["view"])
@@ -32,3 +35,7 @@ class Metrics:
         self.log_lag = gauge("perennial_log_lag_seconds", "age of the oldest prediction that has not reached the lake")
         self.version = gauge("perennial_version", "1 for the version that scores", ["version", "sha256"])
         self.refused = gauge("perennial_champion_refused", "1 if the champion cannot be opened and another one scores")
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Count the seconds of a stage of a request."""
+        self._stages[stage].observe(seconds)

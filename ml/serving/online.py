@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ml.config import Config, Window
 from ml.config.names import in_feast
@@ -47,7 +46,8 @@ class OnlineFeatures:
     def __init__(self, config: Config) -> None:
         store = open_store(config)
         self._config, self._repository = config, store.config
-        self._views: list[tuple[Window, FeatureView]] = [(w, store.get_feature_view(w.view)) for w in config.windows]
+        self._views = [_View.of(config, window, store.get_feature_view(window.view)) for window in config.windows]
+        self._ratios = request.ratios(config)
         self._threads = threading.local()
         if store.config.online_store.type == "sqlite":
             _let_readers_read(str(store.config.online_store.path))
@@ -56,19 +56,17 @@ class OnlineFeatures:
         """The windows of events; blocks as long as the store takes."""
         columns: dict[str, np.ndarray] = {}
         snapshots: dict[str, list[dt.datetime | None]] = {}
-        for window, view in self._views:
-            keys = [self._key(window, event) for event in events]
-            rows = self._store.online_read(self._repository, view, keys, window.features)
-            snapshots[window.view] = [instant for instant, _ in rows]
-            for name in window.features:
+        for view in self._views:
+            rows = self._store.online_read(self._repository, view.feast, [view.key(event) for event in events], view.features)
+            snapshots[view.name] = [instant for instant, _ in rows]
+            for name in view.features:
                 columns[name] = np.array([_number(values, name) for _, values in rows], dtype=np.float64)
         return Features(columns, snapshots, is_fallback=False)
 
     def unknown(self, events: Sequence[Event]) -> Features:
         """The windows of entities that have no history."""
-        names = [name for window in self._config.windows for name in window.features]
-        columns = {name: np.full(len(events), np.nan) for name in names}
-        return Features(columns, {window.view: [None] * len(events) for window in self._config.windows}, is_fallback=True)
+        columns = {name: np.full(len(events), np.nan) for view in self._views for name in view.features}
+        return Features(columns, {view.name: [None] * len(events) for view in self._views}, is_fallback=True)
 
     def complete(self, events: Sequence[Event], features: Features) -> dict[str, np.ndarray]:
         """All columns that a model may take: the event's own, its windows, and what is computed from both."""
@@ -76,9 +74,8 @@ class OnlineFeatures:
         columns = {name: _numbers(events, name) for name in config.measures}
         columns |= {name: _texts(events, name) for name in config.categories}
         numbers = features.columns | {in_feast(name): columns[name] for name in config.measures}
-        times = pd.DatetimeIndex([event["event_time"] for event in events]).tz_convert("UTC")
-        asked = config.request
-        computed = request.columns(times, numbers, asked.clock, config.events.timezone, request.ratios(config))
+        times = [event["event_time"] for event in events]
+        computed = request.compute_few(times, numbers, config.request.clock, config.events.timezone, self._ratios)
         return columns | features.columns | computed
 
     @property
@@ -90,13 +87,27 @@ class OnlineFeatures:
         store: OnlineStore = self._threads.store
         return store
 
-    def _key(self, window: Window, event: Event) -> Any:
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A view of the store with what its reads need: its name, its features, and the column of its entity."""
+
+    feast: FeatureView
+    name: str
+    features: list[str]
+    column: str
+
+    @classmethod
+    def of(cls, config: Config, window: Window, view: FeatureView) -> _View:
+        return cls(view, window.view, window.features, config.entities[window.entity])
+
+    def key(self, event: Event) -> Any:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        column = self._config.entities[window.entity]
-        key = event.get(column)
-        return EntityKey(join_keys=[in_feast(column)], entity_values=[Value(string_val=MISSING_KEY if key is None else key)])
+        key = event.get(self.column)
+        value = Value(string_val=MISSING_KEY if key is None else key)
+        return EntityKey(join_keys=[in_feast(self.column)], entity_values=[value])
 
 
 def _number(values: Mapping[str, Any] | None, name: str) -> float:

@@ -1,33 +1,43 @@
-"""Scoring: features by a deadline, a probability, and a record that is on disk before the answer."""
+"""The scoring service: requests that wait are scored together, and their records are on disk before they are answered.
+
+One thread takes what has come since it last did, reads the features, scores and writes: so a request changes threads twice, and
+the fixed costs of a read, of a run of the graph and of a commit are shared by more requests the busier the service is. A thread
+that the online store or the disk does not give back in time is replaced, and its requests are answered without it.
+
+Source: adaptive batching, Crankshaw and others, Clipper, NSDI 2017.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
 import logging
+import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
 
 from ml.config import Config
 from ml.errors import Refused
 from ml.model.version import Version
 from ml.serving.champion import Champion
-from ml.serving.log import LogUnavailable, PredictionLog, Record
+from ml.serving.log import LogUnavailable, PredictionLog
 from ml.serving.metrics import Metrics
-from ml.serving.online import Event, Features, OnlineFeatures
+from ml.serving.online import Event, Features
+from ml.serving.scorer import FEW, Score, Scored, Scorer
 
-FEW = 16
-"""So many rows are scored by ONNX at least as fast as by the estimator."""
-READERS = 8
-ROLE = "champion"
+TOGETHER = 64
+"""Requests that are scored at once, at most."""
+LOST = 8
+"""Threads that may wait for the online store at once; while so many do, it is not asked."""
+LARGE = 2
+"""Requests of many events that are scored side by side."""
+
+Answer = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -44,34 +54,47 @@ class Invalid(Refused, ValueError):
         self.field = field
 
 
-@dataclass(frozen=True)
-class Score:
-    """The answer on an event.
+class InternalError(RuntimeError):
+    """A request could not be scored, for a reason that is in the service's log."""
 
-    Attributes:
-        id: of this prediction, in the log and in the lake.
-        decision: `alert` from the version's threshold on, else `pass`.
-        features: age of the snapshot of each view in seconds; None if the entity has none.
-        features_from: `online store`, or `defaults` if it did not answer in time.
-        logged: False if the deployment answers without a log and the prediction is not on disk.
-        reasons: value and contribution, in log-odds, of the inputs that moved the score most, if they were asked for.
-    """
 
-    id: str
-    event_id: str
-    probability: float
-    decision: str
-    threshold: float
-    version: str
-    role: str
-    features: dict[str, float | None]
-    features_from: str
-    logged: bool
-    reasons: list[dict[str, Any]] | None = None
+@dataclass(eq=False)
+class _Request:
+    """A request on its way; `scored_at` is None until its records wait for the disk."""
+
+    events: Sequence[Event]
+    reasons: int
+    answers: list[Answer] = field(default_factory=list)
+    scored_at: float | None = None
+    begun: float = field(default_factory=time.perf_counter)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    timer: asyncio.TimerHandle | None = None
+
+    def __post_init__(self) -> None:
+        self.done: asyncio.Future[bool] = self.loop.create_future()
+
+    def settle(self, error: BaseException | None) -> None:
+        """Answer it, if whoever asked is still there; runs in its loop."""
+        if self.done.done():
+            return
+        if error is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(True)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A thread that scores, and what it waits for: the online store for these requests, or the disk."""
+
+    waits_for: Literal["store", "disk"] | None = None
+    since: float = 0.0
+    requests: list[_Request] = field(default_factory=list)
+    thread: threading.Thread | None = None
 
 
 class Service:
-    """The scoring service of a deployment, without its pages and addresses.
+    """The scoring service of a deployment, without its addresses.
 
     Args:
         now: the present, for tests.
@@ -83,23 +106,31 @@ class Service:
         self.champion = Champion(config, self._changed)
         self.log = PredictionLog(config, limit=int(config.serving.log_size.value * 1e6))
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="online store")
-        self._free_readers = threading.BoundedSemaphore(READERS)
+        self._deadline, self._patience = config.serving.deadline.value / 1000, config.serving.log_wait.value / 1000
+        self._waiting: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._worker, self._lost, self._changing = _Worker(), 0, threading.Lock()
+        self._large = ThreadPoolExecutor(LARGE, thread_name_prefix="scorer of many")
+        self._readers = ThreadPoolExecutor(LARGE + LOST, thread_name_prefix="reader for many")
 
     def start(self) -> None:
         """Open the online store, the champion and the log."""
-        self.online = OnlineFeatures(self.config)
+        self._scorer = Scorer(self.config, self.metrics, self._now)
         self.champion.start()
         self.log.start()
+        self._employ()
 
     def stop(self) -> None:
         """Finish what is in hand."""
+        self._waiting.put(None)
+        if self._worker.thread is not None:
+            self._worker.thread.join()
+        self._large.shutdown()
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self.champion.stop()
         self.log.stop()
-        self._readers.shutdown(wait=False, cancel_futures=True)
 
-    async def score(self, events: Sequence[Event], reasons: int = 0) -> list[Score]:
-        """Score events with one version.
+    async def score(self, events: Sequence[Event], reasons: int = 0) -> list[Answer]:
+        """Score events with one version; each answer is a `Score` as a dictionary, and whether it is `logged`.
 
         Args:
             reasons: so many inputs that moved a score most are told with it.
@@ -109,25 +140,24 @@ class Service:
             Invalid: an event lies in the future.
             LogUnavailable: a prediction could not be written, and the deployment refuses then.
         """
-        version, begun = self._live(), time.perf_counter()
+        self._live()
         self._must_not_be_ahead(events)
-        features = await self._features(events)
-        columns = self.online.complete(events, features)
-        read = time.perf_counter()
-        probabilities = await self._probabilities(version, columns, len(events))
-        scored = time.perf_counter()
-        scores = self._answers(events, version, features, probabilities)
-        if reasons:
-            told = _reasons(version, columns, reasons)
-            scores = [replace(score, reasons=each) for score, each in zip(scores, told, strict=True)]
-        logged = await self._logged([self._record(*each) for each in zip(events, scores, _rows(version, columns), strict=True)])
-        ended = time.perf_counter()
-        stages = {"features": read - begun, "model": scored - read, "log": ended - scored, "all": ended - begun}
-        for stage, seconds in stages.items():
-            self.metrics.seconds.labels(stage).observe(seconds)
-        for each in scores:
-            self.metrics.scores.labels(each.version, each.role, each.decision).inc()
-        return scores if logged else [replace(each, logged=False) for each in scores]
+        request = _Request(events, reasons)
+        if len(events) > FEW or reasons:
+            self._large.submit(self._score_large, request)
+        else:
+            self._waiting.put(request)
+        request.timer = request.loop.call_later(min(self._deadline, self._patience), self._supervise, request)
+        try:
+            is_logged = await request.done
+        except LogUnavailable:
+            if self.config.serving.without_log == "refuse":
+                raise
+            is_logged = False
+        finally:
+            request.timer.cancel()
+        self.metrics.stage("all", time.perf_counter() - request.begun)
+        return [answer | {"logged": is_logged} for answer in request.answers]
 
     def update_metrics(self) -> None:
         """Bring the gauges up to date."""
@@ -162,106 +192,143 @@ class Service:
                 )
                 raise Invalid(ahead, where)
 
-    async def _features(self, events: Sequence[Event]) -> Features:
-        """The windows from the online store, or those of unknown entities if it does not answer in time."""
-        if self._free_readers.acquire(blocking=False):
-            reading: Future[Features] = self._readers.submit(self.online.read, events)
-            reading.add_done_callback(lambda done: self._free_readers.release())
-            try:
-                found = await asyncio.wait_for(asyncio.wrap_future(reading), self.config.serving.deadline.value / 1000)
-                self._count(found)
-                return found
-            except Exception as error:  # noqa: BLE001  the store may raise anything, and a request is answered all the same
-                log.warning("the online store did not answer: %s", error or type(error).__name__)
-        self.metrics.fallbacks.inc(len(events))
-        return self.online.unknown(events)
+    def _supervise(self, request: _Request) -> None:
+        """Look, again and again, whether a request waits for the store or the disk for too long; runs in its loop."""
+        if request.done.done():
+            return
+        self._replace_if_stuck()
+        if request.scored_at is not None and time.perf_counter() - request.scored_at >= self._patience:
+            request.settle(LogUnavailable(f"the disk took more than {self.config.serving.log_wait.value:g} ms"))
+        else:
+            request.timer = request.loop.call_later(min(self._deadline, self._patience), self._supervise, request)
 
-    def _count(self, found: Features) -> None:
-        for view, instants in found.snapshots.items():
-            there = [instant for instant in instants if instant is not None]
-            self.metrics.misses.labels(view).inc(len(instants) - len(there))
-            if there:
-                self.metrics.age.labels(view).set((self._now() - max(there)).total_seconds())
+    def _replace_if_stuck(self) -> None:
+        """Let another thread go on if the one that scores is not given back; the log holds one at most."""
+        with self._changing:
+            worker = self._worker
+            limit = {"store": self._deadline, "disk": self._patience}.get(worker.waits_for or "")
+            if limit is None or time.perf_counter() - worker.since < limit:
+                return
+            log.warning("the %s took more than %g ms", worker.waits_for, limit * 1000)
+            if worker.waits_for == "store":
+                self._lost += 1
+                self._employ(worker.requests)
+            else:
+                self._employ()
 
-    async def _probabilities(self, version: Version, columns: dict[str, np.ndarray], rows: int) -> np.ndarray:
-        if rows <= FEW:
-            return version.score_few(columns)
-        frame = pd.DataFrame({name: columns[name] for name in version.names})
-        return await asyncio.to_thread(version.model.score, frame)
+    def _employ(self, unread: Sequence[_Request] = ()) -> None:
+        """Start the thread that scores from now on; it begins with requests for which the store did not answer."""
+        worker = _Worker()
+        worker.thread = threading.Thread(target=self._work, args=(worker, list(unread)), name="scorer", daemon=True)
+        self._worker = worker
+        worker.thread.start()
 
-    def _answers(self, events: Sequence[Event], version: Version, features: Features, probabilities: np.ndarray) -> list[Score]:
-        return [
-            Score(
-                id=uuid.uuid4().hex,
-                event_id=event["event_id"],
-                probability=float(probability),
-                decision="alert" if probability >= version.threshold else "pass",
-                threshold=version.threshold,
-                version=version.number,
-                role=ROLE,
-                features={view: _age(event, instants[number]) for view, instants in features.snapshots.items()},
-                features_from="defaults" if features.is_fallback else "online store",
-                logged=True,
-            )
-            for number, (event, probability) in enumerate(zip(events, probabilities, strict=True))
-        ]
+    def _work(self, worker: _Worker, unread: list[_Request]) -> None:
+        if unread:
+            self._score_small(worker, unread, asks_store=False)
+        while self._worker is worker and (first := self._waiting.get()) is not None:
+            requests, is_last = [first], False
+            while len(requests) < TOGETHER and not is_last and not self._waiting.empty():
+                another = self._waiting.get()
+                is_last = another is None
+                requests += [another] if another is not None else []
+            self._score_small(worker, requests)
+            if is_last:
+                return
 
-    def _record(self, event: Event, score: Score, inputs: dict[str, Any]) -> Record:
-        scored_at = self._now() if self.config.feed is None else event["event_time"]
-        return {
-            "id": score.id,
-            "event_id": score.event_id,
-            "event_time": event["event_time"].isoformat(),
-            "scored_at": scored_at.isoformat(),
-            "version": score.version,
-            "role": score.role,
-            "score": score.probability,
-            "decision": score.decision,
-            "features_from": score.features_from,
-            "inputs": inputs,
-        }
-
-    async def _logged(self, records: list[Record]) -> bool:
-        """Whether the records are on disk.
-
-        Raises:
-            LogUnavailable: they are not, and the deployment refuses then.
-        """
-        serving = self.config.serving
+    def _score_small(self, worker: _Worker, requests: list[_Request], asks_store: bool = True) -> None:
+        """Score requests with one version; one that cannot be scored fails alone."""
+        begun = time.perf_counter()
+        events = [event for request in requests for event in request.events]
+        features = self._read(worker, requests, events) if asks_store and self._lost < LOST else self._scorer.unknown(events)
+        if features is None:
+            return
         try:
-            written = asyncio.wrap_future(self.log.append(records))
-            await asyncio.wait_for(asyncio.shield(written), serving.log_wait.value / 1000)
-        except (LogUnavailable, TimeoutError) as error:
-            if serving.without_log == "refuse":
-                raise LogUnavailable(str(error) or f"the disk took more than {serving.log_wait.value:g} ms") from None
-            return False
-        return True
+            scored = self._scored(requests, features, begun)
+        except Exception:
+            if len(requests) == 1:
+                log.exception("a request could not be scored")
+                _settle(requests, InternalError())
+                return
+            for request in requests:
+                self._score_small(worker, [request], asks_store)
+            return
+        with self._changing:
+            worker.since, worker.waits_for = time.perf_counter(), "disk"
+        self._write(requests, scored)
+        with self._changing:
+            worker.waits_for = None
+
+    def _read(self, worker: _Worker, requests: list[_Request], events: list[Event]) -> Features | None:
+        """The features of requests; None if another thread has taken the requests meanwhile."""
+        with self._changing:
+            worker.since, worker.waits_for, worker.requests = time.perf_counter(), "store", requests
+        try:
+            found = self._scorer.read(events)
+        except Exception as error:  # noqa: BLE001  the store may raise anything, and a request is answered all the same
+            log.warning("the online store did not answer: %s", error or type(error).__name__)
+            found = self._scorer.unknown(events)
+        with self._changing:
+            worker.waits_for = None
+            if self._worker is not worker:
+                self._lost -= 1
+                return None
+        return found
+
+    def _score_large(self, request: _Request) -> None:
+        """Score a request of many events, which has the deadline once for each few of them."""
+        begun = time.perf_counter()
+        reading = self._readers.submit(self._scorer.read, request.events)
+        try:
+            features = reading.result(self._deadline * -(-len(request.events) // FEW))
+        except Exception as error:  # noqa: BLE001  as above
+            log.warning("the online store did not answer: %s", error or type(error).__name__)
+            features = self._scorer.unknown(request.events)
+        try:
+            self._write([request], self._scored([request], features, begun))
+        except Exception:
+            log.exception("a request could not be scored")
+            _settle([request], InternalError())
+
+    def _scored(self, requests: list[_Request], features: Features, begun: float) -> Scored:
+        read = time.perf_counter()
+        events = [event for request in requests for event in request.events]
+        first = requests[0]
+        scored = self._scorer.score(events, features, self._live(), len(first.events) > FEW, first.reasons)
+        ended = time.perf_counter()
+        answers = iter(scored.scores)
+        for request in requests:
+            request.answers, request.scored_at = [_plain(next(answers)) for _ in request.events], ended
+            for stage, seconds in (("wait", begun - request.begun), ("features", read - begun), ("model", ended - read)):
+                self.metrics.stage(stage, seconds)
+        for score in scored.scores:
+            self.metrics.scores.labels(score.version, score.role, score.decision).inc()
+        return scored
+
+    def _write(self, requests: list[_Request], scored: Scored) -> None:
+        self.log.append(scored.records).add_done_callback(partial(self._written, requests, time.perf_counter()))
+
+    def _written(self, requests: list[_Request], begun: float, written: Future[None]) -> None:
+        seconds = time.perf_counter() - begun
+        for _ in requests:
+            self.metrics.stage("log", seconds)
+        _settle(requests, written.exception())
 
 
-def _rows(version: Version, columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The model's inputs of each event, as values for JSON."""
-    named = [[_plain(value) for value in columns[name]] for name in version.names]
-    return [dict(zip(version.names, row, strict=True)) for row in zip(*named, strict=True)]
+def _settle(requests: list[_Request], error: BaseException | None) -> None:
+    """Answer requests, each in its loop."""
+
+    def settle(of_loop: list[_Request]) -> None:
+        for request in of_loop:
+            request.settle(error)
+
+    for loop in {request.loop for request in requests}:
+        of_loop = [request for request in requests if request.loop is loop]
+        try:
+            loop.call_soon_threadsafe(settle, of_loop)
+        except RuntimeError:  # the loop has ended, and nobody waits
+            log.warning("%d requests were scored when nobody waited for them any more", len(of_loop))
 
 
-def _plain(value: Any) -> float | str | None:
-    if isinstance(value, str):
-        return value or None
-    return None if np.isnan(value) else float(value)
-
-
-def _age(event: Event, snapshot: dt.datetime | None) -> float | None:
-    return None if snapshot is None else (event["event_time"] - snapshot).total_seconds()
-
-
-def _reasons(version: Version, columns: dict[str, np.ndarray], top: int) -> list[list[dict[str, Any]]]:
-    """The largest contributions to the score of each row."""
-    frame = pd.DataFrame({name: columns[name] for name in version.names})
-    values = version.model.estimator.contributions(version.model.inputs.matrix(frame))[:, :-1]
-
-    def reason(row: int, column: int) -> dict[str, Any]:
-        name = version.names[column]
-        return {"feature": name, "value": _plain(columns[name][row]), "log_odds": float(values[row, column])}
-
-    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
-    return [[reason(row, column) for column in columns_of_row] for row, columns_of_row in enumerate(order)]
+def _plain(score: Score) -> Answer:
+    return {name: value for name, value in vars(score).items() if value is not None}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,14 +70,45 @@ def _kept(config: Config) -> list[str]:
 
 def test_records_that_come_together_are_kept_by_few_commits(config: Config) -> None:
     log = PredictionLog(config, limit=10**9)
-    waiting = [log.append([{"id": str(number)}]) for number in range(500)]
     log.start()
+    with log._writing:
+        waiting = [log.append([{"id": str(number)}]) for number in range(500)]
+    log.append([{"id": "500"}]).result(timeout=10)
     for each in waiting:
         each.result(timeout=10)
-    assert (log.state.written, log.state.refused) == (500, 0)
-    assert log.state.commits < 20
+    assert (log.state.written, log.state.refused, log.state.commits) == (501, 0, 1)
     log.stop()
-    assert _kept(config) == [str(number) for number in range(500)]
+    assert _kept(config) == [str(number) for number in range(501)]
+
+
+def test_threads_that_append_at_once_lose_nothing_and_wait_for_nobody_that_is_gone(config: Config) -> None:
+    log = PredictionLog(config, limit=10**9, seal_bytes=2_000)
+    log.start()
+    with ThreadPoolExecutor(16) as threads:
+        waiting = list(threads.map(lambda number: log.append([{"id": str(number)}]), range(2_000)))
+    for each in waiting:
+        each.result(timeout=10)
+    log.stop()
+    assert sorted(map(int, _kept(config))) == list(range(2_000))
+
+
+def test_a_disk_that_hangs_holds_one_thread(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, real = threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (hangs.wait(), real(descriptor)))
+    log = PredictionLog(config, limit=10**9)
+    log.start()
+    held = threading.Thread(target=log.append, args=([{"id": "first"}],))
+    held.start()
+    while not log._writing.locked():
+        time.sleep(0.01)
+    others = [log.append([{"id": str(number)}]) for number in range(10)]
+    assert not any(each.done() for each in others)
+    hangs.set()
+    for each in others:
+        each.result(timeout=10)
+    held.join()
+    log.stop()
+    assert _kept(config) == ["first", *map(str, range(10))]
 
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:

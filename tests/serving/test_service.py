@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -268,12 +271,66 @@ def test_the_openapi_document_names_every_column_and_refers_to_nothing_that_is_n
 
 def test_whoever_gives_up_waiting_stops_no_writer(config: Config) -> None:
     log = PredictionLog(config, limit=10**9)
-    given_up = log.append([{"id": "a"}])
-    assert not given_up.cancel()
     log.start()
+    with log._writing:
+        given_up = log.append([{"id": "a"}])
+        assert not given_up.cancel()
     log.append([{"id": "b"}]).result(timeout=10)
     log.stop()
     assert log.state.written == 2
+
+
+@pytest.mark.parametrize("rule", ["refuse", "answer"])
+def test_a_disk_that_hangs_is_done_without_by_the_deployments_rule(
+    config: Config, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    """More requests than there are threads, of one event and of many."""
+    told = config.serving.model_copy(
+        update={"without_log": rule, "log_wait": config.serving.log_wait.model_copy(update={"value": 200})}
+    )
+    events, hangs = events_of(config, 40), threading.Event()
+    with TestClient(create(config.model_copy(update={"serving": told}))) as client:
+        assert client.post("/v1/score", json=_body(events[0])).json()["logged"] is True
+        monkeypatch.setattr(os, "fdatasync", lambda descriptor: hangs.wait())
+        answers = [client.post("/v1/score", json=_body(event)) for event in events[:12]]
+        answers += [client.post("/v1/score/batch", json={"events": events}) for _ in range(4)]
+        hangs.set()
+    if rule == "refuse":
+        assert {answer.status_code for answer in answers} == {503}
+        assert "200 ms" in answers[0].json()["error"]["message"]
+    else:
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.json()["logged"] for answer in answers[:12]} == {False}
+
+
+def test_requests_that_wait_are_scored_together_as_they_are_alone(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = events_of(config, 60)
+    reads, read = [], OnlineFeatures.read
+    monkeypatch.setattr(OnlineFeatures, "read", lambda self, events: (reads.append(len(events)), read(self, events))[1])
+    with TestClient(create(config)) as client, ThreadPoolExecutor(30) as threads:
+        alone = [client.post("/v1/score", json=_body(event)).json()["probability"] for event in events]
+        assert set(reads) == {1}
+        together = list(threads.map(lambda event: client.post("/v1/score", json=_body(event)).json()["probability"], events))
+    assert max(reads) > 1
+    assert together == alone
+
+
+def test_a_request_that_cannot_be_scored_fails_alone(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait with it, since the one before holds the thread."""
+    events = events_of(config, 20)
+    complete = OnlineFeatures.complete
+
+    def fails_for_one(self: OnlineFeatures, asked: list[dict[str, Any]], features: Any) -> Any:
+        time.sleep(0.2)
+        if any(event["event_id"] == events[7]["event_id"] for event in asked):
+            raise RuntimeError("this one")
+        return complete(self, asked, features)
+
+    monkeypatch.setattr(OnlineFeatures, "complete", fails_for_one)
+    app = create(config)
+    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(20) as threads:
+        codes = list(threads.map(lambda event: client.post("/v1/score", json=_body(event)).status_code, events))
+    assert codes == [500 if number == 7 else 200 for number in range(20)]
 
 
 ALONE = """

@@ -1,0 +1,157 @@
+"""Scoring without addresses, queues and threads: features, probabilities, and the records of the log."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.model.version import Version
+from ml.serving.log import Record
+from ml.serving.metrics import Metrics
+from ml.serving.online import Event, Features, OnlineFeatures
+
+FEW = 16
+"""So many rows are scored by ONNX at least as fast as by the estimator."""
+ROLE = "champion"
+
+
+@dataclass(frozen=True)
+class Score:
+    """The answer on an event.
+
+    Attributes:
+        id: of this prediction, in the log and in the lake.
+        decision: `alert` from the version's threshold on, else `pass`.
+        features: age of the snapshot of each view in seconds; None if the entity has none.
+        features_from: `online store`, or `defaults` if it did not answer in time.
+        reasons: value and contribution, in log-odds, of the inputs that moved the score most, if they were asked for.
+    """
+
+    id: str
+    event_id: str
+    probability: float
+    decision: str
+    threshold: float
+    version: str
+    role: str
+    features: dict[str, float | None]
+    features_from: str
+    reasons: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of some events by one version, and the records to be logged."""
+
+    scores: list[Score]
+    records: list[Record]
+
+
+class Scorer:
+    """Scores events.
+
+    Args:
+        now: the present.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, now: Callable[[], dt.datetime]) -> None:
+        self._config, self._metrics, self._now = config, metrics, now
+        self._online = OnlineFeatures(config)
+
+    def read(self, events: Sequence[Event]) -> Features:
+        """The windows of events from the online store; raises whatever it raises, and blocks for as long as it does."""
+        found = self._online.read(events)
+        for view, instants in found.snapshots.items():
+            there = [instant for instant in instants if instant is not None]
+            self._metrics.misses.labels(view).inc(len(instants) - len(there))
+            if there:
+                self._metrics.age.labels(view).set((self._now() - max(there)).total_seconds())
+        return found
+
+    def unknown(self, events: Sequence[Event]) -> Features:
+        """The windows of entities without a history, for events whose own could not be read."""
+        self._metrics.fallbacks.inc(len(events))
+        return self._online.unknown(events)
+
+    def score(self, events: Sequence[Event], features: Features, version: Version, is_large: bool, reasons: int = 0) -> Scored:
+        """Score events with one version.
+
+        Args:
+            is_large: the events are those of one large request, which the estimator scores; small ones are scored by ONNX,
+                whatever waits with them, so that a score does not depend on its company.
+            reasons: so many inputs that moved a score most are told with it.
+        """
+        columns = self._online.complete(events, features)
+        probabilities = _score_many(version, columns) if is_large else version.score_few(columns)
+        told = _reasons(version, columns, reasons) if reasons else [None] * len(events)
+        scores = [
+            Score(
+                id=uuid.uuid4().hex,
+                event_id=event["event_id"],
+                probability=probability,
+                decision="alert" if probability >= version.threshold else "pass",
+                threshold=version.threshold,
+                version=version.number,
+                role=ROLE,
+                features={view: _age(event, instants[row]) for view, instants in features.snapshots.items()},
+                features_from="defaults" if features.is_fallback else "online store",
+                reasons=told[row],
+            )
+            for row, (event, probability) in enumerate(zip(events, probabilities.tolist(), strict=True))
+        ]
+        inputs = _rows(version.names, columns)
+        return Scored(scores, [self._record(*each) for each in zip(events, scores, inputs, strict=True)])
+
+    def _record(self, event: Event, score: Score, inputs: dict[str, Any]) -> Record:
+        event_time = event["event_time"].isoformat()
+        return {
+            "id": score.id,
+            "event_id": score.event_id,
+            "event_time": event_time,
+            "scored_at": self._now().isoformat() if self._config.feed is None else event_time,
+            "version": score.version,
+            "role": score.role,
+            "score": score.probability,
+            "decision": score.decision,
+            "features_from": score.features_from,
+            "inputs": inputs,
+        }
+
+
+def _score_many(version: Version, columns: dict[str, np.ndarray]) -> np.ndarray:
+    return version.model.score(pd.DataFrame({name: columns[name] for name in version.names}))
+
+
+def _rows(names: Sequence[str], columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The model's inputs of each event, as values for JSON."""
+    named = [[_plain(value) for value in columns[name].tolist()] for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*named, strict=True)]
+
+
+def _plain(value: float | str) -> float | str | None:
+    """None for a missing number, the only value that differs from itself, and for an empty text."""
+    return value if value == value and value != "" else None
+
+
+def _age(event: Event, snapshot: dt.datetime | None) -> float | None:
+    return None if snapshot is None else (event["event_time"] - snapshot).total_seconds()
+
+
+def _reasons(version: Version, columns: dict[str, np.ndarray], top: int) -> list[list[dict[str, Any]]]:
+    """The largest contributions to the score of each row."""
+    frame = pd.DataFrame({name: columns[name] for name in version.names})
+    values = version.model.estimator.contributions(version.model.inputs.matrix(frame))[:, :-1]
+
+    def reason(row: int, column: int) -> dict[str, Any]:
+        name = version.names[column]
+        return {"feature": name, "value": _plain(columns[name].tolist()[row]), "log_odds": float(values[row, column])}
+
+    order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :top]
+    return [[reason(row, column) for column in columns_of_row] for row, columns_of_row in enumerate(order)]
