@@ -15,7 +15,8 @@ from __future__ import annotations
 import gc
 from importlib import import_module
 
-import ml  # noqa: F401 - it tells the libraries not to report to their vendors, before they are imported
+# `ml` tells the libraries not to report to their vendors, and `ml.store` makes the import of Feast short: both before it.
+import ml.store  # noqa: F401
 from deploy.libraries import LIBRARIES
 
 # After the libraries, which write hundreds of lines about their import to a log that is open by then.

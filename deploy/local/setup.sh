@@ -131,6 +131,7 @@ case $("$venv/bin/uv" --version 2>/dev/null) in
         ;;
 esac
 say "installing $(grep -c '^[A-Za-z0-9].*==' "$lock") packages into .venv; the first time this takes some minutes"
-watched env VIRTUAL_ENV="$venv" "$venv/bin/uv" pip sync --require-hashes "$lock"
+# Compiled once here: where Python may not write bytecode, as in many containers, each process compiles all that it imports.
+watched env VIRTUAL_ENV="$venv" "$venv/bin/uv" pip sync --compile-bytecode --require-hashes "$lock"
 wanted "$venv/bin/python" >"$stamp"
 say "ready: $venv"
