@@ -72,7 +72,8 @@ class Schedule(Section):
     )
 
 
-STORAGE = {"home", "artifacts", "lake_folder", "ledger_uri", "mlflow_uri"}
+ObjectUri = Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?*\[\]]+$")]
+STORAGE = {"home", "artifacts", "lake_folder", "lake_uri", "ledger_uri", "mlflow_uri"}
 """Keys that say where things lie."""
 
 
@@ -86,6 +87,8 @@ class Config(Section):
     Attributes:
         artifacts: URI of an object store for what steps make, such as `s3://bucket/fraud`, with credentials from the
             environment; null for the folder `home`.
+        lake_folder: folder of the lake's tables; null for `lake` below `home`.
+        lake_uri: URI of the lake's tables in an object store; null for a folder.
     """
 
     name: Identifier
@@ -109,8 +112,9 @@ class Config(Section):
     serving: Serving = Serving()
     card: CardSettings = CardSettings()
     feed: Annotated[SimulationFeed | ReplayFeed, Field(discriminator="kind")] | None = None
-    artifacts: Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?]+$")] | None = None
+    artifacts: ObjectUri | None = None
     lake_folder: Path | None = None
+    lake_uri: ObjectUri | None = None
     ledger_uri: str | None = None
     mlflow_uri: str | None = None
 
@@ -216,9 +220,9 @@ class Config(Section):
         return self.home / "landing"
 
     @property
-    def lake(self) -> Path:
-        """Folder of the lake's tables."""
-        return self.lake_folder or self.home / "lake"
+    def lake(self) -> Path | str:
+        """Folder or URI of the lake's tables."""
+        return self.lake_uri or self.lake_folder or self.home / "lake"
 
     @property
     def features(self) -> Path:

@@ -12,6 +12,7 @@ from ml.decision import judgements
 from ml.decision.case import BASE_RATE
 from ml.errors import BadInput
 from ml.lake import schema
+from ml.lake.tables import Lake
 from ml.registry.promotion import CHALLENGER
 from ml.training import dataset, export, fit
 
@@ -99,7 +100,7 @@ def _log(config: Config, judged: judgements.Judgement, fitted: fit.Fit) -> None:
             }
         )
         for table in (schema.EVENTS, schema.LABELS):
-            source = DeltaDatasetSource(path=str(config.lake / table), delta_table_version=frozen.lake[table])
+            source = DeltaDatasetSource(path=Lake(config.lake).uri(table), delta_table_version=frozen.lake[table])
             digest = f"version {frozen.lake[table]}"
             mlflow.log_input(MetaDataset(source, name=table, digest=digest), context="training")
         tags = {"outcome": judged.outcome, "training_set": fitted.training_set, "candidate": fitted.candidate}

@@ -67,14 +67,14 @@ def vacuum(lake: Lake, table: str, keep: Iterable[int]) -> int:
 
     A file that no commit names is kept: it may belong to a writer that has not committed yet.
     """
-    delta = DeltaTable(lake.uri(table))
+    delta = _opened(lake, table)
     newest = delta.version()
     options = {
         "retention_hours": 0,
         "enforce_retention_duration": False,
         "keep_versions": sorted({newest, *(version for version in keep if version <= newest)}),
     }
-    deletable = [name for name in delta.vacuum(dry_run=True, **options) if (lake.root / table / name).exists()]
+    deletable = [name for name in delta.vacuum(dry_run=True, **options) if lake.root.has(f"{table}/{name}")]
     if deletable:
         delta.vacuum(dry_run=False, **options)
     return len(deletable)
@@ -82,8 +82,12 @@ def vacuum(lake: Lake, table: str, keep: Iterable[int]) -> int:
 
 def compact(lake: Lake, table: str) -> None:
     """Rewrite files that are smaller than `TARGET_SIZE` into larger ones."""
-    delta = DeltaTable(lake.uri(table))
+    delta = _opened(lake, table)
     if any(delta.metadata().configuration.get(name) != value for name, value in PROPERTIES.items()):
         delta.alter.set_table_properties(PROPERTIES)
     if len(delta.file_uris()) > 1:
         delta.optimize.compact(target_size=TARGET_SIZE, writer_properties=WRITER)
+
+
+def _opened(lake: Lake, table: str) -> DeltaTable:
+    return DeltaTable(lake.uri(table), storage_options=lake.root.options)

@@ -1,7 +1,7 @@
 """Segments of a log: lines that each say how to tell whether they are whole.
 
 A line is the CRC-32 of its record in eight hexadecimal digits, a blank, and the record as JSON. A process that is killed leaves
-at most one line that is cut short, at the end, and nobody was told that it is written.
+at most one line that is cut short, at the end, and its writing was not acknowledged.
 
 Example:
     >>> whole = line({"id": "a", "score": 0.5})

@@ -8,8 +8,8 @@ their batches become visible together: a batch that was interrupted is committed
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from ml.artifacts import lock_file, write_file
+from ml.lake.root import root_of
 from ml.lake.sql import quoted, read
 
 # By default Delta Lake drops versions and transaction identifiers after 30 days; but a registered model names versions as long
@@ -39,26 +39,26 @@ class Lake:
     """Versioned tables of a deployment.
 
     Args:
-        root: folder with one subfolder per Delta table.
+        place: the folder or the URI with one subfolder per Delta table.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, place: Path | str) -> None:
+        self.root = root_of(place)
 
     def uri(self, table: str) -> str:
         """Address of a table."""
-        return str(self.root / table)
+        return self.root.uri(table)
 
     def open(self, table: str, version: int | None = None) -> DeltaTable | None:
         """The table at a version (newest by default), or None if it does not exist."""
         try:
-            return DeltaTable(self.uri(table), version=version)
+            return DeltaTable(self.uri(table), version=version, storage_options=self.root.options)
         except TableNotFoundError:
             return None
 
     def tables(self) -> list[str]:
         """Names of all existing tables."""
-        return sorted(log.parent.name for log in self.root.glob("*/_delta_log"))
+        return self.root.tables()
 
     def version(self, table: str) -> int:
         """Newest version of a table, -1 if it does not exist."""
@@ -78,28 +78,21 @@ class Lake:
         """Newest version of each table."""
         return {table: self.version(table) for table in tables}
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the write lock of the lake; it is released when the process ends."""
-        with lock_file(self.root / ".lock"):
-            yield
-
-    @property
-    def marker(self) -> Path:
-        """File that names the load that is going on or was cut off."""
-        return self.root / ".loading"
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the write lock of the lake on this machine; it is released when the process ends."""
+        return self.root.lock()
 
     def mark_loading(self, load: str) -> None:
         """Note before the first commit of a load which one it is."""
-        write_file(self.marker, lambda path: path.write_text(load))
+        self.root.mark(load)
 
-    def mark_loaded(self) -> None:
+    def mark_loaded(self, load: str) -> None:
         """Note after the last commit of a load that it is complete."""
-        self.marker.unlink()
+        self.root.unmark(load)
 
     def loading(self) -> str | None:
         """The load that is going on or was cut off."""
-        return self.marker.read_text() if self.marker.exists() else None
+        return self.root.marked()
 
     def append_batches(self, table: str, rows: pa.Table) -> int:
         """Commit rows, except those of batches that are committed already; the commit is atomic.
@@ -124,7 +117,7 @@ class Lake:
             try:
                 write_deltalake(delta, added, mode="append", commit_properties=properties, writer_properties=WRITER)
             except CommitFailedError:
-                delta = DeltaTable(self.uri(table))
+                delta = DeltaTable(self.uri(table), storage_options=self.root.options)
                 if delta.version() == version:
                     raise
                 continue
@@ -145,7 +138,8 @@ class Lake:
     def _create(self, table: str, columns: pa.Schema) -> DeltaTable:
         """An empty table, created by this process or by another one at the same time."""
         try:
-            return DeltaTable.create(self.uri(table), columns, mode="error", configuration=PROPERTIES)
+            options = self.root.options
+            return DeltaTable.create(self.uri(table), columns, mode="error", configuration=PROPERTIES, storage_options=options)
         except DeltaError:
             delta = self.open(table)
             if delta is None:
@@ -168,6 +162,7 @@ class Lake:
             versions: version by table name, -1 for empty; the newest for those left out.
         """
         connection = duckdb.connect()
+        self.root.let_read(connection)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         for number, (table, columns) in enumerate(tables.items()):

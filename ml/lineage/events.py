@@ -18,6 +18,7 @@ from ml import artifacts
 from ml.config import Config
 from ml.features.history import folder
 from ml.lake import schema
+from ml.lake.tables import Lake
 from ml.lineage.trace import READMISSION, Batch, Lineage
 from ml.training import dataset
 
@@ -61,7 +62,7 @@ def events(config: Config, lineage: Lineage) -> list[RunEvent]:
     """One completed run per loaded batch, and one per step from features to the last promotion."""
     frozen, fitted = lineage.training_set, lineage.fitted
     as_of = dt.datetime.fromisoformat(frozen.as_of)
-    lake = {table: _folder(config.lake / table, str(version)) for table, version in frozen.lake.items()}
+    lake = {table: _table(config, table, str(version)) for table, version in frozen.lake.items()}
     views = {w.view: _folder(folder(config, w), _newest(frozen.features[w.view])) for w in config.windows}
     kept = artifacts.local(config).path(dataset.KIND, f"{frozen.training_set}.parquet")
     rows = _folder(kept, frozen.training_set)
@@ -87,13 +88,20 @@ def _folder(path: Path, version: str | None) -> Reference:
     return "file", str(path), version
 
 
+def _table(config: Config, table: str, version: str | None) -> Reference:
+    """A table of the lake, named as the naming rules of OpenLineage name what lies in a folder or in a bucket."""
+    scheme, separator, rest = Lake(config.lake).uri(table).partition("://")
+    bucket, _, path = rest.partition("/")
+    return (f"{scheme}://{bucket}", path, version) if separator else ("file", scheme, version)
+
+
 def _newest(published: list[dict[str, str]]) -> str | None:
     return published[-1]["last"] if published else None
 
 
 def _loaded(config: Config, batch: Batch) -> RunEvent:
     """The run that loaded a batch into the lake."""
-    events, labels, quarantine = (_folder(config.lake / t, None) for t in (schema.EVENTS, schema.LABELS, schema.QUARANTINE))
+    events, labels, quarantine = (_table(config, table, None) for table in (schema.EVENTS, schema.LABELS, schema.QUARANTINE))
     if batch.kind == READMISSION:
         return _completed(config, "readmit", batch.batch_id, batch.known_at, [quarantine], [events, labels])
     landed = _folder(config.landing / batch.file, batch.batch_id)

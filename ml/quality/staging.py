@@ -22,6 +22,7 @@ from ml import artifacts
 from ml.config import Config
 from ml.errors import Refused
 from ml.lake import schema
+from ml.lake.root import LOADING
 from ml.lake.tables import Lake
 from ml.quality import suites
 from ml.quality.arrival import published
@@ -67,7 +68,7 @@ def lake_state(config: Config, lake: Lake) -> LakeState:
 def address(config: Config, lake: Lake, inputs: list[Any]) -> str:
     """Address of what is staged: a hash of `inputs` and of the deployment, its suites and its lake."""
     judged_by = [suites.digest(suite) for suite in (config.events.suite, config.labels.suite) if suite]
-    hashed = [config.fingerprint, str(lake.root), judged_by, *inputs]
+    hashed = [config.fingerprint, lake.root.address, judged_by, *inputs]
     return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
@@ -116,7 +117,7 @@ def commit(config: Config, lake: Lake, staged: str) -> dict[str, int]:
     for table in ORDER:
         file = folder / f"{table}.parquet"
         added[table] = lake.append_batches(table, pq.read_table(file)) if file.exists() else 0
-    lake.mark_loaded()
+    lake.mark_loaded(staged)
     retire(config, staged)
     return added
 
@@ -127,15 +128,15 @@ def finish_interrupted(config: Config, lake: Lake) -> None:
     Raises:
         StagedRowsMissing: the staged rows of that load are missing.
     """
-    staged = lake.loading()
-    if staged is None:
-        return
-    if not is_staged(config, staged):
-        raise StagedRowsMissing(
-            f"a load was cut off and its staged rows are gone: put the artifact {KIND}/{staged} back, or remove {lake.marker} "
-            "and run validate_batch again; rows that are in already will then be counted as rejected repeats"
-        )
-    commit(config, lake, staged)
+    while (staged := lake.loading()) is not None:
+        if is_staged(config, staged):
+            commit(config, lake, staged)
+        elif lake.loading() == staged:  # another machine may have completed it meanwhile
+            raise StagedRowsMissing(
+                f"a load was cut off and its staged rows are gone: put the artifact {KIND}/{staged} back, or remove "
+                f"{lake.uri(LOADING)} and run validate_batch again; rows that are in already will then be counted as rejected "
+                "repeats"
+            )
 
 
 def is_interrupted(lake: Lake) -> bool:

@@ -86,11 +86,11 @@ class Scorer:
         Args:
             is_large: the events are those of one large request, which the estimator scores; small ones are scored by ONNX,
                 whatever waits with them, so that a score does not depend on its company.
-            reasons: so many inputs that moved a score most are told with it.
+            reasons: how many of the inputs that moved a score most to return with it.
         """
         columns = self._online.complete(events, features)
         probabilities = _score_many(version, columns) if is_large else version.score_few(columns)
-        told = _reasons(version, columns, reasons) if reasons else [None] * len(events)
+        explained = _reasons(version, columns, reasons) if reasons else [None] * len(events)
         scores = [
             Score(
                 id=uuid.uuid4().hex,
@@ -102,7 +102,7 @@ class Scorer:
                 role=ROLE,
                 features={view: _age(event, instants[row]) for view, instants in features.snapshots.items()},
                 features_from="defaults" if features.is_fallback else "online store",
-                reasons=told[row],
+                reasons=explained[row],
             )
             for row, (event, probability) in enumerate(zip(events, probabilities.tolist(), strict=True))
         ]

@@ -133,7 +133,7 @@ class Service:
         """Score events with one version; each answer is a `Score` as a dictionary, and whether it is `logged`.
 
         Args:
-            reasons: so many inputs that moved a score most are told with it.
+            reasons: how many of the inputs that moved a score most to return with it.
 
         Raises:
             NoChampion: there is no version to score with.

@@ -73,7 +73,12 @@ def reproduce(config: Config, version: str) -> Reproduction:
     frozen, deployment = origin_of(registered)
     _require_same_code(config, version, fitted)
     with tempfile.TemporaryDirectory(prefix="reproduce-") as temporary:
-        rebuilt_config = deployment.model_copy(update={"home": Path(temporary), "lake_folder": config.lake, "artifacts": None})
+        there = {
+            "home": Path(temporary),
+            "lake_folder": config.lake_folder or config.home / "lake",
+            "lake_uri": config.lake_uri,
+        }
+        rebuilt_config = deployment.model_copy(update=there | {"artifacts": None})
         checks = _compare(rebuilt_config, registered, frozen, Path(temporary))
     return Reproduction(version, frozen.as_of, fitted.code["commit"], tuple(checks))
 

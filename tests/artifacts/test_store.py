@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from deploy.local.preflight import free_port
 from ml.artifacts import Folder, Missing, Store
 from ml.artifacts.folder import PRIVATE
 from ml.artifacts.objects import MANIFEST, DamagedArtifact, Objects
@@ -40,41 +36,6 @@ class Opened:
     def __call__(self, machine: Path) -> Store:
         os.environ.update(self.environ)
         return Objects(self.uri, Folder(machine)) if self.uri else Folder(machine.parent / "shared")
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """URI of a bucket of a server that speaks S3."""
-    port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    environ = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "eu-central-1",
-    }
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            _until_created(f"{endpoint}/artifacts")
-            yield "s3://artifacts/fraud"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _until_created(url: str) -> None:
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"no server at {url}")
 
 
 @pytest.fixture(params=["folder", "object store"])

@@ -45,7 +45,7 @@ def _read(lake: Lake, version: int | None = None) -> list[str]:
 
 
 def _bytes(lake: Lake) -> int:
-    return sum(file.stat().st_size for file in (lake.root / "events").glob("*.parquet"))
+    return sum(file.stat().st_size for file in Path(lake.uri("events")).glob("*.parquet"))
 
 
 def test_kept_versions_and_the_newest_read_the_same_before_and_after(lake: Lake) -> None:
@@ -86,7 +86,7 @@ def test_nothing_to_do_makes_no_version(lake: Lake) -> None:
 
 
 def test_a_file_that_is_not_committed_yet_is_left_alone(lake: Lake) -> None:
-    writing = lake.root / "events" / "part-00000-of-a-writer.parquet"
+    writing = Path(lake.uri("events")) / "part-00000-of-a-writer.parquet"
     writing.write_bytes(b"half a file")
     compact(lake, "events")
     vacuum(lake, "events", [])
@@ -117,7 +117,7 @@ def test_appends_during_a_compaction_lose_nothing(lake: Lake) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(1) as pool:
         started = manager.Event()
-        appended = pool.apply_async(_append_many, (str(lake.root), COMMITS, started))
+        appended = pool.apply_async(_append_many, (lake.root.address, COMMITS, started))
         assert started.wait(60)
         while not appended.ready():
             compact(lake, "events")
@@ -138,7 +138,7 @@ def test_a_compaction_that_was_killed_is_run_again(lake: Lake) -> None:
     before = _read(lake)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=_compact_and_tell, args=(str(lake.root), ready))
+    process = context.Process(target=_compact_and_tell, args=(lake.root.address, ready))
     process.start()
     assert ready.wait(60)
     process.kill()

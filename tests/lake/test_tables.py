@@ -20,14 +20,25 @@ def _rows(batch: str, count: int = 3) -> pa.Table:
     return pa.table({"batch_id": [batch] * count, "value": list(range(count))})
 
 
-def _append_all(root: str, own: int) -> int:
+@pytest.fixture(params=["folder", "object store"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for a lake of each kind."""
+    return str(tmp_path) if request.param == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+@pytest.fixture
+def lake(place: str) -> Lake:
+    """A lake in a folder, and one in an object store."""
+    return Lake(place)
+
+
+def _append_all(place: str, own: int) -> int:
     """Appends what all processes append and something of its own, in turns; returns the rows added."""
-    lake = Lake(Path(root))
+    lake = Lake(place)
     return sum(lake.append_batches("table", pa.concat_tables([_rows(f"all-{i}"), _rows(f"{own}-{i}")])) for i in range(8))
 
 
-def test_a_batch_is_appended_once(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+def test_a_batch_is_appended_once(lake: Lake) -> None:
     assert lake.append_batches("table", _rows("a")) == 3
     assert lake.append_batches("table", pa.concat_tables([_rows("a"), _rows("b")])) == 3
     assert lake.append_batches("table", _rows("a")) == 0
@@ -35,18 +46,17 @@ def test_a_batch_is_appended_once(tmp_path: Path) -> None:
     assert lake.committed("table", ["a", "b", "c"]) == {"a", "b"}
 
 
-def test_processes_that_make_a_table_and_append_the_same_batches_at_once_double_nothing(tmp_path: Path) -> None:
+def test_processes_that_make_a_table_and_append_the_same_batches_at_once_double_nothing(place: str) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
-        added = pool.starmap(_append_all, [(str(tmp_path), number) for number in range(4)], chunksize=1)
-    found = Lake(tmp_path).open("table")
+        added = pool.starmap(_append_all, [(place, number) for number in range(4)], chunksize=1)
+    found = Lake(place).open("table")
     assert found is not None
     rows = found.to_pyarrow_table()
     assert sum(added) == rows.num_rows == 3 * (8 + 4 * 8)
     assert set(rows["batch_id"].value_counts().field("counts").to_pylist()) == {3}
 
 
-def test_a_column_that_had_to_have_values_may_lack_them_when_its_schema_says_so(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+def test_a_column_that_had_to_have_values_may_lack_them_when_its_schema_says_so(lake: Lake) -> None:
     strict = pa.schema([pa.field("batch_id", pa.string(), nullable=False), pa.field("value", pa.int64(), nullable=False)])
     lake.append_batches("table", _rows("a").cast(strict))
     wide = pa.schema([strict.field("batch_id"), pa.field("value", pa.int64())])
@@ -57,8 +67,7 @@ def test_a_column_that_had_to_have_values_may_lack_them_when_its_schema_says_so(
     assert sorted(found.to_pyarrow_table()["value"].to_pylist(), key=str) == [0, 1, 2, None]
 
 
-def test_a_commit_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+def test_a_commit_that_cannot_be_made_is_an_error(lake: Lake) -> None:
     lake.append_batches("table", _rows("a"))
     with pytest.raises(Exception, match="schema"):
         lake.append_batches("table", pa.table({"batch_id": ["b"], "other": [1]}))
@@ -79,13 +88,13 @@ def test_versions_and_batches_are_remembered_for_longer_than_delta_lake_would(tm
     assert lake.committed("table", [f"b{number}" for number in range(106)]) == {f"b{number}" for number in range(105)}
 
 
-def test_only_one_process_writes_at_a_time_and_a_dead_one_gives_its_turn_back(tmp_path: Path) -> None:
+def test_only_one_process_writes_at_a_time_and_a_dead_one_gives_its_turn_back(place: str) -> None:
     context = multiprocessing.get_context("spawn")
     held, held_too = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(str(tmp_path), held, 600))
+    holder = context.Process(target=_hold, args=(place, held, 600))
     holder.start()
     assert held.wait(60)
-    waiting = context.Process(target=_hold, args=(str(tmp_path), held_too, 0))
+    waiting = context.Process(target=_hold, args=(place, held_too, 0))
     waiting.start()
     assert not held_too.wait(5)
     holder.kill()
@@ -95,15 +104,22 @@ def test_only_one_process_writes_at_a_time_and_a_dead_one_gives_its_turn_back(tm
     assert waiting.exitcode == 0
 
 
-def _hold(root: str, held, seconds: int) -> None:
-    with Lake(Path(root)).writing():
+def _hold(place: str, held, seconds: int) -> None:
+    with Lake(place).writing():
         held.set()
         time.sleep(seconds)
 
 
 @pytest.mark.parametrize("name", ["plain", "it's *one*?", "day=1", "a b,c"])
 def test_a_connection_sees_the_rows_of_all_files_and_no_column_of_the_folders(name: str, tmp_path: Path) -> None:
-    lake = Lake(tmp_path / name)
+    _sees_all_rows(Lake(tmp_path / name))
+
+
+def test_a_connection_sees_the_rows_of_an_object_store(bucket: str) -> None:
+    _sees_all_rows(Lake(f"{bucket}/day=1"))
+
+
+def _sees_all_rows(lake: Lake) -> None:
     for number in range(3):
         lake.append_batches("table", _rows(f"b{number}"))
     columns = _rows("a").schema
@@ -115,8 +131,7 @@ def test_a_connection_sees_the_rows_of_all_files_and_no_column_of_the_folders(na
         assert connection.sql("SELECT DISTINCT batch_id FROM 'table' ORDER BY ALL").fetchall() == [("b0",), ("b1",)]
 
 
-def test_a_table_that_was_made_and_not_written_to_is_empty(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+def test_a_table_that_was_made_and_not_written_to_is_empty(lake: Lake) -> None:
     lake.append_batches("table", _rows("a"))
     with lake.connect({"table": _rows("a").schema}, versions={"table": 0}) as connection:
         assert connection.sql("SELECT * FROM 'table'").fetchall() == []
@@ -130,3 +145,26 @@ def test_a_table_is_opened_by_reading_few_commits_however_many_there_are(tmp_pat
     newest = max(int(file.name.split(".")[0]) for file in log.glob("*.checkpoint.parquet"))
     assert lake.version("table") - newest <= 10
     assert len(list(log.glob("*.json"))) == 26
+
+
+def test_loads_that_are_going_on_are_marked_and_tables_are_listed(lake: Lake) -> None:
+    assert (lake.loading(), lake.tables()) == (None, [])
+    lake.mark_loading("a")
+    assert lake.loading() == "a"
+    lake.append_batches("table", _rows("a"))
+    lake.append_batches("another", _rows("a"))
+    lake.mark_loaded("a")
+    lake.mark_loaded("a")
+    assert (lake.loading(), lake.tables()) == (None, ["another", "table"])
+    assert lake.root.has("table/_delta_log/00000000000000000000.json")
+    assert not lake.root.has("table/_delta_log/00000000000000000009.json")
+
+
+def test_loads_of_machines_that_overlap_each_keep_their_mark(bucket: str) -> None:
+    one, other = Lake(f"{bucket}/overlap"), Lake(f"{bucket}/overlap")
+    one.mark_loading("a")
+    other.mark_loading("b")
+    one.mark_loaded("a")
+    assert one.loading() == "b"
+    other.mark_loaded("b")
+    assert one.loading() is None

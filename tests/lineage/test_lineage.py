@@ -122,7 +122,7 @@ def test_each_stage_reads_what_the_one_before_it_wrote(four_versions: Path, list
         for dataset in event["inputs"]
         if "version" in dataset["facets"]
     }
-    assert versions[str(config.lake / "events")] == str(told.training_set.lake["events"])
+    assert versions[f"{config.lake}/events"] == str(told.training_set.lake["events"])
 
 
 def test_sending_again_sends_the_same_runs(four_versions: Path, listener: Listener) -> None:

@@ -162,7 +162,7 @@ def test_a_mended_suite_is_not_answered_from_what_was_staged_before(tmp_path: Pa
 def test_a_lake_that_was_deleted_is_filled_again(config: Config) -> None:
     land(config, "payments_2025-03-10.parquet", payments(50))
     load_batch(config, AS_OF, validate_batch(config, AS_OF).staged)
-    config.lake.rename(config.home / "old")
+    Path(config.lake).rename(config.home / "old")
     assert load_batch(config, AS_OF, validate_batch(config, AS_OF).staged).events == 50
 
 

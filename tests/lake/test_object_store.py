@@ -1,0 +1,79 @@
+"""A deployment whose lake and artifacts lie in an object store: the same lake, training set and model, and no row twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.__main__ import main
+from ml.config import Config, load
+from ml.lake import schema
+from ml.lake.tables import Lake
+from ml.registry.versions import DIGESTS, Registry
+from ml.simulate.feed import write_until
+from tests import deployments
+from tests.deployments import FIRST_AS_OF
+
+
+def _deployment(folder: Path, storage: dict[str, Any]) -> Path:
+    folder.mkdir()
+    return deployments.write(folder, deployments.small_told() | storage)
+
+
+def _land(config: Config, landed: Path) -> None:
+    config.home.mkdir()
+    config.landing.symlink_to(landed)
+
+
+def _rows(config: Config) -> list[tuple[Any, ...]]:
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.labels(config)}
+    with Lake(config.lake).connect(tables) as connection:
+        return [row for table in tables for row in connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()]
+
+
+def _ingest(file: str) -> None:
+    main(["ingest", "--config", file, "--as-of", FIRST_AS_OF.isoformat()])
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A landing folder with the days before the first training."""
+    path = _deployment(tmp_path_factory.mktemp("feed") / "one", {})
+    write_until(load(path), (FIRST_AS_OF - dt.timedelta(days=1)).date())
+    return load(path).landing
+
+
+def test_a_model_is_the_same_wherever_lake_and_artifacts_lie(tmp_path: Path, landed: Path, bucket: str) -> None:
+    versions, rows = [], []
+    for name, storage in (
+        ("folder", {}),
+        ("bucket", {"lake_uri": f"{bucket}/same/lake", "artifacts": f"{bucket}/same/artifacts"}),
+    ):
+        path = _deployment(tmp_path / name, storage)
+        config = load(path)
+        _land(config, landed)
+        _ingest(str(path))
+        main(["train", "--config", str(path), "--as-of", FIRST_AS_OF.isoformat()])
+        rows.append(_rows(config))
+        tags = Registry(config.tracking, config.name).all_tags()["1"]
+        versions.append({key: tags[key] for key in ("training_set", DIGESTS)})
+        assert main(["reproduce", "--version", "1", "--config", str(path)]) == 0
+    assert rows[0] == rows[1]
+    assert versions[0] == versions[1]
+
+
+def test_machines_that_ingest_the_same_files_at_once_load_every_row_once(tmp_path: Path, landed: Path, bucket: str) -> None:
+    storage = {"lake_uri": f"{bucket}/two/lake", "artifacts": f"{bucket}/two/artifacts"}
+    paths = [_deployment(tmp_path / name, storage) for name in ("one", "other")]
+    for path in paths:
+        config = load(path)
+        _land(config, landed)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_ingest, [str(path) for path in paths], chunksize=1)
+    ids = [row[0] for row in _rows(load(paths[0]))]
+    assert len(ids) == len(set(ids)) > 1000
+    assert Lake(f"{bucket}/two/lake").loading() is None
