@@ -29,10 +29,15 @@ def check_copy(folder: Path) -> None:
     """
     if judged_folder(folder) != folder:
         check_copy(judged_folder(folder))
-    sample = pd.read_parquet(folder / SAMPLE)
     model = Model(folder)
-    expected = sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it
+    sample, expected = sample_of(folder)
     for runtime, scores in ((model.estimator.FILE, model.score(sample)), ("ONNX", model.score_onnx(sample))):
         difference = float(np.abs(scores - expected).max())
         if not difference <= COPY_TOLERANCE:
             raise ParityError(f"{folder}: {runtime} scores the sample up to {difference:g} away from what it scored at export")
+
+
+def sample_of(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
+    """The rows that an exported model brings, and what it scored on them at export."""
+    sample = pd.read_parquet(folder / SAMPLE)
+    return sample, sample[EXPECTED if EXPECTED in sample else "expected"]  # as older copies name it

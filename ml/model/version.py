@@ -20,8 +20,9 @@ from ml import artifacts
 from ml.artifacts.store import digest
 from ml.config import Config
 from ml.errors import Refused
-from ml.model.copies import check_copy
-from ml.model.inputs import Columns, feeds
+from ml.model.copies import COPY_TOLERANCE, check_copy, sample_of
+from ml.model.formats import ParityError
+from ml.model.inputs import Columns, feeds, onnx_feeds
 from ml.model.model import Model
 
 if TYPE_CHECKING:
@@ -95,6 +96,24 @@ class Version:
         """
         probabilities: np.ndarray = self.session.run(None, feeds(self.model.inputs, columns))[0]
         return probabilities
+
+    def check_row(self) -> None:
+        """Score one row of the sample again by the open graph.
+
+        Raises:
+            ParityError: its score is another one than at export.
+        """
+        row, expected = self._golden
+        difference = abs(float(self.session.run(None, row)[0][0]) - expected)
+        if not difference <= COPY_TOLERANCE:
+            raise ParityError(
+                f"version {self.number} scores a row of its sample {difference:g} away from what it scored at export"
+            )
+
+    @cached_property
+    def _golden(self) -> tuple[dict[str, np.ndarray], float]:
+        sample, expected = sample_of(self.model.folder)
+        return onnx_feeds(self.model.inputs, sample.head(1)), float(expected.iloc[0])
 
 
 def publish(config: Config, folder: Path, hashes: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hmac
 import time
@@ -16,14 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml.config import Config
-from ml.serving import events
+from ml.serving import events, inference
+from ml.serving.body import TooLarge, read_body
 from ml.serving.feedback import FeedbackLog, NoFeedback
 from ml.serving.log import LogUnavailable
 from ml.serving.metrics import Metrics
 from ml.serving.service import Invalid, NoChampion, Service
 
 KEY = "x-api-key"
-OPEN = {"/livez", "/readyz", "/metrics"}
+OPEN = {"/livez", "/readyz", "/metrics"} | inference.HEALTH
 """Answered without a key."""
 
 
@@ -145,14 +147,10 @@ def create(
         return _problem(error)
 
     async def body(request: Request, kind: TypeAdapter[Any]) -> Any:
-        limit = int(config.serving.body.value * 1e6)
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > limit:
-                raise Problem(413, "too large", f"a request has at most {limit} bytes; send fewer events at once")
         try:
-            return kind.validate_json(bytes(content))
+            return kind.validate_json(await read_body(request, config))
+        except TooLarge as error:
+            raise Problem(413, "too large", str(error)) from None
         except ValidationError as error:
             raise _invalid(error) from None
 
@@ -210,14 +208,15 @@ def create(
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        ready = scoring.champion.live is not None
-        return Response("ready" if ready else "no champion", status_code=200 if ready else 503)
+        is_ready = await asyncio.to_thread(scoring.is_ready)
+        return Response("ready" if is_ready else "no version that scores", status_code=200 if is_ready else 503)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         scoring.update_metrics()
         return Response(generate_latest(scoring.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.include_router(inference.router(config, scoring))
     return app
 
 

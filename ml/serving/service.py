@@ -159,6 +159,18 @@ class Service:
         self.metrics.stage("all", time.perf_counter() - request.begun)
         return [answer | {"logged": is_logged} for answer in request.answers]
 
+    def is_ready(self) -> bool:
+        """Whether the version that scores still gives the scores of its sample, of which one row is scored again."""
+        live = self.champion.live
+        if live is None:
+            return False
+        try:
+            live.check_row()
+        except Exception:
+            log.exception("version %s does not score its sample any more", live.number)
+            return False
+        return True
+
     def update_metrics(self) -> None:
         """Bring the gauges up to date."""
         state, now = self.log.state, time.time()
