@@ -21,6 +21,7 @@ LIBRARIES = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
     "obstore.exceptions",
+    "obstore.fsspec",
     "obstore.store",
     "onnxmltools",
     "onnxruntime",

@@ -15,8 +15,7 @@ from __future__ import annotations
 import gc
 from importlib import import_module
 
-# `ml` tells the libraries not to report to their vendors, and `ml.store` makes the import of Feast short: both before it.
-import ml.store  # noqa: F401
+import ml  # it tells the libraries not to report to their vendors, before they are imported
 from deploy.libraries import LIBRARIES
 
 # After the libraries, which write hundreds of lines about their import to a log that is open by then.
@@ -30,6 +29,7 @@ AIRFLOW = (
 )
 
 gc.disable()
+ml.import_feast_unchecked()
 for name in (*LIBRARIES, *AIRFLOW):
     import_module(name)
 # Objects that no collection touches stay in pages that all tasks share.

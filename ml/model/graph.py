@@ -26,11 +26,11 @@ def to_onnx(estimator: Estimator, inputs: Inputs) -> Any:
         nodes.append(helper.make_node("Unsqueeze", [name, "_column_axis"], [f"_number_{number}"]))
     if inputs.fill:
         row = np.array([list(inputs.fill.values())], dtype=np.float32)
-        constants.append(numpy_helper.from_array(row, "_fill"))
+        constants.append(numpy_helper.from_array(row, "_number_fills"))
         nodes.append(helper.make_node("Concat", [f"_number_{number}" for number in range(row.size)], ["_numbers"], axis=1))
-        nodes.append(helper.make_node("IsNaN", ["_numbers"], ["_missing"]))
-        nodes.append(helper.make_node("Where", ["_missing", "_fill", "_numbers"], ["_filled"]))
-        columns.append("_filled")
+        nodes.append(helper.make_node("IsNaN", ["_numbers"], ["_numbers_missing"]))
+        nodes.append(helper.make_node("Where", ["_numbers_missing", "_number_fills", "_numbers"], ["_numbers_filled"]))
+        columns.append("_numbers_filled")
     for number, (name, levels) in enumerate(inputs.categories.items(), start=len(inputs.fill)):
         codes = {**levels.codes, "": levels.missing}
         nodes.append(

@@ -15,13 +15,16 @@ from deploy.local.stack import DAG_IDS, Stack
 from ml.config import PROJECT, Config, load
 from ml.ledger.ledger import Ledger
 from ml.training.fit import registry
-from tests.deployments import FIRST_AS_OF, land_text, small_file
+from tests.dags.triggering import NEVER
+from tests.deployments import FIRST_AS_OF, land_text, small_told, write
 
 
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """Airflow with the project's own DAGs for a small deployment."""
-    path = small_file(tmp_path_factory.mktemp("scheduler"))
+    """Airflow with the project's own DAGs for a small deployment; only new data and people start a training."""
+    told = small_told()
+    told["schedule"]["train"] = NEVER
+    path = write(tmp_path_factory.mktemp("scheduler"), told)
     return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
 
 

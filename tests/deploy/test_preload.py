@@ -59,8 +59,7 @@ def test_the_projects_own_code_is_left_to_the_task(preloaded: dict[str, Any]) ->
         for name in preloaded["modules"]
         if name.partition(".")[0] in ("ml", "feature_repo", "perennial_operators", "deploy")
     }
-    setup = {"ml", "ml.store"}  # what has to be set before a library is imported
-    assert own == setup | {"deploy", "deploy.libraries", "deploy.preload"}
+    assert own == {"ml", "deploy", "deploy.libraries", "deploy.preload"}
 
 
 def test_it_can_be_forked_no_thread_runs(preloaded: dict[str, Any]) -> None:

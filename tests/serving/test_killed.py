@@ -1,0 +1,122 @@
+"""A service that is killed under load loses no acknowledged prediction, and none reaches the lake twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from deploy.local.preflight import free_port
+from ml.config import PROJECT, Config, load
+from ml.lake import schema
+from ml.lake.tables import Lake
+from ml.quality.predictions import load_predictions
+from tests.deployments import FIRST_AS_OF
+from tests.monitoring import living
+from tests.serving.conftest import events_of
+
+KILLS = 50
+CLIENTS = 8
+
+
+def _start(path: Path, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)]
+    service = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(1200):
+        assert service.poll() is None
+        try:
+            if urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200:
+                return service
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("not ready after two minutes")
+
+
+def _ask(port: int, events: list[dict[str, Any]], acknowledged: list[str], ended: threading.Event) -> None:
+    """Score events over and over, and keep the ids that were answered."""
+    for event in itertools.cycle(events):
+        if ended.is_set():
+            return
+        body = json.dumps({"event": event}).encode()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/score", data=body, timeout=30) as answer:
+                acknowledged.append(json.loads(answer.read())["id"])
+        except (OSError, ValueError):
+            ended.wait(0.05)
+
+
+def _ids(config: Config) -> list[str]:
+    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
+        return [row[0] for row in connection.execute("SELECT prediction_id FROM predictions").fetchall()]
+
+
+def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: Path, repetitions: Callable[[int], int]) -> None:
+    """Killed at a random moment of its load; taken into the lake now and then, also while a service writes."""
+    config = living.copy(released, tmp_path)
+    path = tmp_path / "deployment.yaml"
+    patience = {"value": 20_000, "unit": "milliseconds", "reason": "a busy test machine"}
+    told = yaml.safe_load(path.read_text()) | {"serving": {"log_wait": patience}}
+    path.write_text(yaml.safe_dump(told))
+    config = load(path)
+    events, port, acknowledged = events_of(config, 200), free_port(), list[str]()
+    moments = np.random.default_rng(7)
+    for kill in range(repetitions(KILLS)):
+        service, ended = _start(path, port), threading.Event()
+        clients = [threading.Thread(target=_ask, args=(port, events, acknowledged, ended)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        time.sleep(moments.uniform(0.2, 3))
+        if kill % 3 == 0:
+            load_predictions(config, FIRST_AS_OF)
+        service.kill()
+        service.wait()
+        ended.set()
+        for client in clients:
+            client.join()
+    service = _start(path, port)
+    service.terminate()
+    assert service.wait(60) == 0
+    load_predictions(config, FIRST_AS_OF)
+    kept = _ids(config)
+    assert len(acknowledged) > 100
+    assert set(acknowledged) <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+def test_what_was_taken_is_finished_when_the_service_is_told_to_stop(released: Config, tmp_path: Path) -> None:
+    config = living.copy(released, tmp_path)
+    path, port = tmp_path / "deployment.yaml", free_port()
+    events, answered, failed = events_of(config, 100), list[str](), list[str]()
+    service = _start(path, port)
+
+    def ask(event: dict[str, Any]) -> None:
+        body = json.dumps({"event": event}).encode()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/score", data=body, timeout=30) as answer:
+                answered.append(json.loads(answer.read())["id"])
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):  # one that came after the end
+                failed.append(str(error))
+
+    clients = [threading.Thread(target=ask, args=(event,)) for event in events]
+    for client in clients:
+        client.start()
+    time.sleep(0.05)
+    service.terminate()
+    for client in clients:
+        client.join()
+    assert service.wait(60) == 0
+    assert failed == []
+    load_predictions(config, FIRST_AS_OF)
+    assert set(answered) <= set(_ids(config))
