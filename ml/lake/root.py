@@ -167,10 +167,10 @@ class Bucket(Root):
 
     def let_read(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Read by this store's own client; DuckDB's would be an extension that is downloaded at run time."""
-        from obstore.fsspec import FsspecStore
+        from ml.lake.ranges import RangeStore
 
         scheme: Any = self.address.partition("://")[0]
-        connection.register_filesystem(FsspecStore(scheme, client_options={"allow_http": self._is_plain}))
+        connection.register_filesystem(RangeStore(scheme, client_options={"allow_http": self._is_plain}))
 
 
 def root_of(place: Path | str) -> Root:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ def _land(config: Config, landed: Path) -> None:
     config.landing.symlink_to(landed)
 
 
-def _rows(config: Config) -> list[tuple[Any, ...]]:
-    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.labels(config)}
+def _rows(config: Config) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of events and labels, by table."""
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
     with Lake(config.lake).connect(tables) as connection:
-        return [row for table in tables for row in connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()]
+        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall() for table in tables}
 
 
 def _ingest(file: str) -> None:
@@ -60,7 +62,9 @@ def test_a_model_is_the_same_wherever_lake_and_artifacts_lie(tmp_path: Path, lan
         main(["train", "--config", str(path), "--as-of", FIRST_AS_OF.isoformat()])
         rows.append(_rows(config))
         tags = Registry(config.tracking, config.name).all_tags()["1"]
-        versions.append({key: tags[key] for key in ("training_set", DIGESTS)})
+        digests = json.loads(tags[DIGESTS])
+        files = {file: digests[file] for file in ("inputs.json", "model.cbm", "model.onnx")}  # others say where things lie
+        versions.append((tags["training_set"], files))
         assert main(["reproduce", "--version", "1", "--config", str(path)]) == 0
     assert rows[0] == rows[1]
     assert versions[0] == versions[1]
@@ -74,6 +78,8 @@ def test_machines_that_ingest_the_same_files_at_once_load_every_row_once(tmp_pat
         _land(config, landed)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         pool.map(_ingest, [str(path) for path in paths], chunksize=1)
-    ids = [row[0] for row in _rows(load(paths[0]))]
+    rows = _rows(load(paths[0]))
+    ids = [row[0] for row in rows[schema.EVENTS]]
     assert len(ids) == len(set(ids)) > 1000
+    assert len(rows[schema.LABELS]) == len(set(rows[schema.LABELS])) > 100
     assert Lake(f"{bucket}/two/lake").loading() is None

@@ -168,3 +168,17 @@ def test_loads_of_machines_that_overlap_each_keep_their_mark(bucket: str) -> Non
     assert one.loading() == "b"
     other.mark_loaded("b")
     assert one.loading() is None
+
+
+def test_threads_that_share_a_file_of_an_object_store_each_read_their_own_range(bucket: str) -> None:
+    """Row groups of one file are read by several threads at once, and again and again."""
+    lake = Lake(f"{bucket}/ranges")
+    rows = 1_000_000
+    lake.append_batches(
+        "table", pa.table({"batch_id": ["a"] * rows, "value": range(rows), "other": [i * 7 for i in range(rows)]})
+    )
+    for _ in range(5):
+        with lake.connect({"table": pa.schema([])}) as connection:
+            connection.execute("SET threads = 8")
+            (answer,) = connection.sql("SELECT sum(value)::BIGINT, sum(other)::BIGINT FROM 'table'").fetchall()
+        assert answer == (rows * (rows - 1) // 2, 7 * rows * (rows - 1) // 2)
