@@ -170,7 +170,9 @@ class Bucket(Root):
         from ml.lake.ranges import RangeStore
 
         scheme: Any = self.address.partition("://")[0]
-        connection.register_filesystem(RangeStore(scheme, client_options={"allow_http": self._is_plain}))
+        # A cached instance would keep the endpoint that the environment named when it was made.
+        options: dict[str, Any] = {"client_options": {"allow_http": self._is_plain}, "skip_instance_cache": True}
+        connection.register_filesystem(RangeStore(scheme, **options))
 
 
 def root_of(place: Path | str) -> Root:
