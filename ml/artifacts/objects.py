@@ -14,11 +14,14 @@ import os
 import uuid
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml.artifacts.folder import Folder, publish
 from ml.artifacts.store import Fill, Missing, Store, checked, digest
 from ml.errors import Refused
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 MANIFEST = ".manifest"
 
@@ -34,10 +37,7 @@ class Objects(Store):
     """
 
     def __init__(self, uri: str, copies: Folder) -> None:
-        from obstore.store import from_url
-
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        self._store = from_url(uri, client_options={"allow_http": plain})
+        self._store = open_objects(uri)
         self._copies = copies
 
     def put(self, kind: str, key: str, fill: Fill, replace: bool = False) -> Path:
@@ -144,3 +144,15 @@ def _name(kind: str, key: str) -> str:
 def _paths(name: str, manifest: dict[str, Any]) -> list[str]:
     """Names of the objects that hold an artifact's files; that of a single file is `content`."""
     return [f"{name}.files/{manifest['upload']}/{relative or 'content'}" for relative in manifest["files"]]
+
+
+def open_objects(uri: str) -> ObjectStore:
+    """The object store at a URI, with the credentials of the environment."""
+    from obstore.store import from_url
+
+    return from_url(uri, client_options={"allow_http": is_plain()})
+
+
+def is_plain() -> bool:
+    """Whether the endpoint that the environment names speaks HTTP without TLS, as a server on this machine does."""
+    return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.artifacts import lock_file, write_file
+from ml.artifacts.objects import is_plain, open_objects
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,14 +115,11 @@ class Bucket(Root):
 
     def __init__(self, uri: str) -> None:
         self.address = uri.rstrip("/")
-        self._is_plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        self.options = {"allow_http": "true"} if self._is_plain else {}
+        self.options = {"allow_http": "true"} if is_plain() else {}
 
     @cached_property
     def _store(self) -> ObjectStore:
-        from obstore.store import from_url
-
-        return from_url(self.address, client_options={"allow_http": self._is_plain})
+        return open_objects(self.address)
 
     def tables(self) -> list[str]:
         """See `Root.tables`."""
@@ -171,7 +169,7 @@ class Bucket(Root):
 
         scheme: Any = self.address.partition("://")[0]
         # A cached instance would keep the endpoint that the environment named when it was made.
-        options: dict[str, Any] = {"client_options": {"allow_http": self._is_plain}, "skip_instance_cache": True}
+        options: dict[str, Any] = {"client_options": {"allow_http": is_plain()}, "skip_instance_cache": True}
         connection.register_filesystem(RangeStore(scheme, **options))
 
 

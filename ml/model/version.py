@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from ml import artifacts
 from ml.artifacts.store import digest
@@ -96,6 +97,14 @@ class Version:
         """
         probabilities: np.ndarray = self.session.run(None, feeds(self.model.inputs, columns))[0]
         return probabilities
+
+    def score_many(self, columns: Columns) -> np.ndarray:
+        """Probabilities by the estimator, shape (n_rows,): the fastest way for many rows.
+
+        Args:
+            columns: as of `score_few`.
+        """
+        return self.model.score(pd.DataFrame({name: columns[name] for name in self.names}))
 
     def check_row(self) -> None:
         """Score one row of the sample again by the open graph.

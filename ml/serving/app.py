@@ -22,7 +22,7 @@ from ml.serving.body import TooLarge, read_body
 from ml.serving.feedback import FeedbackLog, NoFeedback
 from ml.serving.log import LogUnavailable
 from ml.serving.metrics import Metrics
-from ml.serving.service import Invalid, NoChampion, Service
+from ml.serving.service import InternalError, Invalid, NoChampion, Service
 
 KEY = "x-api-key"
 OPEN = {"/livez", "/readyz", "/metrics"} | inference.HEALTH
@@ -92,8 +92,8 @@ class Guard:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
-                self._metrics.requests.labels(path if status != 404 else "other", status).inc()
+                # The pattern of a route, since a client may ask for any path, and each one would be kept.
+                self._metrics.requests.labels(getattr(scope.get("route"), "path", "other"), message["status"]).inc()
             await send(message)
 
         try:
@@ -159,6 +159,8 @@ def create(
             return await scoring.score(asked, reasons)
         except Invalid as error:
             raise Problem(422, "invalid", str(error), error.field) from None
+        except InternalError as error:
+            raise Problem(500, "internal", str(error)) from None
         except NoChampion as error:
             raise Problem(503, "no champion", str(error)) from None
         except LogUnavailable as error:
@@ -239,6 +241,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         413: "the request is too large",
         422: "a field is wrong; `field` names it",
         429: "too many requests",
+        500: "an event could not be scored; the service's log says why",
         503: "there is no champion, or predictions cannot be logged",
     }.items()
 }

@@ -11,7 +11,6 @@ import asyncio
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-import pandas as pd
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -104,8 +103,7 @@ def router(config: Config, service: Service) -> APIRouter:
         if rows <= FEW:
             scores = version.score_few(columns)
         else:
-            frame = pd.DataFrame({name: columns[name] for name in version.names})
-            scores = await asyncio.to_thread(version.model.score, frame)
+            scores = await asyncio.to_thread(version.score_many, columns)
         answer = {"name": version.model.inputs.answer, "datatype": "FP32", "shape": [rows], "data": scores.tolist()}
         return JSONResponse({"model_name": model, "model_version": version.number, "outputs": [answer]} | _id(asked))
 

@@ -39,6 +39,11 @@ class Features:
     snapshots: dict[str, list[dt.datetime | None]]
     is_fallback: bool
 
+    def rows(self, start: int, end: int) -> Features:
+        """The features of some of the events."""
+        columns = {name: values[start:end] for name, values in self.columns.items()}
+        return Features(columns, {view: all_[start:end] for view, all_ in self.snapshots.items()}, self.is_fallback)
+
 
 class OnlineFeatures:
     """A reader of the online store; each thread that reads has a connection of its own."""

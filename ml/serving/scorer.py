@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Scorer:
             reasons: how many of the inputs that moved a score most to return with it.
         """
         columns = self._online.complete(events, features)
-        probabilities = _score_many(version, columns) if is_large else version.score_few(columns)
+        probabilities = version.score_many(columns) if is_large else version.score_few(columns)
         explained = _reasons(version, columns, reasons) if reasons else [None] * len(events)
         scores = [
             Score(
@@ -125,10 +126,6 @@ class Scorer:
         }
 
 
-def _score_many(version: Version, columns: dict[str, np.ndarray]) -> np.ndarray:
-    return version.model.score(pd.DataFrame({name: columns[name] for name in version.names}))
-
-
 def _rows(names: Sequence[str], columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """The model's inputs of each event, as values for JSON."""
     named = [[_plain(value) for value in columns[name].tolist()] for name in names]
@@ -136,8 +133,12 @@ def _rows(names: Sequence[str], columns: dict[str, np.ndarray]) -> list[dict[str
 
 
 def _plain(value: float | str) -> float | str | None:
-    """None for a missing number, the only value that differs from itself, and for an empty text."""
-    return value if value == value and value != "" else None
+    """A value for JSON, which has no infinity: a ratio that is too large for a number is the text `inf`."""
+    if isinstance(value, str):
+        return value or None
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
 
 
 def _age(event: Event, snapshot: dt.datetime | None) -> float | None:

@@ -25,15 +25,16 @@ from ml.config import Config
 from ml.errors import Refused
 from ml.model.version import Version
 from ml.serving.champion import Champion
-from ml.serving.log import LogUnavailable, PredictionLog
+from ml.serving.log import LogUnavailable, PredictionLog, Record
 from ml.serving.metrics import Metrics
 from ml.serving.online import Event, Features
-from ml.serving.scorer import FEW, Score, Scored, Scorer
+from ml.serving.scorer import FEW, Score, Scorer
 
 TOGETHER = 64
 """Requests that are scored at once, at most."""
 LOST = 8
 """Threads that may wait for the online store at once; while so many do, it is not asked."""
+UNSCORED = "the event could not be scored; the service's log says why"
 LARGE = 2
 """Requests of many events that are scored side by side."""
 
@@ -249,25 +250,15 @@ class Service:
                 return
 
     def _score_small(self, worker: _Worker, requests: list[_Request], asks_store: bool = True) -> None:
-        """Score requests with one version; one that cannot be scored fails alone."""
         begun = time.perf_counter()
         events = [event for request in requests for event in request.events]
         features = self._read(worker, requests, events) if asks_store and self._lost < LOST else self._scorer.unknown(events)
         if features is None:
             return
-        try:
-            scored = self._scored(requests, features, begun)
-        except Exception:
-            if len(requests) == 1:
-                log.exception("a request could not be scored")
-                _settle(requests, InternalError())
-                return
-            for request in requests:
-                self._score_small(worker, [request], asks_store)
-            return
+        scored = self._scored_or_failed(requests, features, begun)
         with self._changing:
             worker.since, worker.waits_for = time.perf_counter(), "disk"
-        self._write(requests, scored)
+        self._write(*scored)
         with self._changing:
             worker.waits_for = None
 
@@ -296,13 +287,28 @@ class Service:
         except Exception as error:  # noqa: BLE001  as above
             log.warning("the online store did not answer: %s", error or type(error).__name__)
             features = self._scorer.unknown(request.events)
-        try:
-            self._write([request], self._scored([request], features, begun))
-        except Exception:
-            log.exception("a request could not be scored")
-            _settle([request], InternalError())
+        self._write(*self._scored_or_failed([request], features, begun))
 
-    def _scored(self, requests: list[_Request], features: Features, begun: float) -> Scored:
+    def _scored_or_failed(
+        self, requests: list[_Request], features: Features, begun: float
+    ) -> tuple[list[_Request], list[Record]]:
+        """The requests that could be scored with one version, and their records; one that cannot be fails alone."""
+        try:
+            return requests, self._scored(requests, features, begun)
+        except Exception:
+            if len(requests) == 1:
+                log.exception("a request could not be scored")
+                _settle(requests, InternalError(UNSCORED))
+                return [], []
+        good, records, row = list[_Request](), list[Record](), 0
+        for request in requests:
+            own = features.rows(row, row + len(request.events))
+            row += len(request.events)
+            scored, its_records = self._scored_or_failed([request], own, begun)
+            good, records = good + scored, records + its_records
+        return good, records
+
+    def _scored(self, requests: list[_Request], features: Features, begun: float) -> list[Record]:
         read = time.perf_counter()
         events = [event for request in requests for event in request.events]
         first = requests[0]
@@ -315,10 +321,19 @@ class Service:
                 self.metrics.stage(stage, seconds)
         for score in scored.scores:
             self.metrics.scores.labels(score.version, score.role, score.decision).inc()
-        return scored
+        return scored.records
 
-    def _write(self, requests: list[_Request], scored: Scored) -> None:
-        self.log.append(scored.records).add_done_callback(partial(self._written, requests, time.perf_counter()))
+    def _write(self, requests: list[_Request], records: list[Record]) -> None:
+        if not requests:
+            return
+        begun = time.perf_counter()
+        try:
+            written = self.log.append(records)
+        except Exception:  # the thread that scores must not end with a record that cannot be written
+            log.exception("a prediction cannot be written down")
+            _settle(requests, InternalError(UNSCORED))
+        else:
+            written.add_done_callback(partial(self._written, requests, begun))
 
     def _written(self, requests: list[_Request], begun: float, written: Future[None]) -> None:
         seconds = time.perf_counter() - begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -146,3 +147,12 @@ def test_a_folder_that_is_no_environment_is_left_alone(project: Path) -> None:
     assert run.returncode != 0
     assert "is not a virtual environment" in run.stderr
     assert (project / ".venv" / "letters").read_text() == "dear"
+
+
+def test_libraries_are_compiled_where_python_may_not_write_bytecode_later() -> None:
+    package = importlib.util.find_spec("mlflow")
+    assert package is not None
+    assert package.origin is not None
+    files = sorted(Path(package.origin).parent.rglob("*.py"))
+    assert len(files) > 500
+    assert [file for file in files if not Path(importlib.util.cache_from_source(str(file))).is_file()] == []

@@ -119,5 +119,6 @@ def test_what_was_taken_is_finished_when_the_service_is_told_to_stop(released: C
         client.join()
     assert service.wait(60) == -signal.SIGTERM  # uvicorn ends by the signal, once all is finished
     assert failed == []
+    assert answered
     load_predictions(config, FIRST_AS_OF)
     assert set(answered) <= set(_ids(config))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from ml.quality.validate import validate_batch
 from ml.serving.app import KEY, create
 from ml.serving.champion import Champion
 from ml.serving.log import PredictionLog
-from ml.serving.online import OnlineFeatures
+from ml.serving.online import Features, OnlineFeatures
 from ml.serving.service import Service
 from ml.store.feast import feature_names, retrieve_online
 from tests.deployments import FIRST_AS_OF
@@ -318,19 +319,52 @@ def test_requests_that_wait_are_scored_together_as_they_are_alone(config: Config
 def test_a_request_that_cannot_be_scored_fails_alone(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait with it, since the one before holds the thread."""
     events = events_of(config, 20)
-    complete = OnlineFeatures.complete
+    complete, together = OnlineFeatures.complete, list[int]()
 
     def fails_for_one(self: OnlineFeatures, asked: list[dict[str, Any]], features: Any) -> Any:
-        time.sleep(0.2)
+        time.sleep(0.1)
+        together.append(len(asked))
         if any(event["event_id"] == events[7]["event_id"] for event in asked):
             raise RuntimeError("this one")
         return complete(self, asked, features)
 
     monkeypatch.setattr(OnlineFeatures, "complete", fails_for_one)
-    app = create(config)
-    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(20) as threads:
-        codes = list(threads.map(lambda event: client.post("/v1/score", json=_body(event)).status_code, events))
-    assert codes == [500 if number == 7 else 200 for number in range(20)]
+    with TestClient(create(config)) as client, ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda event: client.post("/v1/score", json=_body(event)), events))
+        counted = client.get("/metrics").text
+    assert [answer.status_code for answer in answers] == [500 if number == 7 else 200 for number in range(20)]
+    assert answers[7].json()["error"]["code"] == "internal"
+    assert max(together) > 1
+    assert 'perennial_requests_total{path="/v1/score",status="500"} 1.0' in counted
+    found = {answer.json()["event_id"] for answer in answers if answer.status_code == 200}
+    assert found == {event["event_id"] for event in events} - {events[7]["event_id"]}
+
+
+def test_a_ratio_that_is_too_large_for_a_number_is_scored_and_logged(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = OnlineFeatures.read
+
+    def tiny(self: OnlineFeatures, events: list[dict[str, Any]]) -> Features:
+        found = read(self, events)
+        return replace(found, columns={name: np.full(len(events), 5e-324) for name in found.columns})
+
+    monkeypatch.setattr(OnlineFeatures, "read", tiny)
+    (event,) = events_of(config, 1)
+    with TestClient(create(config)) as client:
+        assert client.post("/v1/score", json=_body(event | {"amount": 1e6})).status_code == 200
+        assert client.post("/v1/score", json=_body(event)).status_code == 200
+    assert load_predictions(config, FIRST_AS_OF).predictions == 2
+    inputs = [json.loads(text) for text in _predictions(config)["inputs"]]
+    assert "inf" in {value for row in inputs for value in row.values()}
+
+
+def test_paths_that_a_client_makes_up_are_not_kept(shared: TestClient) -> None:
+    for number in range(50):
+        shared.get(f"/made/up/{number}")
+        shared.post(f"/v2/models/{number}")
+    counted = shared.get("/metrics").text
+    assert 'perennial_requests_total{path="other",status="404"}' in counted
+    assert "made" not in counted
+    assert len(re.findall(r"^perennial_requests_total", counted, re.MULTILINE)) < 40
 
 
 ALONE = """
