@@ -69,7 +69,7 @@ class Root(ABC):
         """Let a connection read the files of this root."""
 
 
-class Folder(Root):
+class FolderRoot(Root):
     """A root in a folder; one load at a time has the lock, and one marker is enough."""
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +105,7 @@ class Folder(Root):
         """Nothing to do: DuckDB reads folders."""
 
 
-class Bucket(Root):
+class BucketRoot(Root):
     """A root in an object store, for machines that share nothing else.
 
     Loads of several machines may overlap, so each has a marker of its own; that no batch is loaded twice is the work of Delta
@@ -175,4 +175,4 @@ class Bucket(Root):
 
 def root_of(place: Path | str) -> Root:
     """The root at a folder or a URI."""
-    return Bucket(place) if isinstance(place, str) and "://" in place else Folder(Path(place))
+    return BucketRoot(place) if isinstance(place, str) and "://" in place else FolderRoot(Path(place))
