@@ -76,7 +76,7 @@ def crown(config: Config) -> None:
     training_set = steps.run("build_training_set", config, TRAINED)["training_set"]
     fitted = steps.run("fit", config, TRAINED, {"training_set": training_set})
     print(f"champion: {fitted['candidate']}, average precision {fitted['validation_average_precision']:.3f} on its validation")
-    steps.run("export", config, TRAINED, {"model": fitted["model"]})
+    steps.run("export_graph", config, TRAINED, {"model": fitted["model"]})
     registry = fit.registry(config)
     folder = export.folder_of(config, fitted["model"])
     version = registry.register(folder, run_id=fitted["mlflow_run"], tags={}, description="champion of a benchmark")

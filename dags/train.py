@@ -15,7 +15,7 @@ is skipped and the note says why. `python -m ml requests` lists who asked and ho
 | `tuning.search` | one task a worker: trials until the budget is spent, hopeless ones given up early | retried, and goes on where it was |
 | `tuning.choose_settings` | the best settings, if they beat the file's on the same folds; else the file's | retried |
 | `model.fit` | trees and a logistic regression; the best on the validation window goes on | retried |
-| `model.export` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
+| `model.export_graph` | one ONNX graph, proven to answer as the model does | parity is off: this model is not registered |
 | `decision.judge` | champion and challenger on the same unseen rows | the comparison would be worthless: the message says why |
 | `decision.refit` | with `training.refit`: what may become champion is fitted on all that has matured | retried; if it does not agree with the judged model, nothing is promoted, see the note |
 | `decision.explain` | what moves the scores, per slice and since the champion | the decision goes on; clear it, the card follows |
@@ -114,13 +114,13 @@ def dag_of(deployment: Deployment) -> DAG:
                 references={"training_set": checked.output["training_set"], **settings},
                 execution_timeout=dt.timedelta(hours=4),
             )
-            export = StepOperator(step="export", references={"model": fit.output["model"]})
+            graph = StepOperator(step="export_graph", references={"model": fit.output["model"]})
         with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen"):
             judge = StepOperator(
                 step="judge",
-                references={"model": export.output["model"]},
+                references={"model": graph.output["model"]},
             )
-            made = export.output["model"]
+            made = graph.output["model"]
             if config.training.refit is not None:
                 references = {"judgement": judge.output["judgement"]}
                 made = StepOperator(step="refit", references=references, execution_timeout=dt.timedelta(hours=4)).output[

@@ -67,7 +67,7 @@ def training(config: Config) -> tuple[Stage, ...]:
     tuning = TUNING if config.training.tuning else ()
     settings = {"settings": "choose_settings.settings"} if tuning else {}
     refit = (Stage("refit", {"judgement": "judge.judgement"}),) if config.training.refit else ()
-    model = "refit.model" if refit else "export.model"
+    model = "refit.model" if refit else "export_graph.model"
     return (
         Stage("admit", skip_unless="admitted"),
         Stage("build_training_set", needs=("admit",)),
@@ -75,8 +75,8 @@ def training(config: Config) -> tuple[Stage, ...]:
         Stage("validate_training_set", {"training_set": "build_training_set.training_set"}),
         *tuning,
         Stage("fit", {"training_set": "validate_training_set.training_set", **settings}),
-        Stage("export", {"model": "fit.model"}),
-        Stage("judge", {"model": "export.model"}),
+        Stage("export_graph", {"model": "fit.model"}),
+        Stage("judge", {"model": "export_graph.model"}),
         *refit,
         Stage("explain", {"model": model}, explains=True),
         Stage("register", {"judgement": "judge.judgement", "model": model}),

@@ -30,7 +30,7 @@ STEPS = {
     "choose_settings": "ml.training.tune",
     "explore": "ml.explanation.exploration",
     "fit": "ml.training.fit",
-    "export": "ml.training.export",
+    "export_graph": "ml.training.export",
     "explain": "ml.explanation.attributions",
     "judge": "ml.decision.judge",
     "refit": "ml.decision.refit",

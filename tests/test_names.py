@@ -166,7 +166,7 @@ def test_the_whole_way_runs_whatever_the_columns_are_named(config: Config) -> No
 
     fitted = fit.fit(config, AS_OF, frozen.training_set)
     assert fitted.validation_average_precision > 0.5
-    export.export(config, AS_OF, fitted.model)
+    export.export_graph(config, AS_OF, fitted.model)
     verdict = verdict_of(config, judge(config, AS_OF, fitted.model).judgement)
     assert verdict["challenger"]["name"]
     assert {"batch_id", "times", "user"} <= {part["slice"].split()[0] for part in verdict["slices"]}

@@ -44,7 +44,7 @@ def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND
         return Refitted(judged.model, False, "", "")
     with record_refusal(config, as_of, "refit", run.id, CapUnreachable):
         refitted = refits.refit(config, judged.model)
-    export.export(config, as_of, refitted.model, run)
+    export.export_graph(config, as_of, refitted.model, run)
     found = refits.agreement(config, refitted.model)
     _log(config, refitted.mlflow_run, found)
     if found.holds:

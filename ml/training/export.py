@@ -1,4 +1,4 @@
-"""The step `export`: the model as one ONNX graph from raw columns to a probability, checked against the model's scores."""
+"""The step `export_graph`: one ONNX graph from raw columns to a probability, checked against the model's scores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Export:
     crossed_threshold: int
 
 
-def export(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -> Export:
+def export_graph(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -> Export:
     """Export a fitted model and check it on the holdout.
 
     Args:
@@ -47,7 +47,7 @@ def export(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) -
         ParityError: a probability differs by more than `training.parity`, or a row crosses the decision threshold.
     """
     store = artifacts.of(config)
-    with record_refusal(config, as_of, "export", run.id, ParityError), store.lock(KIND, model):
+    with record_refusal(config, as_of, "export_graph", run.id, ParityError), store.lock(KIND, model):
         folder = store.put(KIND, model, lambda path: _fill(config, model, path))
     return Export(**json.loads((folder / PARITY).read_text()))
 
@@ -75,7 +75,7 @@ def compare(model: Model, rows: pd.DataFrame, threshold: float, tolerance: float
     """Score rows with the model and with its graph, and compare.
 
     Raises:
-        ParityError: see `export`.
+        ParityError: see `export_graph`.
     """
     native, graph = model.score(rows), model.score_onnx(rows)
     difference = np.abs(native - graph)

@@ -56,7 +56,7 @@ def _challenger(config: Config, as_of: dt.datetime, seed: int) -> str:
     changed = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
     made = dataset.build_training_set(config, as_of)
     fitted = fit.fit(changed, as_of, made.training_set)
-    export.export(changed, as_of, fitted.model)
+    export.export_graph(changed, as_of, fitted.model)
     return fitted.model
 
 

@@ -93,7 +93,7 @@ def _load(path: Path, **model: object) -> Config:
 
 def _judged(config: Config, training_set: str) -> judgements.Judgement:
     fitted = fit.fit(config, FIRST_AS_OF, training_set)
-    export.export(config, FIRST_AS_OF, fitted.model)
+    export.export_graph(config, FIRST_AS_OF, fitted.model)
     return judge.judge(config, FIRST_AS_OF, fitted.model)
 
 
@@ -181,7 +181,7 @@ def test_a_challenger_that_saw_the_holdout_is_refused(weak: Path, training_set: 
     """A leaky split: the record of the model says that it was fitted on rows of the holdout."""
     config = _load(weak, iterations=50)
     fitted = fit.fit(config, FIRST_AS_OF, training_set)
-    export.export(config, FIRST_AS_OF, fitted.model)
+    export.export_graph(config, FIRST_AS_OF, fitted.model)
     record = fit.folder_of(config, fitted.model) / fit.RECORD
     until = dataset.describe(config, training_set).windows["holdout_end"]
     record.write_text(json.dumps(dataclasses.asdict(fitted) | {"trained_until": until}))

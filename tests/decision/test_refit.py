@@ -85,7 +85,7 @@ def test_the_champion_is_fitted_on_all_that_has_matured_and_holds_the_model_that
     folder = fit.registry(config).fetch(first["register"]["version"])
     champion, judged = fit.record_of(folder), fit.record_of(copies.judged_folder(folder))
     frozen = dataset.describe(config, champion.training_set)
-    assert champion.refit_of == judged.model == first["export"]["model"]
+    assert champion.refit_of == judged.model == first["export_graph"]["model"]
     assert (champion.trained_until, champion.labels_known_until) == (frozen.windows["holdout_end"], frozen.as_of)
     assert (judged.trained_until, judged.labels_known_until) == (
         frozen.windows["fitted_until"],
@@ -188,7 +188,7 @@ def test_a_refit_that_does_not_agree_is_not_promoted(config: Config, first: Mapp
     refitted = steps.run("refit", strict, FIRST_AS_OF, judgement)
     assert "does not agree" in refitted["note"]
     assert "rank correlation" in refitted["note"]
-    assert (refitted["model"], refitted["is_refit"]) == (first["export"]["model"], False)
+    assert (refitted["model"], refitted["is_refit"]) == (first["export_graph"]["model"], False)
     version = steps.run("register", strict, FIRST_AS_OF, judgement | {"model": refitted["model"]})["version"]
     decided = steps.run("promote", strict, FIRST_AS_OF, judgement | {"version": version, "run_id": "strict"})
     assert version != first["register"]["version"]

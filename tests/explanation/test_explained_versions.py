@@ -161,7 +161,7 @@ def test_an_explanation_that_fails_is_reported_after_the_promotion(
         "build_training_set": {"training_set": "s"},
         "validate_training_set": {"note": "", "training_set": "s"},
         "fit": {"model": "m"},
-        "export": {"model": "m"},
+        "export_graph": {"model": "m"},
         "judge": {"judgement": "j"},
         "register": {"version": "1"},
         "promote": {"note": "promoted", "version": "1"},

@@ -39,7 +39,7 @@ def crown(config: Config, champion: str | None, iterations: int) -> str:
     model = config.training.model.model_copy(update={"iterations": iterations})
     config = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
     fitted = fit.fit(config, FIRST_AS_OF, dataset.build_training_set(config, FIRST_AS_OF).training_set)
-    export.export(config, FIRST_AS_OF, fitted.model)
+    export.export_graph(config, FIRST_AS_OF, fitted.model)
     registry = fit.registry(config)
     version = registry.register(export.folder_of(config, fitted.model), fitted.mlflow_run, {}, "a model")
     move(config, champion, version)

@@ -44,8 +44,8 @@ def test_an_export_that_answers_otherwise_is_a_refused_night(tmp_path: Path, mon
     config = load(small_file(tmp_path))
     _fails(monkeypatch, export, "_fill", export.ParityError)
     with pytest.raises(export.ParityError):
-        export.export(config, AS_OF, "model", RUN)
-    assert [refusal.step for refusal in Ledger(config.ledger).refusals.streak(config.name)] == ["export"]
+        export.export_graph(config, AS_OF, "model", RUN)
+    assert [refusal.step for refusal in Ledger(config.ledger).refusals.streak(config.name)] == ["export_graph"]
 
 
 def test_a_search_without_folds_is_a_refused_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
