@@ -1,6 +1,6 @@
 """What a person types besides single steps."""
 
-from ml.commands import explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, serve
+from ml.commands import edge, explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, serve
 
 COMMANDS = (
     init.COMMANDS
@@ -12,4 +12,5 @@ COMMANDS = (
     | explanation.COMMANDS
     | monitoring.COMMANDS
     | serve.COMMANDS
+    | edge.COMMANDS
 )

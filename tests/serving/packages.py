@@ -1,0 +1,50 @@
+"""A registered champion of a small model, made in seconds, for tests of packages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml.config import Config, load
+from ml.model.copies import EXPECTED, SAMPLE
+from ml.model.model import Model
+from ml.training.fit import RECORD, Fit, registry
+from tests.deployments import small_file
+from tests.models import INPUTS, fitted, payments
+from tests.monitoring import living
+
+FIT = Fit("m", "s", "", "", "", "", 30, 0.5, 0.5, threshold=0.4, importance={}, code={})
+
+
+def champion(folder: Path) -> tuple[Config, Model]:
+    """A deployment, in `deployment.yaml`, whose champion is version 1; among its sample are gaps and infinities."""
+    config, rows = load(small_file(folder)), payments(1500)
+    model = fitted(folder / "model", config, rows, INPUTS)
+    sample = rows.head(60)[model.inputs.names].copy()
+    sample.loc[[3, 4], "amount"] = [np.inf, -np.inf]
+    sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(model.folder / SAMPLE)
+    (model.folder / RECORD).write_text(json.dumps(asdict(FIT)))
+    (model.folder / "MLmodel").write_text("model_uuid: 1\n")
+    found = registry(config)
+    run = found.run(found.experiment(config.name, f"{config.home}/mlartifacts"), "key")
+    living.move(config, None, found.register(model.folder, run, {}, "a model"))
+    return config, model
+
+
+def read(package: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a package."""
+    return json.loads((package / name).read_text())
+
+
+def spoilt(package: Path, folder: Path) -> Path:
+    """A copy whose golden rows expect a score that is slightly another one."""
+    for path in filter(Path.is_file, package.iterdir()):
+        (folder / path.name).write_bytes(path.read_bytes())
+    golden = read(package, "golden.json")
+    golden["expected"][7] += 2e-4
+    (folder / "golden.json").write_text(json.dumps(golden))
+    return folder
