@@ -5,11 +5,13 @@ service, and at the cadence of the snapshots what has come since is loaded into 
 nightly runs do. At the end every logged feature is compared, bit for bit, with the one that `ml.store.feast.retrieve` gives a
 training row, and every logged score with that of the same graph over the retrieved features. An event is equal if all of it is.
 
-The same events are replayed with a snapshot a day and with one every four hours.
+The same events are replayed with a snapshot a day and with one every four hours, both with windows that end at each event. In
+the middle of a replay the service is stopped, and another one starts.
 
 Keys of the last line: `equal_share` (of all events of all replays), `events`, and by cadence `cadences`: `events`,
-`equal_share`, `unequal` (events by feature that differs, and by `score`) and `from_estimator` (largest difference of a score
-from CatBoost's own, which computes in double precision).
+`equal_share`, `equal_at_events` (share of the events whose windows up to the event itself are equal), `unequal` (events by
+feature that differs, and by `score`) and `from_estimator` (largest difference of a score from CatBoost's own, which computes
+in double precision).
 """
 
 from __future__ import annotations
@@ -47,16 +49,21 @@ from ml.store.feast import feature_names, materialize, retrieve
 DAY = dt.timedelta(days=1)
 EVENTS, WEEKS = 10_000, 10
 CADENCES = {"daily": 24, "4 hours": 4}
+AT_EVENTS: list[dict[str, Any]] = [
+    {"entity": "customer", "column": "amount", "aggregates": ["count", "sum", "mean"], "minutes": [10, 60, 1440]},
+    {"entity": "terminal", "column": "amount", "aggregates": ["count", "mean"], "minutes": [60, 2880]},
+]
 WAVE = 12
 """Requests on their way at once."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Events that were replayed, those of them that are equal in all, and what differs how often."""
+    """Events that were replayed, those of them that are equal in all, in the windows at events, and what differs how often."""
 
     events: int
     equal: int
+    equal_at_events: int
     unequal: dict[str, int]
     from_estimator: float
 
@@ -71,7 +78,13 @@ def deployment(folder: Path, hours: int) -> Path:
     for window in told["windows"]:
         window["days"] = [1, 7]
         window["publish"] = {"value": hours, "unit": "hours", "reason": "the cadence that is compared"}
-    told["request"]["ratios"] = ["customer_amount_mean_1d", "customer_amount_mean_7d", "terminal_amount_mean_7d"]
+    told["windows"] += [window | {"publish": "event"} for window in AT_EVENTS]
+    told["request"]["ratios"] = [
+        "customer_amount_mean_60min",
+        "customer_amount_mean_1d",
+        "customer_amount_mean_7d",
+        "terminal_amount_mean_7d",
+    ]
     told["training"] |= {"tuning": None, "candidates": ["boosted trees"], "train": told["training"]["train"] | {"value": 28}}
     told["training"]["model"]["iterations"] = 150
     told["gate"] |= {"golden": None, "ancestor": None}
@@ -112,15 +125,20 @@ def replay(config: Config, start: dt.datetime, events: pd.DataFrame, answers: pd
         events: columns of the lake's events but for `known_at` and `batch_id`, in the order of their time.
         answers: event_id, label, source and reported_at of answers that come after `start`.
     """
-    end = _load_and_publish(config, start, events.head(0), answers.head(0))
+    end = load_and_publish(config, start, events.head(0), answers.head(0))
+    nights = list(_nights(config, start, events["event_time"].max()))
     service = Service(config)
     service.start()
     try:
-        for since, until in _nights(config, start, events["event_time"].max()):
+        for night, (since, until) in enumerate(nights):
+            if night == len(nights) // 2 > 0:
+                service.stop()
+                service = Service(config)
+                service.start()
             of_now = events[(events["event_time"] >= since) & (events["event_time"] < until)]
             asyncio.run(_score(config, service, of_now))
             came = answers[(answers["reported_at"] >= since) & (answers["reported_at"] < until)]
-            end = _load_and_publish(config, until, of_now, came)
+            end = load_and_publish(config, until, of_now, came)
     finally:
         service.stop()
     load_predictions(config, end)
@@ -144,9 +162,11 @@ def compare(config: Config, events: pd.DataFrame) -> Compared:
     }
     scores = logged["score"].to_numpy()
     differs["score"] = scores != _scores(version, config, rows)
+    at_events = [wrong for name, wrong in differs.items() if any(name in window.features for window in config.event_windows)]
     unequal = {name: int(wrong.sum()) for name, wrong in differs.items() if wrong.any()}
-    equal = ~np.any(list(differs.values()), axis=0)
-    return Compared(len(events), int(equal.sum()), unequal, float(np.abs(scores - version.model.score(rows)).max()))
+    equal, equal_at_events = (int((~np.any(each, axis=0)).sum()) for each in (list(differs.values()), at_events))
+    from_estimator = float(np.abs(scores - version.model.score(rows)).max())
+    return Compared(len(events), equal, equal_at_events, unequal, from_estimator)
 
 
 def _start(config: Config) -> dt.datetime:
@@ -156,7 +176,7 @@ def _start(config: Config) -> dt.datetime:
 
 def _nights(config: Config, start: dt.datetime, last: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
     """The spans between two publications, until one lies after `last`."""
-    interval = min(window.interval for window in config.windows)
+    interval = min(window.interval for window in config.snapshot_windows)
     since = start
     while since <= last:
         midnight = dt.datetime.combine(start.date(), dt.time(), dt.UTC) + config.events.lag.span
@@ -165,7 +185,7 @@ def _nights(config: Config, start: dt.datetime, last: dt.datetime) -> Iterator[t
         since = until
 
 
-def _load_and_publish(config: Config, as_of: dt.datetime, events: pd.DataFrame, answers: pd.DataFrame) -> dt.datetime:
+def load_and_publish(config: Config, as_of: dt.datetime, events: pd.DataFrame, answers: pd.DataFrame) -> dt.datetime:
     """What a nightly run does with rows that have passed the checks."""
     lake, known = Lake(config.lake), {"known_at": as_of, "batch_id": f"replayed {as_of.isoformat()}"}
     for table, rows in ((schema.EVENTS, events), (schema.LABELS, answers)):
@@ -208,7 +228,8 @@ def _ours(rows: pd.DataFrame, columns: dict[str, str], time: str) -> pd.DataFram
 
 
 def _record(found: Compared) -> dict[str, Any]:
-    return vars(found) | {"equal_share": found.equal / found.events}
+    shares = {"equal_share": found.equal / found.events, "equal_at_events": found.equal_at_events / found.events}
+    return {"events": found.events, **shares, "unequal": found.unequal, "from_estimator": found.from_estimator}
 
 
 def main() -> None:

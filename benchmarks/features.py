@@ -151,12 +151,12 @@ def main() -> None:
         seconds = publish(config, end)
         print(f"ours, whole history {seconds:8.2f} s")
         peer = 0.0
-        for window in config.windows:
+        for window in config.snapshot_windows:
             begun = time.perf_counter()
             in_pandas(config, window, rows)
             peer += time.perf_counter() - begun
             print(f"pandas, {window.view:15} {time.perf_counter() - begun:8.2f} s", flush=True)
-        equal = np.concatenate([equal_cells(config, window, rows) for window in config.windows])
+        equal = np.concatenate([equal_cells(config, window, rows) for window in config.snapshot_windows])
     day = float(np.median(increments))
     print(
         json.dumps(

@@ -34,7 +34,7 @@ def definitions(config: Config) -> list[Any]:
     """All objects that Feast needs to know of a deployment."""
     keys = {name: in_feast(key) for name, key in config.entities.items()}
     entities = {name: Entity(name=name, join_keys=[key], value_type=ValueType.STRING) for name, key in keys.items()}
-    views = [_view(config, window, entities[window.entity]) for window in config.windows]
+    views = [_view(config, window, entities[window.entity]) for window in config.snapshot_windows]
     served = [*views, *_on_demand(config, {view.name: view for view in views})]
     service = [FeatureService(name=SERVICE, features=served)] if served else []
     return [*entities.values(), *served, *service]
@@ -62,16 +62,17 @@ def _on_demand(config: Config, views: dict[str, FeatureView]) -> list[OnDemandFe
 
     The view says what its fields mean: Feast infers these from the function's answer and takes a described one for another.
     """
-    needed = {window.view for window in config.windows for name in config.request.ratios if name in window.features}
+    needed = {window.view for window in config.snapshot_windows for name in config.request.ratios if name in window.features}
     clock, timezone, compared = config.request.clock, config.events.timezone, request.ratios(config)
     fields = _fields(config, REQUEST)
     if not fields:
         return []
-    measures = [Field(name=in_feast(name), dtype=Float64) for name in config.measures]
+    at_events = [name for window in config.event_windows for name in config.request.ratios if name in window.features]
+    numbers = [Field(name=name, dtype=Float64) for name in (*map(in_feast, config.measures), *at_events)]
     view = OnDemandFeatureView(
         name=REQUEST,
         sources=[
-            RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *measures]),
+            RequestSource(name="event", schema=[Field(name="event_time", dtype=UnixTimestamp), *numbers]),
             *[views[name] for name in sorted(needed)],
         ],
         schema=[Field(name=field.name, dtype=field.dtype) for field in fields],

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from ml.config.thresholds import Cadence, Days, Delay, Identifier, Instant, Ratio, Section, Share, Threshold
 
@@ -133,17 +133,45 @@ class Labels(Delivered):
 MILLIONTHS = 6
 
 
-class Window(Section):
-    """Trailing windows of one entity over one column: one entry of the deployment file, one feature view.
+class _Windows(Section):
+    """Trailing windows of one entity over one column: one entry of the deployment file, one view."""
+
+    entity: Identifier
+    column: Identifier
+    aggregates: list[Literal["count", "sum", "mean"]]
+
+    @property
+    def view(self) -> str:
+        """Name of the view."""
+        raise NotImplementedError
+
+    @property
+    def lengths(self) -> list[int]:
+        """Lengths of the windows, in the unit in which they are declared."""
+        raise NotImplementedError
+
+    def feature(self, aggregate: str, length: int) -> str:
+        """Name of one feature."""
+        raise NotImplementedError
+
+    def named(self, *aggregates: str) -> list[str]:
+        """Names of the features of these aggregates, in the order of the view's columns."""
+        return [self.feature(a, length) for length in self.lengths for a in self.aggregates if a in aggregates]
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all features of the view, in the order of its columns."""
+        return self.named(*self.aggregates)
+
+
+class Window(_Windows):
+    """Windows that end at snapshots, which are published at fixed intervals: a view in Feast.
 
     `publish` is the interval between snapshots; the default, a day, is omitted when the section is serialized. Windows end
     `delay` before a snapshot: a number of days, or a text such as `30 hours`. Values are rounded to `digits` decimal places
     and added up exactly, so that a sum does not depend on the order of its values.
     """
 
-    entity: Identifier
-    column: Identifier
-    aggregates: list[Literal["count", "sum", "mean"]]
     days: list[Annotated[int, Field(ge=1, le=366)]]
     delay: Annotated[int, Field(ge=0, le=366)] | Annotated[str, AfterValidator(_hours)] = 0
     publish: Annotated[Cadence, Field(exclude_if=lambda cadence: cadence.value == DAILY.value)] = DAILY
@@ -164,6 +192,19 @@ class Window(Section):
         """The delay as text, such as `3 days`."""
         return self.delay if isinstance(self.delay, str) else f"{self.delay} day{'s' if self.delay != 1 else ''}"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_days(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and isinstance(raw.get("publish"), str):
+            raise ValueError(
+                f"'publish' is {raw['publish']!r}, expected 'event', or hours: {{value: 4, unit: hours, reason: …}}"
+            )
+        if isinstance(raw, dict) and "minutes" in raw:
+            raise ValueError(
+                "'minutes' are the lengths of windows that end at each event: add 'publish: event', or give 'days'"
+            )
+        return raw
+
     @model_validator(mode="after")
     def _ends_at_a_snapshot(self) -> Window:
         if self.delay_span % self.interval:
@@ -181,14 +222,78 @@ class Window(Section):
         """Name of the feature view and of its table in the lake."""
         return f"{self.entity}_{self.column}"
 
-    def feature(self, aggregate: str, days: int) -> str:
+    @property
+    def lengths(self) -> list[int]:
+        """Lengths in days."""
+        return self.days
+
+    def feature(self, aggregate: str, length: int) -> str:
         """Name of one feature, for example `customer_amount_mean_7d`."""
-        return f"{self.view}_{aggregate}_{days}d"
+        return f"{self.view}_{aggregate}_{length}d"
+
+
+LONGEST_AT_EVENTS = 2 * 24 * 60
+
+
+def _minutes(length: int) -> int:
+    if not 1 <= length <= LONGEST_AT_EVENTS:
+        raise ValueError(
+            f"{length} minutes, expected 1 to {LONGEST_AT_EVENTS}, two days: the scoring service holds the events of that time "
+            "in memory; give longer windows as 'days', with snapshots"
+        )
+    return length
+
+
+class EventWindow(_Windows):
+    """Windows that end at each event, which is not in them: `publish: event`. The scoring service keeps them up to date.
+
+    A window of m minutes at an event of the time t covers its entity's events of [t - m, t): neither the event itself nor
+    another one of the same microsecond. `digits` are those of `Window`.
+    """
+
+    minutes: Annotated[list[Annotated[int, AfterValidator(_minutes)]], Field(min_length=1)]
+    publish: Literal["event"]
+    digits: Annotated[int, Field(ge=0, le=12, exclude_if=lambda digits: digits == MILLIONTHS)] = MILLIONTHS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_minutes(cls, raw: Any) -> Any:
+        for key, instead in (("days", "give 'minutes'"), ("delay", "leave it out")):
+            if isinstance(raw, dict) and key in raw:
+                raise ValueError(
+                    f"{key!r} is for windows with snapshots, and those with 'publish: event' end at each event: {instead}"
+                )
+        if isinstance(raw, dict) and raw.get("column") == "label":
+            raise ValueError("'publish: event' over the label: answers come long after their events; give 'days' and a 'delay'")
+        return raw
 
     @property
-    def features(self) -> list[str]:
-        """Names of all features of the view, in the order of the table's columns."""
-        return [self.feature(aggregate, days) for days in self.days for aggregate in self.aggregates]
+    def view(self) -> str:
+        """Name under which its features are listed; Feast has no such view."""
+        return f"{self.entity}_{self.column}_event"
+
+    @property
+    def lengths(self) -> list[int]:
+        """Lengths in minutes."""
+        return self.minutes
+
+    def feature(self, aggregate: str, length: int) -> str:
+        """Name of one feature, for example `customer_amount_count_10min`."""
+        return f"{self.entity}_{self.column}_{aggregate}_{length}min"
+
+
+AnyWindow = Window | EventWindow
+
+
+def _published(raw: Any) -> str:
+    publish = raw.get("publish") if isinstance(raw, dict) else getattr(raw, "publish", None)
+    return "<event>" if publish == "event" else "<snapshots>"
+
+
+# The tags are no keys of the file, so `ml.config.errors` leaves them out.
+WindowSection = Annotated[
+    Annotated[Window, Tag("<snapshots>")] | Annotated[EventWindow, Tag("<event>")], Discriminator(_published)
+]
 
 
 class RequestFeatures(Section):

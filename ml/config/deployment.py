@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from ml.config import errors, suites
-from ml.config.data import Events, Labels, ReplayFeed, RequestFeatures, SimulationFeed, Window
+from ml.config.data import Events, EventWindow, Labels, ReplayFeed, RequestFeatures, SimulationFeed, Window, WindowSection
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
@@ -101,7 +101,7 @@ class Config(Section):
     categories: list[Identifier] = []
     attributes: list[Identifier] = []
     costs: Costs | None = None
-    windows: list[Window]
+    windows: list[WindowSection]
     request: RequestFeatures = RequestFeatures()
     training: TrainingSettings
     gate: Gate
@@ -147,7 +147,12 @@ class Config(Section):
                 wrong.append(f"windows.{i}.entity: {window.entity!r} is not one of entities {sorted(self.entities)}")
             if window.column not in {*self.measures, "label"}:
                 wrong.append(f"windows.{i}.column: {window.column!r} is not 'label' or one of {self.measures}")
-            if window.column == "label" and window.delay_span < self.label_delay and not self.labels.complete:
+            if (
+                isinstance(window, Window)
+                and window.column == "label"
+                and window.delay_span < self.label_delay
+                and not self.labels.complete
+            ):
                 wrong.append(
                     f"windows.{i}.delay: {window.delay_text}, below labels.delay: events without an answer yet would count as "
                     "negatives; give at least labels.delay, or labels.complete: true if every event is answered"
@@ -165,7 +170,7 @@ class Config(Section):
             for c in set(channels)
             if channels.count(c) > 1
         ]
-        means = {w.feature("mean", d): w for w in self.windows for d in w.days if "mean" in w.aggregates}
+        means = {name: window for window in self.windows for name in window.named("mean")}
         for name in self.request.ratios:
             if name not in means or means[name].column == "label":
                 wrong.append(f"request.ratios: {name!r} is not a mean of a measure; declared: {sorted(means)}")
@@ -208,6 +213,16 @@ class Config(Section):
         """Numeric columns of an event: all except its id, its time, keys of entities, categories and attributes."""
         other = {*EVENT_COLUMNS, *self.entities.values(), *self.categories, *self.attributes}
         return [name for name in self.events.columns if name not in other]
+
+    @property
+    def snapshot_windows(self) -> list[Window]:
+        """Windows that end at published snapshots."""
+        return [window for window in self.windows if isinstance(window, Window)]
+
+    @property
+    def event_windows(self) -> list[EventWindow]:
+        """Windows that end at each event."""
+        return [window for window in self.windows if isinstance(window, EventWindow)]
 
     @property
     def has_empty_days(self) -> bool:

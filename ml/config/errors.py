@@ -33,7 +33,8 @@ def messages(model: type[BaseModel], error: ValidationError) -> list[str]:
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, loc))
+    """The key in the file; a tag such as `<event>` says which model read the section."""
+    return ".".join(str(part) for part in loc if not str(part).startswith("<"))
 
 
 def _unknown(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

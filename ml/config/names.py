@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ml.config.data import RequestFeatures, Window
+from ml.config.data import AnyWindow, RequestFeatures
 
 RESERVED = {"label": "the label, which windows and suites mean by it"}
 CLOCK = ("clock_hour", "clock_weekday", "clock_night", "clock_weekend")
@@ -25,7 +25,7 @@ def ratio(measure: str, average: str) -> str:
     return f"{measure}_over_{average}"
 
 
-def wrong_names(columns: Mapping[str, str], windows: Sequence[Window], request: RequestFeatures, age: str) -> list[str]:
+def wrong_names(columns: Mapping[str, str], windows: Sequence[AnyWindow], request: RequestFeatures, age: str) -> list[str]:
     """Problems with the names of columns, views and features; each name must be unique.
 
     Args:
@@ -48,8 +48,8 @@ def wrong_names(columns: Mapping[str, str], windows: Sequence[Window], request: 
     return wrong + (duplicate_views or _same_features(features))
 
 
-def _same_views(windows: Sequence[Window]) -> list[str]:
-    views: dict[str, list[Window]] = {}
+def _same_views(windows: Sequence[AnyWindow]) -> list[str]:
+    views: dict[str, list[AnyWindow]] = {}
     for window in windows:
         views.setdefault(window.view, []).append(window)
     wrong = []

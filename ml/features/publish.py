@@ -38,9 +38,9 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
     as_of = as_of.astimezone(dt.UTC)
     # Rows loaded during this step would count as known at the published instant, although the snapshots lack them.
     with Lake(config.lake).writing(), Source(config) as source:
-        rows = sum(_publish(config, window, as_of, source) for window in config.windows)
-    newest = {w.view: ticks.newest(w, as_of - config.events.lag.span).isoformat() for w in config.windows}
-    return Publication(rows, newest, {w.view: digest(config, w) for w in config.windows})
+        rows = sum(_publish(config, window, as_of, source) for window in config.snapshot_windows)
+    newest = {w.view: ticks.newest(w, as_of - config.events.lag.span).isoformat() for w in config.snapshot_windows}
+    return Publication(rows, newest, {w.view: digest(config, w) for w in config.snapshot_windows})
 
 
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:

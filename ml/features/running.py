@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.config import Config, Window
+from ml.config import AnyWindow, Config, Window
 from ml.features import ticks, windows
 
 Snapshots = list[tuple[dt.datetime, dt.datetime]]
@@ -26,7 +26,7 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
         due: consecutive ticks, each with its creation time.
     """
     keys, code = _codes(contributions["key"])
-    n, v, x = contributions["n"].to_numpy(), contributions["v"].to_numpy(), _whole_numbers(contributions["x"])
+    n, v, x = contributions["n"].to_numpy(), contributions["v"].to_numpy(), whole_numbers(contributions["x"])
     # Without missing values the number of values equals the number of events, so one total serves for both.
     columns_by_name = {"n": n, "x": x} if np.array_equal(n, v) else {"n": n, "v": v, "x": x}
     origin = ticks.number(window, due[0][0])
@@ -55,7 +55,7 @@ def snapshots(config: Config, window: Window, contributions: pa.Table, due: Snap
     times, created = (pa.array(instants, pa.timestamp("us", "UTC")) for instants in zip(*due, strict=True))
     arrays = [keys.take(pa.array(np.concatenate(parts))), times.take(pa.array(tick_index)), created.take(pa.array(tick_index))]
     for d in window.days:
-        arrays += _features(window, window_sums.pop(d))
+        arrays += features(window, window_sums.pop(d))
     return pa.Table.from_arrays(arrays, schema=windows.schema_of(config, window))
 
 
@@ -70,7 +70,7 @@ def _present(code: np.ndarray, n: np.ndarray, keys: int, entering: Changes, endi
     return parts
 
 
-def _features(window: Window, sums: dict[str, np.ndarray]) -> list[pa.Array]:
+def features(window: AnyWindow, sums: dict[str, np.ndarray]) -> list[pa.Array]:
     """Aggregates from a window's sums; a mean over no value is missing."""
     count, total = sums["n"], sums["x"].astype(np.float64) / windows.scale(window)
     values = sums.get("v", count)
@@ -92,7 +92,7 @@ def _codes(keys: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     return encoded.dictionary.take(pa.array(order)), position[encoded.indices.to_numpy()]
 
 
-def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
+def whole_numbers(column: pa.ChunkedArray) -> np.ndarray:
     """64-bit integers, or Python integers if the total might need more bits."""
     if np.abs(column.cast(pa.float64()).to_numpy()).sum() < 2**62:
         return column.cast(pa.int64()).to_numpy()

@@ -17,7 +17,7 @@ import datetime as dt
 
 import pyarrow as pa
 
-from ml.config import Config, Window
+from ml.config import AnyWindow, Config, Window
 from ml.config.names import in_feast
 from ml.features import ticks
 from ml.lake import schema
@@ -29,7 +29,7 @@ TYPES = {"count": pa.int64(), "sum": pa.float64(), "mean": pa.float64()}
 SUMS = "sum(n)::BIGINT AS n, sum(v)::BIGINT AS v, coalesce(sum(x), 0)::HUGEINT AS x"
 
 
-def scale(window: Window) -> int:
+def scale(window: AnyWindow) -> int:
     """Units of the summed integers per 1."""
     return 10**window.digits
 

@@ -63,7 +63,7 @@ def events(config: Config, lineage: Lineage) -> list[RunEvent]:
     frozen, fitted = lineage.training_set, lineage.fitted
     as_of = dt.datetime.fromisoformat(frozen.as_of)
     lake = {table: _table(config, table, str(version)) for table, version in frozen.lake.items()}
-    views = {w.view: _folder(folder(config, w), _newest(frozen.features[w.view])) for w in config.windows}
+    views = {w.view: _folder(folder(config, w), _newest(frozen.features[w.view])) for w in config.snapshot_windows}
     kept = artifacts.local(config).path(dataset.KIND, f"{frozen.training_set}.parquet")
     rows = _folder(kept, frozen.training_set)
     model = ("mlflow", f"{config.name}/{fitted.model}", fitted.model)

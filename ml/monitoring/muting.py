@@ -9,8 +9,9 @@ days after, windowed features contain the faulty day. They are muted as long as 
 - unseen categories affect no window.
 
 A window of w days with a delay of d contains a day from d days after it to d + w days after it, and one day longer where the
-snapshot of the last midnight is not published yet; the day itself only if snapshots are published within a day. A ratio is
-muted with its average and with its measure; the score and the alerts are muted with any input of the model.
+snapshot of the last midnight is not published yet; the day itself only if snapshots are published within a day. A window that
+ends at each event contains the day itself and as many days after it as it is long. A ratio is muted with its average and with
+its measure; the score and the alerts are muted with any input of the model.
 
 Example: incidents of whole days make a day faulty, incidents of one column do not.
     >>> day = dt.date(2025, 6, 2)
@@ -26,7 +27,7 @@ import datetime as dt
 import math
 from collections.abc import Iterable
 
-from ml.config import Config, Window
+from ml.config import AnyWindow, Config, EventWindow
 from ml.config.names import ratio
 from ml.features import request
 from ml.ledger.signals import Incident
@@ -44,12 +45,12 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
     incidents = list(incidents)
     columns = {incident.subject for incident in incidents if incident.day == day and incident.fault not in OF_THE_DAY}
     windowed = {
-        window.feature(aggregate, days)
+        window.feature(aggregate, length)
         for incident in incidents
         for window in config.windows
         for aggregate in window.aggregates
-        for days in window.days
-        if _is_in(window, days, incident.day, day) and _affects(config, incident, window, aggregate)
+        for length in window.lengths
+        if _is_in(window, length, incident.day, day) and _affects(config, incident, window, aggregate)
     }
     affected = columns | windowed
     return affected | {ratio(measure, average) for measure, average in request.ratios(config) if {measure, average} & affected}
@@ -57,15 +58,23 @@ def muted(config: Config, incidents: Iterable[Incident], day: dt.date) -> set[st
 
 def reach(config: Config) -> dt.timedelta:
     """Longest time that a faulty day can be in any window."""
-    return max((math.ceil(window.delay_span / DAY) + max(window.days) + 1 for window in config.windows), default=0) * DAY
+    return max((_days(window, length)[1] for window in config.windows for length in window.lengths), default=0) * DAY
 
 
-def _is_in(window: Window, days: int, faulty: dt.date, day: dt.date) -> bool:
+def _is_in(window: AnyWindow, length: int, faulty: dt.date, day: dt.date) -> bool:
+    first, last = _days(window, length)
+    return first <= (day - faulty).days <= last
+
+
+def _days(window: AnyWindow, length: int) -> tuple[int, int]:
+    """The first and the last number of days after a day on which it is in a window."""
+    if isinstance(window, EventWindow):
+        return 0, math.ceil(dt.timedelta(minutes=length) / DAY)
     first = max(window.delay_span // DAY, 0 if window.interval < DAY else 1)
-    return first <= (day - faulty).days <= math.ceil(window.delay_span / DAY) + days + 1
+    return first, math.ceil(window.delay_span / DAY) + length + 1
 
 
-def _affects(config: Config, incident: Incident, window: Window, aggregate: str) -> bool:
+def _affects(config: Config, incident: Incident, window: AnyWindow, aggregate: str) -> bool:
     if incident.fault in (NOTHING, VOLUME):
         return aggregate in ("count", "sum")
     if incident.fault == SET_ASIDE:

@@ -55,7 +55,7 @@ def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequen
         KeyError: the champion needs a feature that the deployment no longer has.
     """
     events, scores = _known(config, as_of, champion.version, days)
-    features = retrieve(config, events) if len(events) else pd.DataFrame()
+    features = retrieve(config, events, as_of) if len(events) else pd.DataFrame()
     rows = pd.concat([events, features], axis=1)
     score = scores.reindex(rows["event_id"]).to_numpy(copy=True)
     unknown = pd.isna(score)

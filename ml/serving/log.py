@@ -18,13 +18,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from ml import artifacts
+from ml.artifacts.store import Missing, Store
 from ml.config import Config
 from ml.errors import Refused
 from ml.lake import segments
@@ -236,6 +237,35 @@ class _Segment:
     def seal(self) -> None:
         self._path.rename(self._path.with_suffix(SEALED))
         os.close(self._descriptor)
+
+
+def unloaded(config: Config, since: float = 0.0, kind: str = PREDICTIONS) -> Iterator[Record]:
+    """Records that may not have reached the lake, those first that were sealed; also of processes that run or were killed.
+
+    Args:
+        since: seconds since 1970; segments that were last written before are left out.
+    """
+    # A segment moves from the folder to the store, so the folder is read first: none is missed on its way.
+    folder, store = artifacts.local(config).scratch("serving", kind), artifacts.of(config)
+    written = [path for path in sorted(folder.iterdir()) if path.suffix in (OPEN, SEALED)]
+    here = {path.stem: content for path in written if (content := _content(path, since))}
+    sealed = {key.removesuffix(SEALED): content for key in store.list(kind) if (content := _fetched(store, kind, key, since))}
+    for _, content in sorted((here | sealed).items()):
+        yield from segments.read(content)[0]
+
+
+def _content(path: Path, since: float) -> bytes:
+    try:
+        return path.read_bytes() if path.stat().st_mtime >= since else b""
+    except FileNotFoundError:  # moved on meanwhile
+        return _content(path.with_suffix(SEALED), since) if path.suffix == OPEN else b""
+
+
+def _fetched(store: Store, kind: str, key: str, since: float) -> bytes:
+    try:
+        return _content(store.get(kind, key), since)
+    except Missing:  # it has reached the lake meanwhile
+        return b""
 
 
 def _recover(path: Path) -> None:

@@ -39,6 +39,10 @@ class Features:
     snapshots: dict[str, list[dt.datetime | None]]
     is_fallback: bool
 
+    def joined(self, columns: dict[str, np.ndarray]) -> Features:
+        """These features and further ones."""
+        return Features(self.columns | columns, self.snapshots, self.is_fallback)
+
     def rows(self, start: int, end: int) -> Features:
         """The features of some of the events."""
         columns = {name: values[start:end] for name, values in self.columns.items()}
@@ -51,7 +55,7 @@ class OnlineFeatures:
     def __init__(self, config: Config) -> None:
         store = open_store(config)
         self._config, self._repository = config, store.config
-        self._views = [_View.of(config, window, store.get_feature_view(window.view)) for window in config.windows]
+        self._views = [_View.of(config, window, store.get_feature_view(window.view)) for window in config.snapshot_windows]
         self._ratios = request.ratios(config)
         self._threads = threading.local()
         if store.config.online_store.type == "sqlite":

@@ -17,6 +17,7 @@ from ml.model.version import Version
 from ml.serving.log import Record
 from ml.serving.metrics import Metrics
 from ml.serving.online import Event, Features, OnlineFeatures
+from ml.serving.windows import EventWindows
 
 FEW = 16
 """So many rows are scored by ONNX at least as fast as by the estimator."""
@@ -65,6 +66,7 @@ class Scorer:
     def __init__(self, config: Config, metrics: Metrics, now: Callable[[], dt.datetime]) -> None:
         self._config, self._metrics, self._now = config, metrics, now
         self._online = OnlineFeatures(config)
+        self.recent = EventWindows(config, now)
 
     def read(self, events: Sequence[Event]) -> Features:
         """The windows of events from the online store; raises whatever it raises, and blocks for as long as it does."""
@@ -89,6 +91,7 @@ class Scorer:
                 whatever waits with them, so that a score does not depend on its company.
             reasons: how many of the inputs that moved a score most to return with it.
         """
+        features = features.joined(self.recent.at(events))
         columns = self._online.complete(events, features)
         probabilities = version.score_many(columns) if is_large else version.score_few(columns)
         explained = _reasons(version, columns, reasons) if reasons else [None] * len(events)
@@ -108,7 +111,8 @@ class Scorer:
             for row, (event, probability) in enumerate(zip(events, probabilities.tolist(), strict=True))
         ]
         inputs = _rows(version.names, columns)
-        return Scored(scores, [self._record(*each) for each in zip(events, scores, inputs, strict=True)])
+        held = [{name: event.get(name) for name in self.recent.names} for event in events]
+        return Scored(scores, [self._record(e, s, i | h) for e, s, i, h in zip(events, scores, inputs, held, strict=True)])
 
     def _record(self, event: Event, score: Score, inputs: dict[str, Any]) -> Record:
         event_time = event["event_time"].isoformat()

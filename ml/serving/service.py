@@ -118,6 +118,7 @@ class Service:
         self._scorer = Scorer(self.config, self.metrics, self._now)
         self.champion.start()
         self.log.start()
+        self._scorer.recent.start()
         self._employ()
 
     def stop(self) -> None:
@@ -127,6 +128,7 @@ class Service:
             self._worker.thread.join()
         self._large.shutdown()
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._scorer.recent.stop()
         self.champion.stop()
         self.log.stop()
 

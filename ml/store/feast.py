@@ -21,6 +21,7 @@ from ml.config import PROJECT, Config
 from ml.config.names import in_feast
 from ml.errors import Refused
 from ml.features import history, request
+from ml.features.at_events import at_events
 from ml.features.history import newest_publication
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def open_store(config: Config) -> FeatureStore:
     store.scratch(FEAST)
     text = Template((REPOSITORY / "feature_store.yaml").read_text())
     raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
-    for window in config.windows:
+    for window in config.snapshot_windows:
         history.files(config, window)  # Feast reads this machine's copies
     with store.lock(FEAST, "registry"):
         return _applied(config, FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY)))
@@ -109,7 +110,7 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
     """Update the online store to the newest published snapshots."""
     written: dict[str, str] = {}
     store = open_store(config)
-    for window in config.windows:
+    for window in config.snapshot_windows:
         newest = newest_publication(config, window)
         if newest is None:
             continue
@@ -121,11 +122,14 @@ def materialize(config: Config, as_of: dt.datetime) -> Materialization:
     return Materialization(as_of.isoformat(), written)
 
 
-def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
-    """Features of each event as the online store would have returned them at its time.
+def retrieve(
+    config: Config, events: pd.DataFrame, as_of: dt.datetime | None = None, versions: dict[str, int] | None = None
+) -> pd.DataFrame:
+    """Features of each event as the scoring service would have had them at its time.
 
     Args:
         events: `event_id` (unique), `event_time` (UTC), the entities' keys and the measures, shape (n_rows, …).
+        as_of, versions: of the lake, for the windows that end at each event; see `ml.features.at_events`.
 
     Returns:
         One float64 column per feature of `feature_names`, rows in the order of `events`.
@@ -135,9 +139,11 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
     """
     from feature_repo.views import SERVICE
 
-    if not feature_names(config):
-        return pd.DataFrame(index=range(len(events)))
+    recent = at_events(config, events, as_of, versions)
+    if not _is_of_feast(config):
+        return recent
     entity_rows = events[["event_id", "event_time", *config.entities.values(), *config.measures]].rename(columns=in_feast)
+    entity_rows = pd.concat([entity_rows.reset_index(drop=True), recent], axis=1)
     entity_rows["event_timestamp"] = entity_rows["event_time"]
     store = open_store(config)
     with _reading():
@@ -156,21 +162,31 @@ def retrieve(config: Config, events: pd.DataFrame) -> pd.DataFrame:
 def retrieve_online(config: Config, requests: list[dict[str, object]]) -> pd.DataFrame:
     """Features of requests from the online store, one row each: entity keys, measures and `event_time` go in.
 
-    A key or a measure may be None: an entity that is missing has no history, as in `retrieve`.
+    A key or a measure may be None: an entity that is missing has no history, as in `retrieve`. Windows that end at each event
+    are not in the store: a request brings them, or they are missing.
     """
     from feature_repo.views import SERVICE
 
-    if not feature_names(config):
-        return pd.DataFrame(index=range(len(requests)))
+    at_event = [name for window in config.event_windows for name in window.features]
+    recent = pd.DataFrame({n: [asked.get(n) for asked in requests] for n in at_event}, index=range(len(requests)))
+    if not _is_of_feast(config):
+        return recent.astype("float64")
     store = open_store(config)
     response = store.get_online_features(
         features=store.get_feature_service(SERVICE), entity_rows=[_fill_missing(config, event) for event in requests]
     )
-    return pd.DataFrame(response.to_dict())[feature_names(config)].astype("float64")
+    found = pd.DataFrame(response.to_dict()).drop(columns=at_event, errors="ignore")
+    return pd.concat([found, recent], axis=1)[feature_names(config)].astype("float64")
+
+
+def _is_of_feast(config: Config) -> bool:
+    """Whether Feast serves any feature of the deployment."""
+    return bool(config.snapshot_windows or request.names(config))
 
 
 def _fill_missing(config: Config, event: dict[str, object]) -> dict[str, object]:
     """A request with Feast's names, whose missing values are replaced by values of the column's type."""
-    placeholders = dict.fromkeys(config.entities.values(), MISSING_KEY) | dict.fromkeys(config.measures, math.nan)
+    numbers = [*config.measures, *[name for window in config.event_windows for name in window.features]]
+    placeholders = dict.fromkeys(config.entities.values(), MISSING_KEY) | dict.fromkeys(numbers, math.nan)
     complete = event | {name: value for name, value in placeholders.items() if pd.isna(event.get(name))}
     return {in_feast(name): value for name, value in complete.items()}

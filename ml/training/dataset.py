@@ -147,7 +147,7 @@ def build_training_set(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -
 
 def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> TrainingSet:
     """Build a training set from the lake at the given versions of its tables; see `build_training_set`."""
-    features = {window.view: [p.record() for p in history(config, window, as_of)] for window in config.windows}
+    features = {window.view: [p.record() for p in history(config, window, as_of)] for window in config.snapshot_windows}
     code = code_version()["sources"]
     inputs = json.dumps([as_of.isoformat(), config.fingerprint, versions, features, code], sort_keys=True)
     store, index = artifacts.of(config), f"inputs/{hashlib.sha256(inputs.encode()).hexdigest()}"
@@ -157,7 +157,7 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
             return describe(config, frozen)
     windows = split(config, as_of)
     events = _labelled(config, as_of, versions, windows)
-    frame = pd.concat([events, retrieve(config, events)], axis=1)
+    frame = pd.concat([events, retrieve(config, events, as_of, versions)], axis=1)
     record = _freeze(config, as_of, frame, windows, versions, features)
     store.put_text(KIND, index, record.training_set)
     return record

@@ -23,7 +23,7 @@ def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarra
     in the training rows is left out, with a warning. All rows of a cluster are in one fold, so that a label does not leak
     through other rows of the same cluster.
     """
-    zero = {w.feature(a, d) for w in config.windows for d in w.days for a in w.aggregates if a in ("count", "sum")}
+    zero = {name for window in config.windows for name in window.named("count", "sum")}
     numbers = [*config.measures, *feature_names(config)]
     fill = {name: 0.0 if name in zero else MISSING for name in numbers}
     keys = train[config.entities[config.gate.cluster]]

@@ -104,7 +104,7 @@ def _require_same_code(config: Config, version: str, fitted: Fit) -> None:
 
 def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, folder: Path) -> list[Comparison]:
     checks = []
-    for window in config.windows:
+    for window in config.snapshot_windows:
         published = frozen.features[window.view]
         dues = [history.due_of(window, record) for record in published]
         files = history.rebuild(config, window, dues, artifacts.of(config), frozen.lake)

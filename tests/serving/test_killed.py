@@ -31,7 +31,7 @@ KILLS = 50
 CLIENTS = 8
 
 
-def _start(path: Path, port: int) -> subprocess.Popen[bytes]:
+def start_service(path: Path, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)]
     service = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(1200):
@@ -73,7 +73,7 @@ def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: P
     events, port, acknowledged = events_of(config, 200), free_port(), list[str]()
     moments = np.random.default_rng(7)
     for kill in range(repetitions(KILLS)):
-        service, ended = _start(path, port), threading.Event()
+        service, ended = start_service(path, port), threading.Event()
         clients = [threading.Thread(target=_ask, args=(port, events, acknowledged, ended)) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
@@ -85,7 +85,7 @@ def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: P
         ended.set()
         for client in clients:
             client.join()
-    service = _start(path, port)
+    service = start_service(path, port)
     service.terminate()
     assert service.wait(60) == -signal.SIGTERM  # uvicorn ends by the signal, once all is finished
     load_predictions(config, FIRST_AS_OF)
@@ -99,7 +99,7 @@ def test_what_was_taken_is_finished_when_the_service_is_told_to_stop(released: C
     config = living.copy(released, tmp_path)
     path, port = tmp_path / "deployment.yaml", free_port()
     events, answered, failed = events_of(config, 100), list[str](), list[str]()
-    service = _start(path, port)
+    service = start_service(path, port)
 
     def ask(event: dict[str, Any]) -> None:
         body = json.dumps({"event": event}).encode()
