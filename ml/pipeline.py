@@ -54,6 +54,7 @@ INGEST = (
 )
 MONITOR = (Stage("load_predictions"), Stage("monitor", needs=("load_predictions",)))
 MAINTAIN = (Stage("maintain"),)
+SCORE = (Stage("score"),)
 TUNING = (
     Stage("plan_tuning", {"training_set": "validate_training_set.training_set"}),
     Stage("search", {"study": "plan_tuning.study"}, each="plan_tuning.workers", each_as="worker"),

@@ -41,6 +41,7 @@ STEPS = {
     "load_predictions": "ml.quality.predictions",
     "monitor": "ml.monitoring.monitor",
     "maintain": "ml.quality.maintain",
+    "score": "ml.serving.batch",
 }
 
 

@@ -1,7 +1,7 @@
 """The deployments of this Airflow: PERENNIAL_CONFIG names a file, several of them, or a folder of them.
 
-One file has the DAGs `ingest`, `train`, `monitor`, `watch`, `messages` and `maintain`; of several files each has its own, with
-its name before them, such as `card_fraud_train`. A file that cannot be loaded leaves the others alone: DAG file
+One file has the DAGs `ingest`, `train`, `monitor`, `watch`, `messages`, `maintain` and `score`; of several files each has its
+own, with its name before them, such as `card_fraud_train`. A file that cannot be loaded leaves the others alone: DAG file
 `broken_deployments.py` reports it.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ml.config import Config
 
-PROCESSES = ("ingest", "train", "monitor", "watch", "messages", "maintain")
+PROCESSES = ("ingest", "train", "monitor", "watch", "messages", "maintain", "score")
 ENDINGS = (".yaml", ".yml")
 
 

@@ -20,14 +20,17 @@ from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.registry.promotion import promote, sync
 from ml.registry.versions import Registry
+from ml.serving import source
+from ml.serving.batch import score
 from ml.simulate.feed import write_until
 from ml.training import dataset
 from tests import villages
 from tests.killing import Phase, Step, killed_anywhere
+from tests.serving.packages import register
 
 DAY = dt.timedelta(days=1)
 AS_OF = villages.ARCHIVE_UNTIL + 3 * DAY
-KILLS = {"ingest": 70, "publish": 50, "freeze": 40, "promote": 50}
+KILLS = {"ingest": 70, "publish": 50, "freeze": 40, "promote": 50, "score": 40}
 
 
 def ingest(home: Path) -> None:
@@ -45,6 +48,11 @@ def freeze(home: Path) -> None:
 def promote_second(home: Path) -> None:
     config = _of(home)
     _promote(config, "2", "1")
+
+
+def score_by_second(home: Path) -> None:
+    source.CHUNK = 300
+    score(_of(home), AS_OF, version="2")
 
 
 def _of(home: Path) -> Config:
@@ -163,11 +171,24 @@ def _one_champion(home: Path, expected: dict[str, Any]) -> None:
     assert sync(Ledger(config.ledger), registry) == moves[-1][2] == registry.aliases()["champion"]
 
 
+def _scores(home: Path) -> list[tuple[Any, ...]]:
+    config = _of(home)
+    with Lake(config.lake).connect({schema.SCORES: schema.SCORES_SCHEMA}) as connection:
+        return connection.execute("SELECT * EXCLUDE (batch_id) FROM scores ORDER BY event_id").fetchall()
+
+
+def _scores_are_right(home: Path, expected: list[tuple[Any, ...]]) -> None:
+    found = _scores(home)
+    assert set(found) <= set(expected)
+    assert len(set(found)) == len(found)
+
+
 PHASES = {
     "ingest": Phase(ingest, _batches_are_whole, _lake),
     "publish": Phase(publish, _features_are_whole, _features),
     "freeze": Phase(freeze, _training_sets_are_whole, _training_sets),
     "promote": Phase(promote_second, _one_champion, _champions),
+    "score": Phase(score_by_second, _scores_are_right, _scores),
 }
 
 
@@ -187,6 +208,8 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     _promote(config, "1", None)
     found = {}
     for phase in PHASES:
+        if phase == "score":
+            register(config, config.home / "model")
         found[phase] = folder / phase
         shutil.copytree(config.home, found[phase])
         if phase != "promote":

@@ -79,7 +79,7 @@ def test_without_what_explains(config: Config, taken: list[Any]) -> None:
 
 def test_a_process_names_steps_that_exist_and_references_that_they_take(tmp_path: Path) -> None:
     demo = load(PROJECT / "config" / "demo.yaml")
-    for process in (pipeline.INGEST, pipeline.MONITOR, pipeline.training(demo)):
+    for process in (pipeline.INGEST, pipeline.MONITOR, pipeline.MAINTAIN, pipeline.SCORE, pipeline.training(demo)):
         known: set[str] = set()
         for stage in process:
             takes = {reference.name for reference in steps.describe(stage.step).references}

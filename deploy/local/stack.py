@@ -28,7 +28,7 @@ from deploy.local.state import State
 from deploy.local.supervisor import FAILED, PATIENCE, RUNNING
 from ml.config import Config, ConfigError, load
 
-DAG_IDS = ("ingest", "maintain", "messages", "monitor", "train", "watch")
+DAG_IDS = ("ingest", "maintain", "messages", "monitor", "score", "train", "watch")
 MLFLOW_PORT = 5000
 HEALTH = {"scheduler": "scheduler", "dag_processor": "DAG processor", "triggerer": "triggerer"}
 

@@ -10,7 +10,7 @@ from ml.lake.sql import stored
 INSTANT = pa.timestamp("us", tz="UTC")
 
 EVENTS, LABELS, QUARANTINE, READMISSIONS, BATCHES = "events", "labels", "quarantine", "readmissions", "batches"
-PREDICTIONS = "predictions"
+PREDICTIONS, SCORES = "predictions", "scores"
 
 # Outcomes of a row; a quarantined row is open until it is accepted or rejected.
 ACCEPTED, QUARANTINED, REJECTED = "accepted", "quarantined", "rejected"
@@ -103,6 +103,20 @@ PREDICTIONS_SCHEMA = pa.schema(
     ]
 )
 
+# One row per row of a table that was scored as a whole; `known_at` is the `as_of` of the run, `source` the table.
+SCORES_SCHEMA = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("event_time", INSTANT, nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
+        pa.field("known_at", INSTANT, nullable=False),
+        pa.field("batch_id", pa.string(), nullable=False),
+    ]
+)
+
 
 def of(table: str, config: Config) -> pa.Schema:
     """Schema of a table of the lake by its name."""
@@ -113,4 +127,5 @@ def of(table: str, config: Config) -> pa.Schema:
         READMISSIONS: READMISSIONS_SCHEMA,
         BATCHES: BATCHES_SCHEMA,
         PREDICTIONS: PREDICTIONS_SCHEMA,
+        SCORES: SCORES_SCHEMA,
     }[table]

@@ -8,7 +8,8 @@ their batches become visible together: a batch that was interrupted is committed
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -150,6 +151,17 @@ class Lake:
         """Those of the batches that are committed to a table."""
         delta = self.open(table)
         return set() if delta is None else {b for b in batches if delta.transaction_version(b) is not None}
+
+    def count_batches(self, table: str, named: Callable[[int], str]) -> int:
+        """How many batches of a series are committed to a table, of which each is committed after the one before.
+
+        Args:
+            named: the identifier of a batch by its number, from 0.
+        """
+        delta = self.open(table)
+        if delta is None:
+            return 0
+        return bisect_left(range(1 << 40), True, key=lambda number: delta.transaction_version(named(number)) is None)
 
     def connect(
         self, tables: dict[str, pa.Schema], as_of: dt.datetime | None = None, versions: dict[str, int] | None = None

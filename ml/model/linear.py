@@ -63,7 +63,7 @@ class Linear:
         return np.column_stack([self._contributions(matrix), np.full(len(matrix), self.base)])
 
     def _contributions(self, matrix: np.ndarray) -> np.ndarray:
-        values = matrix.astype(np.float64)
+        values = matrix.astype(np.float64, order="C")  # the order of a sum is that of the memory
         distance = np.clip(values, self._field("low"), self._field("high")) - self._field("mean")
         return np.where(values == MISSING, self._field("missing"), distance * self._field("weight") + self._field("present"))
 

@@ -18,12 +18,12 @@ from ml.artifacts.folder import private
 from ml.artifacts.store import digest
 from ml.config import PROJECT, Config
 from ml.errors import BadInput
-from ml.explanation.reasons import resolve
 from ml.features.catalogue import catalogue
-from ml.model.copies import check_copy, sample_of
+from ml.model.copies import sample_of
 from ml.model.formats import TOLERANCE, compare, edge_case_rows
 from ml.model.model import ONNX, Model
-from ml.training.fit import record_of, registry
+from ml.model.version import Version
+from ml.serving.registered import open_registered
 
 EXAMPLES = PROJECT / "deploy" / "edge"
 SCHEMA, GOLDEN = "schema.json", "golden.json"
@@ -52,26 +52,23 @@ def export(config: Config, version: str, to: Path) -> Package:
         BrokenModel: the version's files were changed since they were registered.
         ParityError: the graph and the model give different scores.
     """
-    number = resolve(config, version)
     to = _free(to)
-    folder = registry(config).fetch(number)
-    check_copy(folder)
-    model = Model(folder)
-    sample, _ = sample_of(folder)
-    rows = edge_case_rows(model.inputs, sample)
+    opened = open_registered(config, version)
+    model = opened.model
+    rows = edge_case_rows(model.inputs, sample_of(model.folder)[0])
     with private(to.parent) as temporary:
         made = temporary / "package"
         shutil.copytree(EXAMPLES, made, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-        shutil.copy(folder / ONNX, made / ONNX)
+        shutil.copy(model.folder / ONNX, made / ONNX)
         difference = compare(model, "onnx", made / ONNX, rows)
-        _write(made / SCHEMA, _schema(config, number, folder))
+        _write(made / SCHEMA, _schema(config, opened))
         _write(made / GOLDEN, _golden(model, rows))
         try:
             made.rename(to)
         except OSError:
             _free(to)
             raise
-    return Package(number, to, len(rows), difference)
+    return Package(opened.number, to, len(rows), difference)
 
 
 def _free(to: Path) -> Path:
@@ -86,12 +83,12 @@ def _free(to: Path) -> Path:
     return place
 
 
-def _schema(config: Config, version: str, folder: Path) -> dict[str, Any]:
+def _schema(config: Config, version: Version) -> dict[str, Any]:
     """What a caller has to know: inputs in the order of the model, the output, and what the package was made of."""
-    inputs = Model(folder).inputs
+    inputs = version.model.inputs
     meanings = {feature.name: feature.description for feature in catalogue(config)}
-    numbers = [{"name": name, "type": "float32", "missing": "NaN"} for name in inputs.fill]
-    texts = [
+    numbers: list[dict[str, Any]] = [{"name": name, "type": "float32", "missing": "NaN"} for name in inputs.fill]
+    texts: list[dict[str, Any]] = [
         {
             "name": name,
             "type": "string",
@@ -103,15 +100,15 @@ def _schema(config: Config, version: str, folder: Path) -> dict[str, Any]:
     ]
     return {
         "model": config.name,
-        "version": version,
-        "sha256": registry(config).model_hash(version),
-        "graph": {"file": ONNX, "sha256": digest(folder / ONNX)},
+        "version": version.number,
+        "sha256": version.sha256,
+        "graph": {"file": ONNX, "sha256": digest(version.model.folder / ONNX)},
         "inputs": [
             each | {"shape": ["rows"], "meaning": meanings.get(each["name"], f"{each['name']} of the event itself")}
             for each in (*numbers, *texts)
         ],
         "output": {"name": inputs.answer, "type": "float32", "shape": ["rows"], "meaning": "probability of a positive label"},
-        "threshold": record_of(folder).threshold,
+        "threshold": version.threshold,
         "decision": "alert if the output is at least the threshold, else pass",
     }
 

@@ -28,7 +28,7 @@ def learn_inputs(config: Config, train: pd.DataFrame) -> tuple[Inputs, np.ndarra
     fill = {name: 0.0 if name in zero else MISSING for name in numbers}
     keys = train[config.entities[config.gate.cluster]]
     fold = categories.folds(keys.where(keys.notna(), train["event_id"]))
-    levels, columns = {}, filled(train, fill)
+    levels, columns = {}, list(filled(train, fill))
     for name in config.categories:
         encoding, own_numbers = categories.learn(train[name], train["label"].to_numpy(np.int8), fold)
         if not encoding.codes:

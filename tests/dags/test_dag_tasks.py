@@ -28,7 +28,7 @@ def deployed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def test_a_dag_runs_the_steps_of_its_process_and_hands_on_the_same_references(deployed: tuple[Config, dict[str, Any]]) -> None:
     config, dags = deployed
-    processes = {"ingest": pipeline.INGEST, "monitor": pipeline.MONITOR, "maintain": pipeline.MAINTAIN}
+    processes = {"ingest": pipeline.INGEST, "monitor": pipeline.MONITOR, "maintain": pipeline.MAINTAIN, "score": pipeline.SCORE}
     processes |= {"train": pipeline.training(config)}
     for dag_id, process in processes.items():
         tasks = {_step(task): task for task in dags[dag_id].tasks if _step(task)}

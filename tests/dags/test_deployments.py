@@ -11,7 +11,7 @@ import pytest
 from ml.config import PROJECT
 from tests import deployments
 
-PROCESSES = ("ingest", "train", "monitor", "watch", "messages", "maintain")
+PROCESSES = ("ingest", "train", "monitor", "watch", "messages", "maintain", "score")
 
 
 def _bag() -> Any:

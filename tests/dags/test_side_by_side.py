@@ -22,7 +22,7 @@ from ml.ledger.ledger import Ledger
 from tests import deployments
 from tests.dags.triggering import AS_OF, DAY, ENDED, PATIENCE, answered, confirm, key, rung, until, with_champion
 
-PROCESSES = ("ingest", "maintain", "messages", "monitor", "train", "watch")
+PROCESSES = ("ingest", "maintain", "messages", "monitor", "score", "train", "watch")
 NAMES = ("card_fraud", "flights")
 FLIGHTS_AS_OF = dt.datetime(2013, 1, 4, 9, tzinfo=dt.UTC)
 

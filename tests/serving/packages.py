@@ -1,4 +1,4 @@
-"""A registered champion of a small model, made in seconds, for tests of packages."""
+"""Registered versions of a small model, made in seconds, and packages of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,25 @@ FIT = Fit("m", "s", "", "", "", "", 30, 0.5, 0.5, threshold=0.4, importance={}, 
 
 
 def champion(folder: Path) -> tuple[Config, Model]:
-    """A deployment, in `deployment.yaml`, whose champion is version 1; among its sample are gaps and infinities."""
-    config, rows = load(small_file(folder)), payments(1500)
-    model = fitted(folder / "model", config, rows, INPUTS)
+    """A deployment, in `deployment.yaml`, whose champion is version 1."""
+    config = load(small_file(folder))
+    model, version = register(config, folder / "model")
+    living.move(config, None, version)
+    return config, model
+
+
+def register(config: Config, folder: Path, seed: int = 1) -> tuple[Model, str]:
+    """Make a small model in a folder and register it; the model and its version. Among its sample are gaps and infinities."""
+    rows = payments(1500)
+    model = fitted(folder, config, rows, INPUTS, seed)
     sample = rows.head(60)[model.inputs.names].copy()
     sample.loc[[3, 4], "amount"] = [np.inf, -np.inf]
-    sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(model.folder / SAMPLE)
-    (model.folder / RECORD).write_text(json.dumps(asdict(FIT)))
-    (model.folder / "MLmodel").write_text("model_uuid: 1\n")
+    sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(folder / SAMPLE)
+    (folder / RECORD).write_text(json.dumps(asdict(FIT)))
+    (folder / "MLmodel").write_text("model_uuid: 1\n")
     found = registry(config)
-    run = found.run(found.experiment(config.name, f"{config.home}/mlartifacts"), "key")
-    living.move(config, None, found.register(model.folder, run, {}, "a model"))
-    return config, model
+    run = found.run(found.experiment(config.name, f"{config.home}/mlartifacts"), f"seed {seed}")
+    return model, found.register(folder, run, {}, "a model")
 
 
 def read(package: Path, name: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_a_graph_that_scores_otherwise_is_not_handed_out(
     real = edge.edge_case_rows
     monkeypatch.setattr(edge, "edge_case_rows", lambda *given: real(*given).assign(channel="chip"))
     monkeypatch.setattr(Model, "score", lambda self, rows: np.full(len(rows), 0.5))
-    monkeypatch.setattr(edge, "check_copy", lambda folder: None)
+    monkeypatch.setattr("ml.serving.registered.check_copy", lambda folder: None)
     with pytest.raises(ParityError, match="the file is not handed out"):
         edge.export(released[0], "1", tmp_path / "edge")
     assert list(tmp_path.iterdir()) == []
