@@ -90,7 +90,7 @@ def _batch(table: str, version: Version, number: int) -> str:
 
 
 def _scored(config: Config, as_of: dt.datetime, version: Version, source: Source, rows: pa.Table, batch: str) -> pa.Table:
-    scores = version.model.score(_features(config, source, rows))
+    scores = version.model.score(_inputs(config, as_of, source, rows))
     columns = {
         ID: rows[ID],
         TIME: rows[TIME],
@@ -104,10 +104,10 @@ def _scored(config: Config, as_of: dt.datetime, version: Version, source: Source
     return pa.table(columns, schema=schema.SCORES_SCHEMA)
 
 
-def _features(config: Config, source: Source, rows: pa.Table) -> pd.DataFrame:
+def _inputs(config: Config, as_of: dt.datetime, source: Source, rows: pa.Table) -> pd.DataFrame:
     """The inputs of rows; texts of complete ones as categories, which are converted several times faster."""
     if source.table == schema.EVENTS:
         events = rows.to_pandas()
-        return pd.concat([events, retrieve(config, events)], axis=1)
+        return pd.concat([events, retrieve(config, events, as_of, {source.table: source.at})], axis=1)
     texts = [name for name, is_number in source.columns.items() if not is_number]
     return rows.drop_columns([ID, TIME]).to_pandas(categories=texts, split_blocks=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ml.config import Config, load
 from ml.model.copies import EXPECTED, SAMPLE
+from ml.model.inputs import Inputs
 from ml.model.model import Model
 from ml.training.fit import RECORD, Fit, registry
 from tests.deployments import small_file
@@ -28,10 +29,11 @@ def champion(folder: Path) -> tuple[Config, Model]:
     return config, model
 
 
-def register(config: Config, folder: Path, seed: int = 1) -> tuple[Model, str]:
+def register(config: Config, folder: Path, seed: int = 1, inputs: Inputs = INPUTS) -> tuple[Model, str]:
     """Make a small model in a folder and register it; the model and its version. Among its sample are gaps and infinities."""
     rows = payments(1500)
-    model = fitted(folder, config, rows, INPUTS, seed)
+    rows = rows.assign(**{name: rows["amount"] for name in inputs.fill if name not in rows})
+    model = fitted(folder, config, rows, inputs, seed)
     sample = rows.head(60)[model.inputs.names].copy()
     sample.loc[[3, 4], "amount"] = [np.inf, -np.inf]
     sample.assign(**{EXPECTED: model.score(sample)}).to_parquet(folder / SAMPLE)

@@ -15,15 +15,17 @@ import pytest
 from deltalake import write_deltalake
 
 from ml.__main__ import main
-from ml.config import Config
+from ml.config import Config, EventWindow
 from ml.lake import schema
 from ml.lake.maintenance import compact, vacuum
 from ml.lake.tables import Lake
+from ml.model.inputs import MISSING, Inputs
 from ml.model.model import Model
 from ml.serving import batch, source
 from ml.serving.batch import score
 from ml.training import dataset
 from tests import villages
+from tests.models import INPUTS
 from tests.monitoring import living
 from tests.serving.packages import FIT, register
 from tests.villages import ARCHIVE_UNTIL, DAY
@@ -270,7 +272,7 @@ def test_a_table_that_cannot_be_scored_is_refused(
         ({"table": "payments"}, "has no table 'payments'; there are batches, events, labels"),
         ({"table": "../lake/events"}, "has no table '../lake/events'"),
         ({"table": "labels"}, r"table labels lacks \['event_time', 'amount', "),
-        ({"version": "7"}, "card_fraud has no version '7'; there are 1, 2"),
+        ({"version": "7"}, "card_fraud has no version '7'; there are 1, "),
         ({"version": "newest"}, "version is 'newest', expected a number or 'champion'"),
     ],
 )
@@ -302,3 +304,17 @@ def test_days_are_those_of_utc(config: Config) -> None:
     times = events(config)["event_time"]
     start = dt.datetime(2025, 1, 20, tzinfo=dt.UTC)
     assert told.rows == ((times >= start) & (times < start + DAY)).sum()
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_windows_that_end_at_each_event_are_those_of_the_training_set(config: Config, tmp_path: Path) -> None:
+    window = EventWindow(entity="customer", column="amount", aggregates=["mean"], minutes=[1440], publish="event")
+    (name,) = window.features
+    config = config.model_copy(update={"windows": [*config.windows, window]})
+    inputs = Inputs({"amount": MISSING, name: MISSING}, INPUTS.categories)
+    model, version = register(config, tmp_path / "model", seed=3, inputs=inputs)
+    score(config, AS_OF, version=version)
+    frozen = dataset.read(config, dataset.build_training_set(config, AS_OF).training_set)
+    assert 0.05 < frozen[name].isna().mean() < 0.95
+    found = scores(config).set_index("event_id").loc[frozen["event_id"], "score"]
+    np.testing.assert_array_equal(found, model.score(frozen))
