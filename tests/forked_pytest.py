@@ -6,6 +6,7 @@ Run as a script: a line of JSON with `folder`, `tests` and `output` on stdin is 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -14,7 +15,8 @@ from importlib import import_module
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile", "first_failure"]
+# Whether a test fails does not depend on how its assertions are told, and the copies' tests would be rewritten for each run.
+OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--assert", "plain", "--hypothesis-profile", "first_failure"]
 
 
 def run(folder: str, tests: str, output: str) -> int:
@@ -44,6 +46,8 @@ def main() -> None:
     for library in (*libraries, "hypothesis", "pandas", "pytest"):
         import_module(library)
     sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() not in (PROJECT, PROJECT / "tests")]
+    gc.collect()
+    gc.freeze()  # pytest collects garbage at its end, and would look at every object of the libraries
     for line in sys.stdin:
         print(run(**json.loads(line)), file=answers, flush=True)
 

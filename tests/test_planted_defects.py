@@ -1,4 +1,7 @@
-"""Defects that leak the future or blind the gate are planted into a copy of the code, one at a time; the suite finds each."""
+"""Defects that leak the future or blind the gate are planted into a copy of the code, one at a time; the suite finds each.
+
+One defect of every kind is planted with all tests, the others by `make proofs`.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +144,17 @@ DEFECTS = {
     ),
 }
 
+ONE_OF_EACH_KIND = (
+    "a window counts what was not known when it was published",
+    "features are joined on event time only",
+    "the split has no gap",
+    "self-compare: the challenger is scored twice",
+    "flag overwritten: any outcome moves the champion",
+    "tie promotes",
+    "leaky split: only the champion is asked what it has seen",
+    "dry run by default: the gate looks without using the holdout",
+)
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -176,8 +190,18 @@ def _suite(server: subprocess.Popen[str], folder: Path, tests: str) -> tuple[int
     return code, output.read_text()[-3000:]
 
 
-@pytest.mark.parametrize("name", DEFECTS)
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_a_planted_defect_is_found(name: str, copy: Path, server: subprocess.Popen[str]) -> None:
+    _is_found(name, copy, server)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("name", [name for name in DEFECTS if name not in ONE_OF_EACH_KIND])
+def test_another_planted_defect_is_found(name: str, copy: Path, server: subprocess.Popen[str]) -> None:
+    _is_found(name, copy, server)
+
+
+def _is_found(name: str, copy: Path, server: subprocess.Popen[str]) -> None:
     defect = DEFECTS[name]
     file = copy / defect.file
     source = file.read_text()
