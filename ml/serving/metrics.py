@@ -29,6 +29,7 @@ class Metrics:
         self.misses = counter("perennial_feature_misses", "entities without a snapshot, by view", ["view"])
         self.age = gauge("perennial_feature_age_seconds", "age of the newest snapshot that was read, by view", ["view"])
         self.fallbacks = counter("perennial_fallbacks", "events scored without the online store")
+        self.held = gauge("perennial_events_held", "events that windows with `publish: event` are computed from")
         self.log_written = gauge("perennial_log_records", "predictions on disk since the start")
         self.log_refused = gauge("perennial_log_refused", "predictions that could not be logged")
         self.log_bytes = gauge("perennial_log_bytes", "bytes of predictions that have not reached the lake")

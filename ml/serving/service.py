@@ -177,6 +177,7 @@ class Service:
     def update_metrics(self) -> None:
         """Bring the gauges up to date."""
         state, now = self.log.state, time.time()
+        self.metrics.held.set(len(self._scorer.recent))
         self.metrics.log_written.set(state.written)
         self.metrics.log_refused.set(state.refused)
         self.metrics.log_bytes.set(state.bytes_kept)

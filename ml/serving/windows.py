@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ml.config import Config, EventWindow
-from ml.config.data import LONGEST_AT_EVENTS
 from ml.features.at_events import MINUTE
 from ml.features.ticks import EPOCH, MICROSECOND
 from ml.features.windows import scale
@@ -33,7 +32,7 @@ from ml.serving.log import unloaded
 from ml.serving.online import Event
 
 HELD = 1_000_000
-"""Events that are held, at most: some 500 MB. With more, the oldest go, and windows that reach back to them are missing."""
+"""Events that are held, at most: some 800 MB. With more, the oldest go, and windows that reach back to them are missing."""
 LATE = 2
 """Times the longest window for which events are held: one that comes as late as that window is long has whole windows too."""
 SECONDS = 10.0
@@ -263,7 +262,7 @@ class EventWindows:
     def _newest(self, table: str) -> str:
         """SQL of the instant from which on rows of a table matter."""
         until = "" if self._config.feed is not None else f" WHERE event_time <= {instant(self._latest())}"
-        return f"(SELECT max(event_time) FROM {table}{until}) - INTERVAL {LATE * LONGEST_AT_EVENTS} MINUTE"
+        return f"(SELECT max(event_time) FROM {table}{until}) - INTERVAL {self._reach // MINUTE} MINUTE"
 
     def _latest(self) -> dt.datetime:
         """Until when an event is not in the future."""

@@ -89,7 +89,7 @@ def _in_the_lake(config: Config, events: list[dict[str, Any]]) -> None:
     streams.fill(config, unique, [], START + 60 * DAY)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(told=drawn, cut=st.integers(0, 24), ingested=st.integers(0, 24), sizes=st.sampled_from([1, 3]))
 def test_each_event_is_served_what_the_lake_of_that_moment_gives(
     told: list[tuple[Any, ...]], cut: int, ingested: int, sizes: int, tmp_path_factory: pytest.TempPathFactory
