@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, settings
@@ -18,8 +19,12 @@ from deploy.local.preflight import free_port as some_free_port
 from deploy.local.stack import Stack
 from ml.__main__ import main
 from ml.config import load
+from ml.registry import versions
 from ml.simulate.feed import write_until
 from tests import deployments
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 TOGETHER = {
     "servers": (
@@ -114,6 +119,25 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(TimeLeft(terminal.write_line))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_of_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow makes its tables by dozens of migrations, which takes seconds: a new registry copies those of the first."""
+    first, opened = tmp_path_factory.mktemp("registry") / "mlflow.db", versions._opened
+
+    def copied(uri: str) -> MlflowClient:
+        file = Path(uri.removeprefix("sqlite:///"))
+        if uri.startswith("sqlite:///") and not file.exists():
+            if not first.exists():
+                opened(f"sqlite:///{first}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(first, file)
+        return opened(uri)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(versions, "_opened", copied)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,9 @@ from ml.quality import quarantine
 FIRST_DAY = dt.date(2025, 1, 1)
 FIRST_AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
 
+MORE_FRAUDS = {"customers": 1500, "terminals": 6000}
+"""A feed with enough of them to tell three trees from no model, and many trees from three, in ten weeks."""
+
 
 def raw(name: str = "demo") -> dict[str, Any]:
     """A deployment file as plain values, to be changed and written; requests are held back as they are by default."""
@@ -37,7 +40,7 @@ def small_told() -> dict[str, Any]:
     """A deployment of a bank that ten weeks of simulated payments make worth judging in seconds, as plain values."""
     told = raw()
     told["archive_until"] = FIRST_AS_OF.isoformat()
-    told["feed"] |= {"customers": 1500, "terminals": 6000, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
+    told["feed"] |= {"customers": 800, "terminals": 3200, "first_day": FIRST_DAY, "first_as_of": FIRST_AS_OF.isoformat()}
     # Ten weeks do not fill windows of 30 days before the training rows begin.
     for window in told["windows"]:
         window["days"] = [1, 7]
@@ -45,9 +48,9 @@ def small_told() -> dict[str, Any]:
     told["training"]["train"]["value"] = 21
     told["training"]["holdout"]["value"] = 14
     told["training"]["tuning"] = None
-    told["training"]["model"] |= {"iterations": 120, "learning_rate": 0.06, "depth": 4}
-    # What tests plant and expect is about trees; the logistic regression has tests of its own.
-    told["training"]["candidates"] = ["boosted trees", "few shallow trees"]
+    told["training"]["model"] |= {"iterations": 40, "learning_rate": 0.15, "depth": 4}
+    # What tests plant and expect is about trees; the choice among candidates and the linear one have tests of their own.
+    told["training"]["candidates"] = ["boosted trees"]
     # Some hundred frauds decide nightly here; what guards them has tests of its own.
     told["gate"] |= {"golden": None, "ancestor": None}
     told["gate"]["fresh"]["value"] = 1

@@ -28,7 +28,7 @@ from ml.registry.versions import folder_hash
 from ml.simulate.feed import write_until
 from ml.training import dataset, fit, golden, refit, reproduce
 from tests import deployments
-from tests.deployments import FIRST_AS_OF, small_told
+from tests.deployments import FIRST_AS_OF, MORE_FRAUDS, small_told
 
 DAY = dt.timedelta(days=1)
 REASON = "a test declares it"
@@ -38,6 +38,7 @@ REFRESH = 2
 def told() -> dict[str, Any]:
     """The small deployment, which refits what it promotes and refreshes a champion of two days."""
     told = small_told()
+    told["feed"] |= MORE_FRAUDS
     told["training"]["refit"] = {
         "refresh": {"value": REFRESH, "unit": "days", "reason": REASON},
         "correlation": {"value": 0.3, "unit": "correlation", "reason": REASON},
