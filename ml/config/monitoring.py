@@ -18,6 +18,7 @@ MessageKind = Literal[
     "promotion",
     "refresh",
     "rollback",
+    "release",
     "missed deadline",
 ]
 

@@ -11,6 +11,7 @@ from ml.ledger.holdouts import HoldoutUses
 from ml.ledger.messages import Messages
 from ml.ledger.moves import Moves
 from ml.ledger.refusals import Refusals
+from ml.ledger.releases import Releases
 from ml.ledger.requests import Requests
 from ml.ledger.signals import Signals
 from ml.ledger.trainings import Trainings
@@ -45,6 +46,7 @@ class Ledger:
         self.decisions = Decisions(database)
         self.holdouts = HoldoutUses(database)
         self.moves = Moves(database)
+        self.releases = Releases(database)
         self.requests = Requests(database)
         self.signals = Signals(database)
         self.messages = Messages(database)

@@ -10,6 +10,7 @@ Trigger = Literal["on_demand", "schedule", "new_data", "performance", "drift"]
 Outcome = Literal["PROMOTE", "KEEP", "INCONCLUSIVE"]
 Action = Literal["promote", "refresh", "rollback"]
 AnswerWord = Literal["started", "joined", "waits", "refused"]
+ReleaseWord = Literal["held", "advanced", "waits", "approved", "finished", "stepped back", "stopped", "expired", "superseded"]
 SignalKind = Literal["drift", "performance", "estimate", "feed"]
 SignalState = Literal["OK", "WARN", "CONFIRMED"]
 
@@ -20,6 +21,7 @@ VOCABULARIES: dict[str, Any] = {
     "answer_words": AnswerWord,
     "signal_kind_words": SignalKind,
     "signal_state_words": SignalState,
+    "release_words": ReleaseWord,
     "event_words": MessageKind,
 }
 
