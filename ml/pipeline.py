@@ -53,6 +53,7 @@ INGEST = (
     Stage("request_for_new_data", {"accepted": "validate_batch.accepted"}, skip_unless="requests"),
 )
 MONITOR = (Stage("load_predictions"), Stage("monitor", needs=("load_predictions",)))
+RELEASE = (Stage("load_predictions"), Stage("release", needs=("load_predictions",)))
 MAINTAIN = (Stage("maintain"),)
 SCORE = (Stage("score"),)
 TUNING = (

@@ -40,6 +40,7 @@ STEPS = {
     "profile_champion": "ml.monitoring.reference",
     "load_predictions": "ml.quality.predictions",
     "monitor": "ml.monitoring.monitor",
+    "release": "ml.decision.release",
     "maintain": "ml.quality.maintain",
     "score": "ml.serving.batch",
 }

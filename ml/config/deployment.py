@@ -20,6 +20,7 @@ from ml.config.data import Events, EventWindow, Labels, ReplayFeed, RequestFeatu
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
+from ml.config.release import Release
 from ml.config.serving import Serving
 from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import TrainingSettings
@@ -110,6 +111,7 @@ class Config(Section):
     notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
     serving: Serving = Serving()
+    release: Annotated[Release | None, Field(exclude_if=lambda release: release is None)] = None
     card: CardSettings = CardSettings()
     feed: Annotated[SimulationFeed | ReplayFeed, Field(discriminator="kind")] | None = None
     artifacts: ObjectUri | None = None
@@ -141,6 +143,8 @@ class Config(Section):
         ]
         if self.gate.cluster not in self.entities:
             wrong.append(f"gate.cluster: {self.gate.cluster!r} is not one of entities {sorted(self.entities)}")
+        if self.release is not None and self.release.split not in (None, *self.entities):
+            wrong.append(f"release.split: {self.release.split!r} is not one of entities {sorted(self.entities)}")
         wrong += self._wrong_in_gate()
         for i, window in enumerate(self.windows):
             if window.entity not in self.entities:
@@ -268,7 +272,7 @@ class Config(Section):
     def fingerprint(self) -> str:
         """SHA-256 of all settings that change what a step computes; storage locations do not."""
         elsewhere = STORAGE | {"description", "schedule", "card", "feed"}
-        elsewhere |= {"monitoring", "retraining", "notifications", "serving"}
+        elsewhere |= {"monitoring", "retraining", "notifications", "serving", "release"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ml.config import Config
 from ml.config.monitoring import MessageKind
-from ml.decision import judgements
+from ml.decision import judgements, release
 from ml.decision.case import BASE_RATE
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
@@ -59,7 +59,9 @@ def promote(
         )
     process, run_id = "train" if run.id else "", run.id_at(as_of)
     ledger.decisions.record(_decision(config, as_of, judged, verdict, version, run_id))
-    action = _action(config, judged, is_refit=registry.is_refit(version))
+    action, opened = _action(config, judged, is_refit=registry.is_refit(version)), ""
+    if action and config.release is not None and judged.champion_version is not None:
+        action, opened = _release(config, as_of, judged, version, action, run)
     if action:
         promotion.promote(
             ledger,
@@ -83,6 +85,8 @@ def promote(
     note = f"**{judged.outcome}** version {version} against {against}. {judged.reason}"
     if action == "refresh":
         note += f" {_refreshed(judged)}"
+    elif opened:
+        note += f" {opened}"
     elif judged.outcome == "PROMOTE" and not action:
         note += f" {NO_REFIT}"
     return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
@@ -98,6 +102,27 @@ def _action(config: Config, judged: judgements.Judgement, is_refit: bool) -> Lit
     if judged.outcome == "PROMOTE":
         return "promote"
     return "refresh" if judged.refresh else ""
+
+
+def _release(
+    config: Config,
+    as_of: dt.datetime,
+    judged: judgements.Judgement,
+    version: str,
+    action: Literal["promote", "refresh"],
+    run: Run,
+) -> tuple[Literal["promote", "refresh", ""], str]:
+    """Release a version in steps instead of promoting it; the action that is left to do, and what was done, as a sentence.
+
+    A refresh has the champion's recipe and needs no release, but it waits while another version is released.
+    """
+    course = Ledger(config.ledger).releases.open(config.name)
+    if course is not None and course.release.version != version:
+        return "", f"Version {course.release.version} is being released, so nothing else becomes champion meanwhile."
+    if action == "refresh":
+        return action, ""
+    course = release.begin(config, as_of, judged, version, run)
+    return "", f"It is released in steps: it answers {release.share_of(course):g} % of the traffic now."
 
 
 def _refreshed(judged: judgements.Judgement) -> str:

@@ -100,15 +100,17 @@ def errors_check(failed: int, events: int, limits: Limits) -> Check:
     return Check("errors", value, min(evidence, 1e300) - needed, evidence >= needed, text)
 
 
-def arm_checks(new: Arm, old: Arm, limits: Limits, progress: float) -> list[Check]:
+def arm_checks(new: Arm, old: Arm, limits: Limits, progress: float, steps: int = 1) -> list[Check]:
     """Latency and alerts of the events that the new version answered against those of as many that the champion answered.
 
     Args:
-        progress: events so far by those of the whole plan.
+        new, old: the events of one step, lest many good days hide a bad one.
+        progress: events of the step so far by those that it has to see.
+        steps: of the plan, each of which has its part of alpha.
     """
     if not (len(new.entity) and len(old.entity)):
         return []
-    alpha = ALPHA / CHECKS
+    alpha = ALPHA / CHECKS / steps
     slow = _excess(new.slow, old.slow, new, old, 1.0)
     latency = _check(
         "latency",
@@ -125,8 +127,8 @@ def arm_checks(new: Arm, old: Arm, limits: Limits, progress: float) -> list[Chec
         [more, fewer],
         progress,
         alpha,
-        f"alerts: {new.alert.mean():.2%} of the events of the new version, {old.alert.mean():.2%} of the champion's; a ratio of "
-        f"1/{limits.alerts:g} to {limits.alerts:g} is allowed",
+        f"alerts: {new.alert.mean():.2%} of the events of the new version, {old.alert.mean():.2%} of the champion's; a ratio "
+        f"of 1/{limits.alerts:g} to {limits.alerts:g} is allowed",
     )
     return [latency, alerts]
 
@@ -187,7 +189,9 @@ def labels_check(pairs: Pairs, labels: Integers, progress: float) -> Check | Non
     return _check("labels", [side], progress, ALPHA / CHECKS, text)
 
 
-def _excess(values: NDArray[np.bool_], others: NDArray[np.bool_], of: Arm, beside: Arm, factor: float) -> tuple[float, float, float]:
+def _excess(
+    values: NDArray[np.bool_], others: NDArray[np.bool_], of: Arm, beside: Arm, factor: float
+) -> tuple[float, float, float]:
     """How much larger the mean of `values` is than `factor` times that of `others`: difference, standard error, freedom."""
     mean, other = float(values.mean()), float(others.mean())
     influence = np.concatenate([(values - mean) / len(values), -factor * (others - other) / len(others)])
@@ -198,9 +202,7 @@ def _excess(values: NDArray[np.bool_], others: NDArray[np.bool_], of: Arm, besid
 
 def _check(name: str, sides: Sequence[tuple[float, float, float]], progress: float, alpha: float, text: str) -> Check:
     """A check of one or more one-sided limits, each (distance beyond it, standard error, degrees of freedom)."""
-    bounds = [
-        distance - radius(progress, alpha / len(sides), max(freedom, 1.0)) * error for distance, error, freedom in sides
-    ]
+    bounds = [distance - radius(progress, alpha / len(sides), max(freedom, 1.0)) * error for distance, error, freedom in sides]
     value, bound = max(distance for distance, _, _ in sides), max(bounds)
     return Check(name, value, bound, bound > 0, text)
 

@@ -86,15 +86,23 @@ BATCHES_SCHEMA = pa.schema(
     ]
 )
 
-# One row per score; `known_at` is the time of scoring, `version` the model version, `inputs` the JSON of what it scored.
+# One row per score; `known_at` is the time of scoring, `version` the model version, `inputs` the JSON of what it scored. A
+# score that failed has an `error` in its place. While a version is released (`release`), `arm` says who answers the event,
+# `key` by which entity that was decided, and `share` how much of the traffic the new version answered then.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
         pa.field("event_time", INSTANT, nullable=False),
         pa.field("version", pa.string(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
+        pa.field("score", pa.float64()),
         pa.field("prediction_id", pa.string()),
         pa.field("role", pa.string()),
+        pa.field("release", pa.int64()),
+        pa.field("arm", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("share", pa.float64()),
+        pa.field("milliseconds", pa.float64()),
+        pa.field("error", pa.string()),
         pa.field("decision", pa.string()),
         pa.field("features_from", pa.string()),
         pa.field("inputs", pa.string()),

@@ -167,7 +167,7 @@ class Releases:
             if others := [course.release.version for course in courses if course.is_open]:
                 raise ReleaseOpen(
                     f"{release.model}: version {others[-1]} is being released, so version {release.version} is not: "
-                    "`python -m ml release` shows it"
+                    "`python -m ml releases list` shows it"
                 )
             connection.execute(sa.insert(releases).values(asdict(release)))
             return _all(connection, release.model)[-1]
@@ -189,5 +189,3 @@ def _all(connection: sa.Connection, model: str) -> list[Course]:
     query = sa.select(release_moves).where(release_moves.c.release.in_(ids)).order_by(release_moves.c.sequence)
     moves = [read(ReleaseMove, row) for row in connection.execute(query).mappings()]
     return [Course(release, tuple(move for move in moves if move.release == release.id)) for release in opened]
-
-

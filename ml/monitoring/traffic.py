@@ -83,7 +83,8 @@ def _known(config: Config, as_of: dt.datetime, version: str, days: Sequence[dt.d
             f"SELECT {columns(named)} FROM events WHERE {span} AND event_time::DATE IN ({wanted}) ORDER BY event_time, event_id"
         ).df()
         scores = connection.execute(
-            f"SELECT event_id, first(score ORDER BY known_at) AS score FROM predictions WHERE version = ? AND {span} "
+            f"SELECT event_id, first(score ORDER BY known_at) AS score FROM predictions "
+            f"WHERE version = ? AND score IS NOT NULL AND {span} "
             "GROUP BY event_id",
             [version],
         ).df()

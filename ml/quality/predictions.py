@@ -49,14 +49,24 @@ def _rows(records: list[dict[str, Any]], batch: str) -> pa.Table:
     def instants(name: str) -> pa.Array:
         return pa.array([dt.datetime.fromisoformat(record[name]).astimezone(dt.UTC) for record in records], schema.INSTANT)
 
-    texts = ("event_id", "version", "role", "decision", "features_from")
+    texts = ("event_id", "version", "role", "arm", "key", "decision", "features_from", "error")
     columns: dict[str, Any] = {name: pa.array([record.get(name) for record in records], pa.string()) for name in texts}
     columns |= {"prediction_id": pa.array([record["id"] for record in records], pa.string())}
     columns |= {"event_time": instants("event_time"), "known_at": instants("scored_at")}
-    columns |= {"score": pa.array([record["score"] for record in records], pa.float64())}
-    columns |= {"inputs": pa.array([json.dumps(record.get("inputs")) for record in records], pa.string())}
+    for name, kind in (
+        ("score", pa.float64()),
+        ("milliseconds", pa.float64()),
+        ("share", pa.float64()),
+        ("release", pa.int64()),
+    ):
+        columns[name] = pa.array([record.get(name) for record in records], kind)
+    columns |= {"inputs": pa.array([_json(record.get("inputs")) for record in records], pa.string())}
     columns |= {"batch_id": pa.array([batch] * len(records), pa.string())}
     return pa.table([columns[name] for name in schema.PREDICTIONS_SCHEMA.names], schema=schema.PREDICTIONS_SCHEMA)
+
+
+def _json(inputs: dict[str, Any] | None) -> str | None:
+    return None if inputs is None else json.dumps(inputs)
 
 
 def _file_name(config: Config, key: str) -> str:

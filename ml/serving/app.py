@@ -198,9 +198,11 @@ def create(
 
     @app.get("/v1/models")
     async def models() -> JSONResponse:
-        """The version that scores."""
+        """The version that scores, and the one that is being released."""
         live, refused = scoring.champion.live, scoring.champion.refused
         found = [] if live is None else [_described(live.number, live.sha256, live.threshold, live.names)]
+        if (release := scoring.challenger.now) is not None:
+            found.append({"version": release.number, "role": "challenger", "share": release.share, "broken": release.broken})
         broken = {"version": refused[0], "reason": refused[1]} if refused else None
         return JSONResponse({"models": found, "refused": broken})
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ml import artifacts
 from ml.config import Config
@@ -13,8 +12,6 @@ from ml.ledger.moves import Promotion
 from ml.model import version as versions
 from ml.model.version import BrokenVersion, Version
 from ml.store.feast import feature_names
-
-SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +29,6 @@ class Champion:
         self.refused: tuple[str, str] | None = None
         self._config, self._changed = config, changed
         self._seen: int | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="champion", daemon=True)
-
-    def start(self) -> None:
-        """Open the champion of now, and follow it."""
-        self.look()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Follow no longer."""
-        self._stopped.set()
-        self._thread.join()
 
     def look(self) -> None:
         """Read the ledger, and open the champion if it is another one."""
@@ -52,32 +37,30 @@ class Champion:
             return
         move = history[-1]
         try:
-            opened = self._open(move)
+            if not artifacts.of(self._config).has(versions.KIND, versions.hash_of(move.hashes)):
+                _release(self._config, move)
+            version = opened(self._config, move.to_version, move.hashes)
         except Exception as error:  # whatever is wrong with it, the one before goes on
             if self.refused is None or self.refused[0] != move.to_version:
                 log.exception("version %s is champion and cannot be opened; another one scores", move.to_version)
             self.refused = (move.to_version, f"{type(error).__name__}: {error}")
             return
-        self.live, self.refused, self._seen = opened, None, move.sequence
-        self._changed(opened)
+        self.live, self.refused, self._seen = version, None, move.sequence
+        self._changed(version)
 
-    def _open(self, move: Promotion) -> Version:
-        config = self._config
-        if not artifacts.of(config).has(versions.KIND, versions.hash_of(move.hashes)):
-            _release(config, move)
-        opened = Version.open(config, move.to_version, move.hashes)
-        there = {*config.measures, *config.categories, *feature_names(config)}
-        if missing := [name for name in opened.names if name not in there]:
-            raise BrokenVersion(f"version {move.to_version} needs {missing}, which the deployment file does not have")
-        _ = opened.session
-        return opened
 
-    def _follow(self) -> None:
-        while not self._stopped.wait(SECONDS):
-            try:
-                self.look()
-            except Exception:
-                log.exception("the ledger cannot be read; the champion stays")
+def opened(config: Config, number: str, hashes: Mapping[str, str]) -> Version:
+    """Open a version for scoring.
+
+    Raises:
+        Missing, BrokenVersion, ParityError: its files or scores are others, or it needs columns that the deployment lacks.
+    """
+    version = Version.open(config, number, hashes)
+    there = {*config.measures, *config.categories, *feature_names(config)}
+    if missing := [name for name in version.names if name not in there]:
+        raise BrokenVersion(f"version {number} needs {missing}, which the deployment file does not have")
+    _ = version.session
+    return version
 
 
 def _release(config: Config, move: Promotion) -> None:

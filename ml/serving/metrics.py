@@ -30,6 +30,9 @@ class Metrics:
         self.age = gauge("perennial_feature_age_seconds", "age of the newest snapshot that was read, by view", ["view"])
         self.fallbacks = counter("perennial_fallbacks", "events scored without the online store")
         self.held = gauge("perennial_events_held", "events that windows with `publish: event` are computed from")
+        self.second_scores_dropped = counter(
+            "perennial_second_scores_dropped", "events of a release that only the version that answered has scored"
+        )
         self.log_written = gauge("perennial_log_records", "predictions on disk since the start")
         self.log_refused = gauge("perennial_log_refused", "predictions that could not be logged")
         self.log_bytes = gauge("perennial_log_bytes", "bytes of predictions that have not reached the lake")

@@ -48,6 +48,12 @@ class Features:
         columns = {name: values[start:end] for name, values in self.columns.items()}
         return Features(columns, {view: all_[start:end] for view, all_ in self.snapshots.items()}, self.is_fallback)
 
+    def take(self, rows: Sequence[int]) -> Features:
+        """The features of the events in these places."""
+        columns = {name: values[list(rows)] for name, values in self.columns.items()}
+        snapshots = {view: [all_[row] for row in rows] for view, all_ in self.snapshots.items()}
+        return Features(columns, snapshots, self.is_fallback)
+
 
 class OnlineFeatures:
     """A reader of the online store; each thread that reads has a connection of its own."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,46 @@ from ml.serving.windows import EventWindows
 
 FEW = 16
 """So many rows are scored by ONNX at least as fast as by the estimator."""
-ROLE = "champion"
+
+Arm = Literal["canary", "control", "rest"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an event falls while a version is released: its arm, the key by which, and the share of the canary then."""
+
+    release: int
+    arm: Arm
+    key: str | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part that a version plays for some events.
+
+    Attributes:
+        role: `champion` or `canary` for the version that answers, `shadow` for one that only scores.
+        places: of each event, while a version is released; else empty.
+    """
+
+    role: str
+    places: Sequence[Place] = ()
+
+    def as_champion(self) -> Part:
+        """The same events, answered by the champion."""
+        return replace(self, role="champion")
+
+    def as_shadow(self) -> Part:
+        """The same events, scored by the version that does not answer."""
+        return replace(self, role="shadow")
+
+    def of_event(self, row: int) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"role": self.role} | (vars(self.places[row]) if self.places else {})
+
+
+CHAMPION = Part("champion")
 
 
 @dataclass(frozen=True)
@@ -78,22 +118,36 @@ class Scorer:
                 self._metrics.age.labels(view).set((self._now() - max(there)).total_seconds())
         return found
 
+    def recent_joined(self, events: Sequence[Event], features: Features) -> Features:
+        """The features and the windows that end at the events, which are held from now on."""
+        return features.joined(self.recent.at(events))
+
     def unknown(self, events: Sequence[Event]) -> Features:
         """The windows of entities without a history, for events whose own could not be read."""
         self._metrics.fallbacks.inc(len(events))
         return self._online.unknown(events)
 
-    def score(self, events: Sequence[Event], features: Features, version: Version, is_large: bool, reasons: int = 0) -> Scored:
+    def score(
+        self,
+        events: Sequence[Event],
+        features: Features,
+        version: Version,
+        is_large: bool,
+        reasons: int = 0,
+        part: Part = CHAMPION,
+    ) -> Scored:
         """Score events with one version.
 
         Args:
             is_large: the events are those of one large request, which the estimator scores; small ones are scored by ONNX,
                 whatever waits with them, so that a score does not depend on its company.
             reasons: how many of the inputs that moved a score most to return with it.
+            part: that the version plays.
         """
-        features = features.joined(self.recent.at(events))
         columns = self._online.complete(events, features)
+        begun = time.perf_counter()
         probabilities = version.score_many(columns) if is_large else version.score_few(columns)
+        taken = {"milliseconds": round((time.perf_counter() - begun) * 1000, 3)}
         explained = _reasons(version, columns, reasons) if reasons else [None] * len(events)
         scores = [
             Score(
@@ -103,30 +157,46 @@ class Scorer:
                 decision="alert" if probability >= version.threshold else "pass",
                 threshold=version.threshold,
                 version=version.number,
-                role=ROLE,
+                role=part.role,
                 features={view: _age(event, instants[row]) for view, instants in features.snapshots.items()},
                 features_from="defaults" if features.is_fallback else "online store",
                 reasons=explained[row],
             )
             for row, (event, probability) in enumerate(zip(events, probabilities.tolist(), strict=True))
         ]
-        inputs = _rows(version.names, columns)
-        held = [{name: event.get(name) for name in self.recent.names} for event in events]
-        return Scored(scores, [self._record(e, s, i | h) for e, s, i, h in zip(events, scores, inputs, held, strict=True)])
+        named = self._inputs(events, version, columns) if part.role != "shadow" else [None] * len(events)
+        records = [
+            self._record(event, version.number)
+            | part.of_event(row)
+            | taken
+            | {
+                "id": score.id,
+                "score": score.probability,
+                "decision": score.decision,
+                "features_from": score.features_from,
+                "inputs": inputs,
+            }
+            for row, (event, score, inputs) in enumerate(zip(events, scores, named, strict=True))
+        ]
+        return Scored(scores, records)
 
-    def _record(self, event: Event, score: Score, inputs: dict[str, Any]) -> Record:
+    def _inputs(self, events: Sequence[Event], version: Version, columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """What the version scored, and what the windows that end at later events need of these."""
+        held = [{name: event.get(name) for name in self.recent.names} for event in events]
+        return [inputs | more for inputs, more in zip(_rows(version.names, columns), held, strict=True)]
+
+    def failed(self, events: Sequence[Event], number: str, part: Part, error: str) -> list[Record]:
+        """The records of events that a version could not score."""
+        return [self._record(event, number) | part.of_event(row) | {"error": error[:500]} for row, event in enumerate(events)]
+
+    def _record(self, event: Event, number: str) -> Record:
         event_time = event["event_time"].isoformat()
         return {
-            "id": score.id,
-            "event_id": score.event_id,
+            "id": uuid.uuid4().hex,
+            "event_id": event["event_id"],
             "event_time": event_time,
             "scored_at": self._now().isoformat() if self._config.feed is None else event_time,
-            "version": score.version,
-            "role": score.role,
-            "score": score.probability,
-            "decision": score.decision,
-            "features_from": score.features_from,
-            "inputs": inputs,
+            "version": number,
         }
 
 

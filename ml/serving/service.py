@@ -24,11 +24,14 @@ from typing import Any, Literal
 from ml.config import Config
 from ml.errors import Refused
 from ml.model.version import Version
+from ml.serving.challenger import Challenger
 from ml.serving.champion import Champion
+from ml.serving.follow import Follower
 from ml.serving.log import LogUnavailable, PredictionLog, Record
 from ml.serving.metrics import Metrics
 from ml.serving.online import Event, Features
 from ml.serving.scorer import FEW, Score, Scorer
+from ml.serving.split import Split
 
 TOGETHER = 64
 """Requests that are scored at once, at most."""
@@ -104,7 +107,8 @@ class Service:
     def __init__(self, config: Config, now: Callable[[], dt.datetime] | None = None) -> None:
         self.config, self.metrics = config, Metrics()
         self._shown: tuple[str, str] | None = None
-        self.champion = Champion(config, self._changed)
+        self.champion, self.challenger = Champion(config, self._changed), Challenger(config)
+        self._followers = [Follower(self.champion.look, "champion"), Follower(self.challenger.look, "release")]
         self.log = PredictionLog(config, limit=int(config.serving.log_size.value * 1e6))
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
         self._deadline, self._patience = config.serving.deadline.value / 1000, config.serving.log_wait.value / 1000
@@ -116,9 +120,12 @@ class Service:
     def start(self) -> None:
         """Open the online store, the champion and the log."""
         self._scorer = Scorer(self.config, self.metrics, self._now)
-        self.champion.start()
+        self._split = Split(self._scorer, self.challenger, self.log, self.metrics)
+        for follower in self._followers:
+            follower.start()
         self.log.start()
         self._scorer.recent.start()
+        self._split.start()
         self._employ()
 
     def stop(self) -> None:
@@ -129,7 +136,9 @@ class Service:
         self._large.shutdown()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._scorer.recent.stop()
-        self.champion.stop()
+        for follower in self._followers:
+            follower.stop()
+        self._split.stop()
         self.log.stop()
 
     async def score(self, events: Sequence[Event], reasons: int = 0) -> list[Answer]:
@@ -315,7 +324,8 @@ class Service:
         read = time.perf_counter()
         events = [event for request in requests for event in request.events]
         first = requests[0]
-        scored = self._scorer.score(events, features, self._live(), len(first.events) > FEW, first.reasons)
+        features = self._scorer.recent_joined(events, features)
+        scored = self._split.score(events, features, self._live(), len(first.events) > FEW, first.reasons)
         ended = time.perf_counter()
         answers = iter(scored.scores)
         for request in requests:

@@ -1,0 +1,257 @@
+"""A released version reaches all traffic if it behaves, and steps back by itself, at the right step, if it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ml import pipeline
+from ml.config import Config, load
+from ml.decision import release as releases
+from ml.decision.release import Looked
+from ml.lake import schema
+from ml.lake.tables import Lake
+from ml.ledger.ledger import Ledger
+from ml.model.inputs import Columns
+from ml.model.version import Version
+from ml.quality.predictions import load_predictions
+from ml.serving.service import Service
+from ml.store.feast import materialize
+from tests.deployments import FIRST_AS_OF, small_told, write
+from tests.monitoring import living
+from tests.serving.conftest import events_of, patient
+
+DAY = dt.timedelta(days=1)
+EVENTS = 600
+PLAN = {
+    "steps": [{"share": share, "requests": requests, "hours": 12} for share, requests in ((0, 500), (10, 30), (50, 150))],
+    "split": "customer",
+    "guardrails": {"latency": {"value": 100, "unit": "milliseconds", "reason": "a busy test machine"}},
+}
+
+Change = Callable[[Version, Columns], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def underway(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A weak champion, and a challenger that the gate has just promoted: its release is open."""
+    folder = tmp_path_factory.mktemp("underway")
+    config = load(write(folder, small_told() | {"release": PLAN}))
+    living.let_pass(config, 0, 0)
+    living.crown(config, None, iterations=5)
+    materialize(config, FIRST_AS_OF)
+    records = pipeline.run(pipeline.training(config), config, FIRST_AS_OF, explain=False)
+    assert "released in steps: it answers 0 %" in records["promote"]["note"]
+    return config
+
+
+@pytest.fixture
+def config(underway: Config, tmp_path: Path) -> Config:
+    """A copy that a test may change."""
+    shutil.copytree(underway.home, tmp_path / "home")
+    return patient(load(write(tmp_path, small_told() | {"release": PLAN})))
+
+
+class Changed(Version):
+    """A version that scores in another way than it should."""
+
+    change: Change
+
+    def score_few(self, columns: Columns) -> np.ndarray:
+        return self.change(self, columns)
+
+
+def changed(version: Version, change: Change) -> Version:
+    made = Changed(version.number, version.sha256, version.model, version.threshold)
+    object.__setattr__(made, "change", lambda _self, columns: change(version, columns))
+    return made
+
+
+def serve(config: Config, day: int, change: Change | None = None) -> list[dict[str, Any]]:
+    """Score a day's events by a service that is started and stopped, and take its log into the lake; the answers."""
+    service = Service(config)
+    service.start()
+    if change is not None and service.challenger.now is not None:
+        now = service.challenger.now
+        assert now.version is not None
+        service.challenger.now = replace(now, version=changed(now.version, change))
+    events = [event | {"event_time": dt.datetime.fromisoformat(event["event_time"])} for event in events_of(config, EVENTS)]
+    events = [e | {"event_id": f"{e['event_id']} {day}", "event_time": e["event_time"] + (day - 1) * DAY} for e in events]
+
+    async def ask() -> list[dict[str, Any]]:
+        chunks = [events[start : start + 10] for start in range(0, len(events), 10)]
+        return [answer for chunk in chunks for answer in await service.score(chunk)]
+
+    answers = asyncio.run(ask())
+    service.stop()
+    load_predictions(config, FIRST_AS_OF + (day + 1) * DAY)
+    return answers
+
+
+def look(config: Config, day: int) -> Looked:
+    return releases.release(config, FIRST_AS_OF + (day + 1) * DAY)
+
+
+def champion(config: Config) -> str | None:
+    return Ledger(config.ledger).moves.champion(config.name)
+
+
+def predictions(config: Config) -> pd.DataFrame:
+    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
+        return connection.execute("SELECT * FROM predictions").df()
+
+
+def test_a_good_version_reaches_all_traffic_step_by_step(config: Config) -> None:
+    steps = []
+    for day in (1, 2, 3):
+        answers = serve(config, day)
+        assert champion(config) == "1"
+        steps.append(({answer["role"] for answer in answers}, look(config, day)))
+    assert [roles for roles, _ in steps] == [{"champion"}, {"champion", "canary"}, {"champion", "canary"}]
+    assert [(found.word, found.share) for _, found in steps] == [("advanced", 10), ("advanced", 50), ("finished", 100)]
+    assert champion(config) == "2"
+    assert {answer["version"] for answer in serve(config, 4)} == {"2"}
+    assert look(config, 4).note == "no version is being released"
+    rows = predictions(config)
+    of_release = rows[rows["release"].notna()]
+    assert of_release.groupby("event_id")["version"].apply(set).eq({"1", "2"}).all(), "each event has both scores"
+    told = [message.text for message in Ledger(config.ledger).messages.all(config.name) if message.event == "release"]
+    assert [text.split(":")[0] for text in told] == [
+        "Release of version 2 advanced at 10 % of the traffic",
+        "Release of version 2 advanced at 50 % of the traffic",
+        "Release of version 2 finished at 100 % of the traffic",
+    ]
+
+
+def test_a_key_is_answered_by_one_version_and_the_split_is_as_large_as_it_says(config: Config) -> None:
+    serve(config, 1)
+    look(config, 1)
+    serve(config, 2)
+    look(config, 2)
+    serve(config, 3)
+    rows = predictions(config)
+    answered = rows[(rows["role"] != "shadow") & (rows["share"] == 0.5)]
+    assert answered.groupby("key")["version"].nunique().max() == 1
+    assert 0.35 < (answered.groupby("key")["arm"].first() == "canary").mean() < 0.65
+    assert set(answered["arm"]) == {"canary", "control"}
+    small = rows[(rows["role"] == "canary") & (rows["share"] == 0.1)]
+    assert set(small["key"]) <= set(answered.loc[answered["arm"] == "canary", "key"]), "who was in the canary stays in it"
+
+
+def test_too_few_requests_or_hours_are_no_success(config: Config) -> None:
+    serve(config, 1)
+    early = releases.release(config, FIRST_AS_OF + dt.timedelta(hours=11))
+    assert (early.word, early.share) == ("held", 0)
+    assert "inconclusive: 0 of 500 requests in 11.0 of 12 hours" in early.note
+    assert look(config, 1).word == "advanced"
+    again = releases.release(config, FIRST_AS_OF + 2 * DAY + dt.timedelta(hours=13))
+    assert (again.word, again.share) == ("held", 10)
+    assert "inconclusive: 0 of 30 requests in 13.0 of 12 hours" in again.note
+    late = releases.release(config, FIRST_AS_OF + 40 * DAY)
+    assert (late.word, champion(config)) == ("expired", "1")
+
+
+def slow(version: Version, columns: Columns) -> np.ndarray:
+    time.sleep(0.12)
+    return version.score_few(columns)
+
+
+def raising(version: Version, columns: Columns) -> np.ndarray:
+    raise RuntimeError("an input is missing")
+
+
+def shifted(version: Version, columns: Columns) -> np.ndarray:
+    scores = version.score_few(columns).astype(np.float64)
+    odds = scores / (1 - scores) * np.exp(1.5)
+    return odds / (1 + odds)
+
+
+FAULTS = {"latency": slow, "errors": raising, "scores": shifted}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_fault_steps_back_at_its_step_and_no_request_fails(config: Config, check: str, step: int) -> None:
+    for day in range(1, step + 1):
+        serve(config, day)
+        assert look(config, day).word == "advanced"
+    answers = serve(config, step + 1, FAULTS[check])
+    assert len(answers) == EVENTS
+    found = look(config, step + 1)
+    if step and check != "scores":
+        # Of sixty events in each arm some more days are needed to be certain.
+        for day in range(step + 2, step + 12):
+            if found.word != "held":
+                break
+            serve(config, day, FAULTS[check])
+            found = look(config, day)
+    assert (found.word, found.share) == ("stepped back", 0), found.note
+    assert f"{check}: " in found.note
+    assert champion(config) == "1"
+    assert {answer["role"] for answer in serve(config, 20)} == {"champion"}
+
+
+def test_a_version_that_cannot_be_opened_steps_back(config: Config) -> None:
+    (course,) = Ledger(config.ledger).releases.all(config.name)
+    from ml.model.version import KIND, hash_of
+
+    file = config.home / KIND / hash_of(course.release.hashes) / "model.onnx"
+    file.write_bytes(file.read_bytes() + b" ")
+    assert {answer["version"] for answer in serve(config, 1)} == {"1"}
+    found = look(config, 1)
+    assert found.word == "stepped back"
+    assert "errors: 600 of 600 events could not be scored" in found.note
+
+
+def test_a_version_that_is_worse_on_matured_labels_steps_back(config: Config) -> None:
+    serve(config, 1)
+    assert look(config, 1).word == "advanced"
+    rows = predictions(config).pivot(index="event_id", columns="version", values="score")
+    gone = (rows["1"].rank() - rows["2"].rank()).sort_values(ascending=False).index[:60]
+    known = FIRST_AS_OF + 3 * DAY
+    answers = [
+        {"event_id": event, "label": int(event in set(gone)), "reported_at": known, "known_at": known, "batch_id": "answers"}
+        for event in rows.index
+    ]
+    Lake(config.lake).append_batches(schema.LABELS, pa.Table.from_pylist(answers, schema.LABELS_SCHEMA))
+    before = releases.release(config, FIRST_AS_OF + config.label_delay)
+    assert before.word == "held", "nothing has matured"
+    found = releases.release(config, FIRST_AS_OF + config.label_delay + 2 * DAY)
+    assert (found.word, champion(config)) == ("stepped back", "1")
+    assert "labels: average precision" in found.note
+
+
+def test_another_champion_meanwhile_ends_the_release(config: Config) -> None:
+    third = living.crown(config, "1", iterations=6)
+    assert {answer["version"] for answer in serve(config, 1)} == {third}
+    found = look(config, 1)
+    assert (found.word, champion(config)) == ("superseded", third)
+
+
+def test_a_look_that_was_cut_off_after_the_promotion_finishes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in (1, 2, 3):
+        serve(config, day)
+        if day < 3:
+            look(config, day)
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(releases, "_move", dies)
+    with pytest.raises(KeyboardInterrupt):
+        look(config, 3)
+    monkeypatch.undo()
+    assert champion(config) == "2"
+    assert look(config, 4).word == "finished"
+    assert [move.to_version for move in Ledger(config.ledger).moves.history(config.name)] == ["1", "2"]
