@@ -1,6 +1,6 @@
 """What a person types besides single steps."""
 
-from ml.commands import edge, explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, serve
+from ml.commands import edge, explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, releases, serve
 
 COMMANDS = (
     init.COMMANDS
@@ -11,6 +11,7 @@ COMMANDS = (
     | golden.COMMANDS
     | explanation.COMMANDS
     | monitoring.COMMANDS
+    | releases.COMMANDS
     | serve.COMMANDS
     | edge.COMMANDS
 )

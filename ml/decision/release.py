@@ -97,7 +97,7 @@ def release(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Looked:
     step = plan.steps[course.step]
     requests, hours = found.requests(step.share / 100), (as_of - course.began).total_seconds() / 3600
     evidence = {"checks": [asdict(check) for check in checks], "requests": requests, "hours": round(hours, 2)}
-    word, why = _decide(course, plan, checks, requests, hours, as_of)
+    word, why = decide(course, plan, checks, requests, hours, as_of)
     if word == "finished":
         _promote(config, course, as_of, run)
     return _move(config, course, word, why, evidence, as_of, run)
@@ -122,9 +122,14 @@ def share_of(course: Course) -> float:
     return float(Plan.model_validate(course.release.plan).steps[course.step].share)
 
 
-def _decide(
+def decide(
     course: Course, plan: Plan, checks: list[Check], requests: int, hours: float, as_of: dt.datetime
 ) -> tuple[ReleaseWord, str]:
+    """What a look comes to: a word, and why.
+
+    Args:
+        requests, hours: seen at the present step.
+    """
     step, is_last = plan.steps[course.step], course.step + 1 == len(plan.steps)
     if breached := [check.sentence for check in checks if check.is_breached]:
         return "stepped back", "; ".join(breached)
