@@ -1,14 +1,8 @@
 """The deployments of this Airflow: PERENNIAL_CONFIG names a file, several of them, or a folder of them.
 
-<<<<<<< HEAD
-One file has the DAGs `ingest`, `train`, `monitor`, `watch`, `messages`, `maintain` and `score`; of several files each has its
-own, with its name before them, such as `card_fraud_train`. A file that cannot be loaded leaves the others alone: DAG file
-`broken_deployments.py` reports it.
-=======
-One file has the DAGs `ingest`, `train`, `monitor`, `watch`, `messages` and `maintain`, and with a section `release` also
+One file has the DAGs `ingest`, `train`, `monitor`, `watch`, `messages`, `maintain` and `score`; with a section `release` also
 `release` and `approve`. Of several files each has its own, with its name before them, such as `card_fraud_train`. A file that
 cannot be loaded leaves the others alone: DAG file `broken_deployments.py` reports it.
->>>>>>> ead9130 (DAGs of a release, and of a person who agrees to it; how often a release steps back wrongly)
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class ReleaseGuardrails(Section):
 
 
 def _steps() -> list[ReleaseStep]:
-    return [ReleaseStep(share=share) for share in (0, 1, 10, 50)]
+    return [ReleaseStep(share=share, requests=requests) for share, requests in ((0, 2000), (1, 100), (10, 1000), (50, 5000))]
 
 
 class Release(Section):

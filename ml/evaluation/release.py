@@ -75,6 +75,7 @@ class Check:
 
     Attributes:
         value: how far beyond its limit the new version is, 0 at the limit, negative within it.
+        error: standard error of the value; 0 for errors.
         bound: how far beyond it is for certain; for errors, the evidence less what is needed.
         is_breached: the new version is beyond the limit for certain.
         sentence: the result for people.
@@ -82,14 +83,15 @@ class Check:
 
     name: str
     value: float
+    error: float
     bound: float
     is_breached: bool
     sentence: str
 
     @property
     def is_clear(self) -> bool:
-        """Whether the new version is within the limit as far as one sees."""
-        return self.value <= 0
+        """Whether nothing hints that the new version is beyond the limit: by not more than a standard error."""
+        return self.value <= self.error
 
 
 def errors_check(failed: int, events: int, limits: Limits) -> Check:
@@ -97,7 +99,7 @@ def errors_check(failed: int, events: int, limits: Limits) -> Check:
     evidence, needed = excess_of_rate(failed, events, limits.errors) if events else 0.0, CHECKS / ALPHA
     value = failed / events - limits.errors if events else 0.0
     text = f"errors: {failed:,} of {events:,} events could not be scored, {limits.errors:.2%} are allowed"
-    return Check("errors", value, min(evidence, 1e300) - needed, evidence >= needed, text)
+    return Check("errors", value, 0.0, min(evidence, 1e300) - needed, evidence >= needed, text)
 
 
 def arm_checks(new: Arm, old: Arm, limits: Limits, progress: float, steps: int = 1) -> list[Check]:
@@ -203,8 +205,8 @@ def _excess(
 def _check(name: str, sides: Sequence[tuple[float, float, float]], progress: float, alpha: float, text: str) -> Check:
     """A check of one or more one-sided limits, each (distance beyond it, standard error, degrees of freedom)."""
     bounds = [distance - radius(progress, alpha / len(sides), max(freedom, 1.0)) * error for distance, error, freedom in sides]
-    value, bound = max(distance for distance, _, _ in sides), max(bounds)
-    return Check(name, value, bound, bound > 0, text)
+    value, error = max((distance, error) for distance, error, _ in sides)
+    return Check(name, value, error, max(bounds), max(bounds) > 0, text)
 
 
 def _difference(new: Floats, old: Floats) -> Floats:
