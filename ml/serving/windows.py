@@ -222,7 +222,7 @@ class EventWindows:
 
     def _of_record(self, record: dict[str, Any]) -> tuple[str, _Held] | None:
         """An event of the log; None for one that was logged before the windows were declared, or is in the future."""
-        inputs = record["inputs"]
+        inputs = record.get("inputs") or {}  # a second score, and one that failed, have none
         if any(name not in inputs for name in self.names):
             return None
         event = {name: inputs[name] for name in self.names}
