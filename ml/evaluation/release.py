@@ -90,8 +90,8 @@ class Check:
 
     @property
     def is_clear(self) -> bool:
-        """Whether nothing hints that the new version is beyond the limit: by not more than a standard error."""
-        return self.value <= self.error
+        """Whether little hints that the new version is beyond the limit: less than two standard errors."""
+        return self.value <= 2 * self.error
 
 
 def errors_check(failed: int, events: int, limits: Limits) -> Check:
