@@ -57,12 +57,13 @@ class Seen:
 
         new, old = arm("new", "canary"), arm("old", "control")
         both = (rows["new_score"].notna() & rows["old_score"].notna()).to_numpy()
+        here = both & at_step.to_numpy()
         matured = both & (rows["label"] != UNKNOWN).to_numpy()
         failed = rows["new_error"].notna()
         found = [
             errors_check(int(failed.sum()), int((failed | rows["new_score"].notna()).sum()), limits),
             *arm_checks(new, old, limits, max(len(new.entity), 1) / step.requests, len(plan.steps)),
-            scores_check(_pairs(rows, entity, day, both), expected, limits, progress),
+            scores_check(_pairs(rows, entity, day, here), expected, limits, at_step.sum() / step.requests, len(plan.steps)),
             labels_check(_pairs(rows, entity, day, matured), _labels(rows, matured), progress),
         ]
         return [check for check in found if check is not None]

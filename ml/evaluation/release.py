@@ -144,8 +144,13 @@ def expected_scores(new: Floats, old: Floats) -> list[float]:
     return [float(value) for value in np.quantile(_difference(new, old), GRID)]
 
 
-def scores_check(pairs: Pairs, expected: Sequence[float], limits: Limits, progress: float) -> Check | None:
-    """Whether the scores relative to the champion's are where the gate's rows let expect them, in the middle and outside."""
+def scores_check(pairs: Pairs, expected: Sequence[float], limits: Limits, progress: float, steps: int = 1) -> Check | None:
+    """Whether the scores relative to the champion's are where the gate's rows let expect them, in the middle and outside.
+
+    Args:
+        pairs: of one step.
+        progress, steps: as for `arm_checks`.
+    """
     if not len(pairs.new):
         return None
     known, difference = np.asarray(expected), _difference(pairs.new, pairs.old)
@@ -168,7 +173,7 @@ def scores_check(pairs: Pairs, expected: Sequence[float], limits: Limits, progre
         f"scores: relative to the champion's they lie at {place.mean():.0%} of what the gate's rows let expect (50 %), and "
         f"{outside.mean():.0%} of them outside nine tenths of it; {limits.scores:.0%} off are allowed"
     )
-    return _check("scores", sides, progress, ALPHA / CHECKS, text)
+    return _check("scores", sides, progress, ALPHA / CHECKS / steps, text)
 
 
 def labels_check(pairs: Pairs, labels: Integers, progress: float) -> Check | None:
