@@ -240,6 +240,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for code, text in {
         400: "the request is no JSON",
         401: "the key is unknown",
+        409: "the deployment takes no such answer",
         413: "the request is too large",
         422: "a field is wrong; `field` names it",
         429: "too many requests",

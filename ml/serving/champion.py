@@ -37,9 +37,7 @@ class Champion:
             return
         move = history[-1]
         try:
-            if not artifacts.of(self._config).has(versions.KIND, versions.hash_of(move.hashes)):
-                _release(self._config, move)
-            version = opened(self._config, move.to_version, move.hashes)
+            version = self._open(move)
         except Exception as error:  # whatever is wrong with it, the one before goes on
             if self.refused is None or self.refused[0] != move.to_version:
                 log.exception("version %s is champion and cannot be opened; another one scores", move.to_version)
@@ -47,6 +45,11 @@ class Champion:
             return
         self.live, self.refused, self._seen = version, None, move.sequence
         self._changed(version)
+
+    def _open(self, move: Promotion) -> Version:
+        if not artifacts.of(self._config).has(versions.KIND, versions.hash_of(move.hashes)):
+            _release(self._config, move)
+        return opened(self._config, move.to_version, move.hashes)
 
 
 def opened(config: Config, number: str, hashes: Mapping[str, str]) -> Version:

@@ -28,7 +28,7 @@ from ml.model.version import KIND, Version, hash_of
 from ml.quality.predictions import load_predictions
 from ml.quality.validate import validate_batch
 from ml.serving.app import KEY, create
-from ml.serving.champion import Champion, opened
+from ml.serving.champion import Champion
 from ml.serving.log import PredictionLog
 from ml.serving.online import Features, OnlineFeatures
 from ml.serving.service import Service
@@ -206,7 +206,7 @@ def test_a_new_champion_is_followed_and_a_broken_one_is_not(config: Config) -> N
     assert (champion.live.number, champion.refused) == (second, None)
     third = living.crown(config, second, iterations=12)
     move = Ledger(config.ledger).moves.history(config.name)[-1]
-    opened(config, move.to_version, move.hashes)
+    champion._open(move)
     file = config.home / KIND / hash_of(move.hashes) / "model.onnx"
     file.write_bytes(file.read_bytes() + b" ")
     champion.look()
@@ -287,7 +287,7 @@ def test_a_disk_that_hangs_is_done_without_by_the_deployments_rule(
 ) -> None:
     """More requests than there are threads, of one event and of many."""
     told = config.serving.model_copy(
-        update={"without_log": rule, "log_wait": config.serving.log_wait.model_copy(update={"value": 200})}
+        update={"without_log": rule, "log_wait": config.serving.log_wait.model_copy(update={"value": 600})}
     )
     events, hangs = events_of(config, 40), threading.Event()
     with TestClient(create(config.model_copy(update={"serving": told}))) as client:
