@@ -145,7 +145,7 @@ def scored(config: Config, year: Year) -> pd.DataFrame:
             "ORDER BY event_time, event_id"
         ).df()
     rows = pd.concat([events, retrieve(config, events)], axis=1)
-    nights = pd.DatetimeIndex(sorted(year.champions))
+    nights = pd.DatetimeIndex(pd.to_datetime(sorted(year.champions), utc=True))
     versions = np.array([year.champions[night] for night in nights])
     served = versions[nights.searchsorted(pd.DatetimeIndex(rows["event_time"]), side="right") - 1]
     scores = np.empty(len(rows))
