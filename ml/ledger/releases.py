@@ -149,8 +149,11 @@ class Releases:
             return _all(connection, model)
 
     def open(self, model: str) -> Course | None:
-        """The release that is open."""
-        return next((course for course in reversed(self.all(model)) if course.is_open), None)
+        """The release that is open; it is the newest one."""
+        newest = sa.select(releases).where(releases.c.model == model).order_by(releases.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            found = _courses(connection, newest)
+        return found[0] if found and found[0].is_open else None
 
     def begin(self, release: Release) -> Course:
         """Open a release; the same version by the same judgement again is the same release, whatever became of it.
@@ -183,9 +186,12 @@ class Releases:
 
 
 def _all(connection: sa.Connection, model: str) -> list[Course]:
-    query = sa.select(releases).where(releases.c.model == model).order_by(releases.c.id)
+    return _courses(connection, sa.select(releases).where(releases.c.model == model).order_by(releases.c.id))
+
+
+def _courses(connection: sa.Connection, query: sa.Select[Any]) -> list[Course]:
     opened = [read(Opened, row) for row in connection.execute(query).mappings()]
     ids = [release.id for release in opened]
-    query = sa.select(release_moves).where(release_moves.c.release.in_(ids)).order_by(release_moves.c.sequence)
-    moves = [read(ReleaseMove, row) for row in connection.execute(query).mappings()]
+    made = sa.select(release_moves).where(release_moves.c.release.in_(ids)).order_by(release_moves.c.sequence)
+    moves = [read(ReleaseMove, row) for row in connection.execute(made).mappings()]
     return [Course(release, tuple(move for move in moves if move.release == release.id)) for release in opened]
