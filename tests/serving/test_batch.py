@@ -316,5 +316,6 @@ def test_windows_that_end_at_each_event_are_those_of_the_training_set(config: Co
     score(config, AS_OF, version=version)
     frozen = dataset.read(config, dataset.build_training_set(config, AS_OF).training_set)
     assert 0.05 < frozen[name].isna().mean() < 0.95
-    found = scores(config).set_index("event_id").loc[frozen["event_id"], "score"]
+    found = scores(config)
+    found = found[found["version"] == version].set_index("event_id").loc[frozen["event_id"], "score"]
     np.testing.assert_array_equal(found, model.score(frozen))

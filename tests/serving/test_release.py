@@ -28,7 +28,7 @@ from ml.model.version import Version
 from ml.quality.predictions import load_predictions
 from ml.serving.service import Service
 from ml.store.feast import materialize
-from tests.deployments import FIRST_AS_OF, small_told, write
+from tests.deployments import FIRST_AS_OF, MORE_FRAUDS, small_told, write
 from tests.monitoring import living
 from tests.serving.conftest import events_of, patient
 
@@ -43,13 +43,20 @@ PLAN = {
 Change = Callable[[Version, Columns], np.ndarray]
 
 
+def told() -> dict[str, Any]:
+    """A bank with frauds enough that the gate sees how weak the champion is."""
+    found = small_told()
+    found["feed"] |= MORE_FRAUDS
+    return found | {"release": PLAN}
+
+
 @pytest.fixture(scope="module")
 def underway(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A weak champion, and a challenger that the gate has just promoted: its release is open."""
     folder = tmp_path_factory.mktemp("underway")
-    config = load(write(folder, small_told() | {"release": PLAN}))
+    config = load(write(folder, told()))
     living.let_pass(config, 0, 0)
-    living.crown(config, None, iterations=5)
+    living.crown(config, None, iterations=4)
     materialize(config, FIRST_AS_OF)
     records = pipeline.run(pipeline.training(config), config, FIRST_AS_OF, explain=False)
     assert "released in steps: it answers 0 %" in records["promote"]["note"]
@@ -60,7 +67,7 @@ def underway(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def config(underway: Config, tmp_path: Path) -> Config:
     """A copy that a test may change."""
     shutil.copytree(underway.home, tmp_path / "home")
-    return patient(load(write(tmp_path, small_told() | {"release": PLAN})))
+    return patient(load(write(tmp_path, told())))
 
 
 class Changed(Version):
@@ -118,6 +125,7 @@ def test_a_good_version_reaches_all_traffic_step_by_step(config: Config) -> None
         answers = serve(config, day)
         assert champion(config) == "1"
         steps.append(({answer["role"] for answer in answers}, look(config, day)))
+    assert [found.note for _, found in steps][-1].startswith("version 2 finished"), steps
     assert [roles for roles, _ in steps] == [{"champion"}, {"champion", "canary"}, {"champion", "canary"}]
     assert [(found.word, found.share) for _, found in steps] == [("advanced", 10), ("advanced", 50), ("finished", 100)]
     assert champion(config) == "2"
@@ -126,8 +134,8 @@ def test_a_good_version_reaches_all_traffic_step_by_step(config: Config) -> None
     rows = predictions(config)
     of_release = rows[rows["release"].notna()]
     assert of_release.groupby("event_id")["version"].apply(set).eq({"1", "2"}).all(), "each event has both scores"
-    told = [message.text for message in Ledger(config.ledger).messages.all(config.name) if message.event == "release"]
-    assert [text.split(":")[0] for text in told] == [
+    said = [message.text for message in Ledger(config.ledger).messages.all(config.name) if message.event == "release"]
+    assert [text.split(":")[0] for text in said] == [
         "Release of version 2 advanced at 10 % of the traffic",
         "Release of version 2 advanced at 50 % of the traffic",
         "Release of version 2 finished at 100 % of the traffic",
