@@ -7,7 +7,7 @@ import datetime as dt
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import pyarrow as pa
 import pytest
 
 from ml import pipeline
+from ml.__main__ import main
 from ml.config import Config, load
 from ml.decision import release as releases
 from ml.decision.release import Looked
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
+from ml.ledger.releases import Release
 from ml.model.inputs import Columns
 from ml.model.version import Version
 from ml.quality.predictions import load_predictions
@@ -263,3 +265,31 @@ def test_a_look_that_was_cut_off_after_the_promotion_finishes(config: Config, mo
     assert champion(config) == "2"
     assert look(config, 4).word == "finished"
     assert [move.to_version for move in Ledger(config.ledger).moves.history(config.name)] == ["1", "2"]
+
+
+def test_a_person_agrees_before_a_step_and_stops_a_release(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    path, releases_of = str(config.home.parent / "deployment.yaml"), Ledger(config.ledger).releases
+
+    def say(word: str, day: int) -> None:
+        as_of = (FIRST_AS_OF + day * DAY).isoformat()
+        who = ["--as-of", as_of, "--actor", "ann", "--reason", "I looked at it"]
+        assert main(["releases", word, "--config", path, *who]) == 0
+
+    say("stop", 1)
+    (stopped,) = releases_of.all(config.name)
+    assert (stopped.is_open, stopped.moves[-1].actor) == (False, "ann")
+    first = {field.name: getattr(stopped.release, field.name) for field in fields(Release)}
+    releases_of.begin(Release(**(first | {"judgement": "another", "plan": first["plan"] | {"approval": 10}})))
+    serve(config, 1)
+    assert look(config, 1).waits
+    assert look(config, 2).word == "waits"
+    say("approve", 3)
+    advanced = look(config, 3)
+    assert (advanced.word, advanced.share, advanced.waits) == ("advanced", 10, False)
+    capsys.readouterr()
+    assert main(["releases", "list", "--config", path]) == 0
+    listed = capsys.readouterr().out
+    assert "in place of version 1" in listed
+    assert listed.index("at 10 %") < listed.index("stopped")
+    told = [message.text for message in Ledger(config.ledger).messages.all(config.name) if message.event == "release"]
+    assert [sum(word in text for text in told) for word in ("stopped", "waits", "approved", "advanced")] == [1, 1, 1, 1]
