@@ -30,12 +30,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Later:
-    """Events that one version answered and another one is to score too; it is None if it cannot."""
+    """Events that one version answered and another one is to score too, in the same way; it is None if it cannot."""
 
     events: Sequence[Event]
     features: Features
     version: Version | None
     part: Part
+    is_large: bool
     why_not: str = ""
 
 
@@ -97,10 +98,10 @@ class Split:
                 failed = self._scorer.failed(events, release.number, part, f"{type(error).__name__}: {error}")
                 scored = self._scorer.score(events, features, champion, is_large, reasons, part.as_champion())
                 return Scored(scored.scores, scored.records + failed)
-            self._score_later(_Later(events, features, champion, shadow))
+            self._score_later(_Later(events, features, champion, shadow, is_large))
             return scored
         scored = self._scorer.score(events, features, champion, is_large, reasons, part.as_champion())
-        self._score_later(_Later(events, features, release.version, shadow, release.broken))
+        self._score_later(_Later(events, features, release.version, shadow, is_large, release.broken))
         return scored
 
     def _score_later(self, later: _Later) -> None:
@@ -125,7 +126,7 @@ class Split:
         if later.version is None:
             return self._scorer.failed(later.events, number, later.part, later.why_not)
         try:
-            scored = self._scorer.score(later.events, later.features, later.version, False, 0, later.part)
+            scored = self._scorer.score(later.events, later.features, later.version, later.is_large, 0, later.part)
         except Exception as error:
             log.exception("version %s cannot score", number)
             return self._scorer.failed(later.events, number, later.part, f"{type(error).__name__}: {error}")
