@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -133,7 +134,7 @@ class Labels(Delivered):
 MILLIONTHS = 6
 
 
-class _Windows(Section):
+class _Windows(Section, ABC):
     """Trailing windows of one entity over one column: one entry of the deployment file, one view."""
 
     entity: Identifier
@@ -141,18 +142,18 @@ class _Windows(Section):
     aggregates: list[Literal["count", "sum", "mean"]]
 
     @property
+    @abstractmethod
     def view(self) -> str:
         """Name of the view."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def lengths(self) -> list[int]:
         """Lengths of the windows, in the unit in which they are declared."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feature(self, aggregate: str, length: int) -> str:
         """Name of one feature."""
-        raise NotImplementedError
 
     def named(self, *aggregates: str) -> list[str]:
         """Names of the features of these aggregates, in the order of the view's columns."""

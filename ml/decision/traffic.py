@@ -14,6 +14,7 @@ from ml.evaluation.metrics import Integers
 from ml.evaluation.release import Arm, Check, Limits, Pairs, arm_checks, errors_check, labels_check, scores_check
 from ml.lake import schema
 from ml.lake.labels import label_order
+from ml.lake.sql import text
 from ml.lake.tables import Lake, instant
 from ml.ledger.releases import Course
 
@@ -74,8 +75,8 @@ def seen(config: Config, as_of: dt.datetime, course: Course) -> Seen:
     tables = {schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA, schema.LABELS: schema.LABELS_SCHEMA}
     versions = {"new": course.release.version, "old": course.release.champion}
     sides = ", ".join(
-        f"first({column} ORDER BY known_at, prediction_id) FILTER (version = '{version}') AS {who}_{column}"
-        for who, version in ((who, _number(version)) for who, version in versions.items())
+        f"first({column} ORDER BY known_at, prediction_id) FILTER (version = {text(version)}) AS {who}_{column}"
+        for who, version in versions.items()
         for column in ("score", "decision", "milliseconds", "error")
     )
     matured = instant(as_of - config.label_delay)
@@ -99,12 +100,6 @@ def seen(config: Config, as_of: dt.datetime, course: Course) -> Seen:
             """
         ).df()
     return Seen(rows)
-
-
-def _number(version: str) -> str:
-    if not version.isalnum():
-        raise ValueError(f"version {version!r} is no number of the registry")
-    return version
 
 
 def _limits(plan: Release) -> Limits:

@@ -10,7 +10,7 @@ Example: the new version alerts six times as often as the champion, on 2,000 eve
     >>> customers, day = np.arange(2000) % 500, np.zeros(2000, dtype=np.int64)
     >>> old = Arm(customers, day, alert=generator.random(2000) < 0.01, slow=np.zeros(2000, bool))
     >>> new = Arm(customers, day, alert=generator.random(2000) < 0.06, slow=np.zeros(2000, bool))
-    >>> [check.name for check in arm_checks(new, old, limits=Limits(), progress=0.5) if check.is_breached]
+    >>> [check.name for check in arm_checks(new, old, limits=Limits(0.002, 1.5, 0.2), progress=0.5) if check.is_breached]
     ['alerts']
 """
 
@@ -42,11 +42,11 @@ DECIMALS = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the checks; see `ml.config.release.ReleaseGuardrails`, whose defaults these are."""
+    """Limits of the checks; see `ml.config.release.ReleaseGuardrails`."""
 
-    errors: float = 0.002
-    alerts: float = 1.5
-    scores: float = 0.2
+    errors: float
+    alerts: float
+    scores: float
 
 
 @dataclass(frozen=True, eq=False)

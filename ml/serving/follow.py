@@ -1,4 +1,4 @@
-"""A thread that looks at the ledger again and again."""
+"""A thread that looks at the ledger or the lake again and again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Calls `look` every second until it is stopped; what it raises is logged."""
+    """Calls `look` at the start, and every so many seconds until it is stopped; what it raises later is logged."""
 
-    def __init__(self, look: Callable[[], None], name: str) -> None:
-        self._look = look
+    def __init__(self, look: Callable[[], None], name: str, seconds: float = SECONDS) -> None:
+        self._look, self._seconds = look, seconds
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
 
@@ -25,13 +25,14 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no longer."""
+        """Look no longer; also if it was never started."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _follow(self) -> None:
-        while not self._stopped.wait(SECONDS):
+        while not self._stopped.wait(self._seconds):
             try:
                 self._look()
             except Exception:
-                log.exception("the ledger cannot be read; what it last said about the %s stays", self._thread.name)
+                log.exception("%s: nothing could be read; what was read last stays", self._thread.name)

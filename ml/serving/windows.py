@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import heapq
 import json
-import logging
 import math
 import threading
 from bisect import bisect_left
@@ -28,6 +27,7 @@ from ml.features.windows import scale
 from ml.lake import schema
 from ml.lake.sql import quoted, stored
 from ml.lake.tables import Lake, instant
+from ml.serving.follow import Follower
 from ml.serving.log import unloaded
 from ml.serving.online import Event
 
@@ -39,8 +39,6 @@ SECONDS = 10.0
 """Between two looks at the lake."""
 ROWS = 1000
 """Rows of the lake that are added at once, while requests wait."""
-
-log = logging.getLogger(__name__)
 
 
 class _Held(NamedTuple):
@@ -113,9 +111,9 @@ class EventWindows:
         self._rings: list[dict[str, _Ring]] = [{} for _ in self._keys]
         self._oldest: list[tuple[int, str]] = []
         self._horizon = -(2**63)
-        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         self._lake_version = -1
-        self._thread = threading.Thread(target=self._follow, name="events of the lake", daemon=True)
+        self._follower = Follower(self._load_lake, "events of the lake", SECONDS)
 
     @property
     def names(self) -> list[str]:
@@ -129,13 +127,11 @@ class EventWindows:
         """Read what happened lately from the log and the lake, and follow the lake."""
         if self._windows:
             self.load()
-            self._thread.start()
+            self._follower.start()
 
     def stop(self) -> None:
         """Follow no longer."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._follower.stop()
 
     def load(self) -> None:
         """Add the events of the prediction log, in the order in which they were scored, and those of the lake."""
@@ -271,13 +267,6 @@ class EventWindows:
     def _since(self) -> float:
         """From when on segments of the log matter, in seconds since 1970; a feed that plays time itself has its own."""
         return 0.0 if self._config.feed is not None else self._latest().timestamp() - self._reach / 1e6
-
-    def _follow(self) -> None:
-        while not self._stopped.wait(SECONDS):
-            try:
-                self._load_lake()
-            except Exception:  # a lake that is away comes back
-                log.exception("new events of the lake could not be read; windows count what was scored, and it is tried again")
 
 
 def _amounts(held: _Held) -> list[int]:
