@@ -20,7 +20,7 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from tests import deployments
-from tests.dags.triggering import AS_OF, DAY, ENDED, PATIENCE, answered, confirm, key, rung, until, with_champion
+from tests.dags.triggering import AS_OF, DAY, ENDED, NEVER, PATIENCE, answered, confirm, key, rung, until, with_champion
 
 PROCESSES = ("ingest", "maintain", "messages", "monitor", "score", "train", "watch")
 NAMES = ("card_fraud", "flights")
@@ -35,6 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {}
     for name, told in (("card_fraud", deployments.small_told()), ("flights", deployments.raw("flights"))):
         (folder / name).mkdir()
+        # A run that the clock starts takes in files of 2013 as those of today, and sets them aside as too old.
+        told["schedule"] = {process: NEVER for process in ("ingest", "train", "monitor")}
         files[name] = deployments.write(folder / name, told).rename(folder / "deployments" / f"{name}.yaml")
     (folder / "deployments" / "broken.yaml").write_text("name: broken\nhome: nowhere\n")
     deployments.land(load(files["card_fraud"]), f"payments_{DAY}.parquet", deployments.payments(40, DAY))
