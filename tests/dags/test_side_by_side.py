@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, told in (("card_fraud", deployments.small_told()), ("flights", deployments.raw("flights"))):
         (folder / name).mkdir()
         # A run that the clock starts takes in files of 2013 as those of today, and sets them aside as too old.
-        told["schedule"] = {process: NEVER for process in ("ingest", "train", "monitor")}
+        told["schedule"] = dict.fromkeys(("ingest", "train", "monitor"), NEVER)
         files[name] = deployments.write(folder / name, told).rename(folder / "deployments" / f"{name}.yaml")
     (folder / "deployments" / "broken.yaml").write_text("name: broken\nhome: nowhere\n")
     deployments.land(load(files["card_fraud"]), f"payments_{DAY}.parquet", deployments.payments(40, DAY))
