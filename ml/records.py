@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 EARLIER_SENTENCE_KEY = "told"
@@ -21,12 +21,12 @@ EARLIER_SENTENCE_KEY = "told"
 
 
 def to_record(value: Any) -> Any:
-    """A dataclass, or a value inside one, as what `json.dumps` takes: instants become ISO 8601, tuples become lists."""
+    """A dataclass, or a value inside one, as what `json.dumps` takes: times and days become ISO 8601, tuples lists."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_record(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: to_record(inner) for key, inner in value.items()}
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
     return [to_record(inner) for inner in value] if isinstance(value, (tuple, list)) else value
 

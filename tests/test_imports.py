@@ -34,6 +34,7 @@ ROOMS = [
     "ml.monitoring",
     "ml.decision",
     "ml.serving",
+    "ml.overview",
     "ml.steps",
     "ml.pipeline",
     "ml.commands",

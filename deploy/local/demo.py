@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import math
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -27,12 +25,12 @@ from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
 from ml.clock import present
 from ml.config import Config, ConfigError, SimulationFeed, load
-from ml.evaluation.statistics import AVERAGE_PRECISION
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Answer, Recorded
 from ml.ledger.signals import Confirmation
-from ml.monitoring.words import PERFORMANCE
+from ml.overview.alarms import Span, alarms
+from ml.overview.decisions import Judged, decisions
 from ml.simulate.feed import write_until
 
 DAY = dt.timedelta(days=1)
@@ -154,9 +152,6 @@ def _answered(config: Config, alarm: Confirmation) -> tuple[Recorded, Answer]:
 def table(config: Config, api: Api) -> Table:
     """All decisions so far, one row a run of `train`."""
     took = {run.run_id: _seconds(run.start, run.end) for run in api.runs("train")}
-    moves = {
-        move.run_id: move.to_version for move in Ledger(config.ledger).moves.history(config.name) if move.action == "promote"
-    }
     shown = Table(title=f"{config.name}: {config.description}")
     for head, right in (
         ("as of", False),
@@ -169,19 +164,16 @@ def table(config: Config, api: Api) -> Table:
         ("seconds", True),
     ):
         shown.add_column(head, justify="right" if right else "left")
-    champion = "-"
-    for d in Ledger(config.ledger).decisions.all(config.name):
-        champion = f"version {moves[d.run_id]}" if d.run_id in moves else champion
-        primary = d.evidence["primary"]
+    for verdict in decisions(config):
         shown.add_row(
-            f"{d.as_of:%Y-%m-%d %H:%M}",
-            TRIGGERS.get(d.trigger, d.trigger),
-            f"{d.training_rows:,} / {d.rows:,}",
-            d.outcome,
-            f"{primary['champion']:.3f} → {primary['challenger']:.3f}",
-            f"{d.difference:+.3f} [{d.interval_low:+.3f}, {d.interval_high:+.3f}]",
-            champion,
-            f"{took[d.run_id]:.0f}" if d.run_id in took else "-",
+            f"{verdict.as_of:%Y-%m-%d %H:%M}",
+            TRIGGERS.get(verdict.trigger, verdict.trigger),
+            f"{verdict.training_rows:,} / {verdict.rows:,}",
+            verdict.outcome,
+            _values(verdict),
+            f"{_number(verdict.difference)} [{_number(verdict.interval_low)}, {_number(verdict.interval_high)}]",
+            f"version {verdict.champion_after}" if verdict.champion_after else "-",
+            f"{took[verdict.run_id]:.0f}" if verdict.run_id in took else "-",
         )
     return shown
 
@@ -191,25 +183,16 @@ def alarm_table(config: Config) -> Table:
     shown = Table(title="alarms")
     for head in ("planted", "confirmed", "request", "verdict", "average precision a day"):
         shown.add_column(head)
-    requests = {request.id: request for request in Ledger(config.ledger).requests.all(config.name)}
-    decisions = {decision.run_id: decision for decision in Ledger(config.ledger).decisions.all(config.name)}
-    for alarm in Ledger(config.ledger).signals.confirmations(config.name):
-        request = requests.get(alarm.request)
-        answer = request and request.last
-        decision = decisions.get(answer.run_id) if answer else None
+    for alarm in alarms(config):
+        answer, verdict = alarm.answer, alarm.verdict
         shown.add_row(
             _planted(config, alarm.day),
             f"{alarm.trigger} on {alarm.day}, seen as of {alarm.as_of:%Y-%m-%d %H:%M}",
-            f"{request.id} {answer.answer} as of {answer.as_of:%Y-%m-%d %H:%M}" if request and answer else "-",
-            _outcome(decision) if decision else "-",
-            _performance(config, alarm),
+            f"{alarm.request} {answer.answer} as of {answer.as_of:%Y-%m-%d %H:%M}" if answer else "-",
+            f"{verdict.outcome}, {_values(verdict)} on the same days" if verdict else "-",
+            "\n".join(_in_words(span) for span in alarm.performance),
         )
     return shown
-
-
-def _outcome(decision: Decision) -> str:
-    primary = decision.evidence["primary"]
-    return f"{decision.outcome}, {primary['champion']:.3f} → {primary['challenger']:.3f} on the same days"
 
 
 def _planted(config: Config, day: dt.date) -> str:
@@ -218,26 +201,18 @@ def _planted(config: Config, day: dt.date) -> str:
     return "\n".join(f"{entry['name']} on {entry['day']}" for entry in planted if str(entry["day"]) <= str(day)) or "-"
 
 
-def _performance(config: Config, alarm: Confirmation) -> str:
-    """The champion's mean average precision on matured days: before an alarm, since, and after the promotion that followed.
+def _values(verdict: Judged) -> str:
+    return f"{_number(verdict.champion_value, '.3f')} → {_number(verdict.challenger_value, '.3f')}"
 
-    Days are shown at the usual base rate, as they are charted, so that their figures can be compared.
-    """
-    moves = Ledger(config.ledger).moves.history(config.name)
-    measured: dict[str, float] = {}
-    for version in {move.to_version for move in moves}:
-        for seen in Ledger(config.ledger).signals.readings(config.name, version):
-            if seen.signal == PERFORMANCE + AVERAGE_PRECISION.name and seen.details["measured"] is not None:
-                measured[seen.details["day"]] = seen.details["measured"]
-    begun = dt.date.fromisoformat(alarm.evidence["day"]) - DAY  # an alarm takes two days over the threshold
-    renewed = min((move.as_of.date() for move in moves if move.as_of > alarm.as_of), default=None)
-    spans = {"before": (None, begun), "since": (begun, renewed)} | ({"renewed": (renewed, None)} if renewed else {})
-    lines = []
-    for name, (first, end) in spans.items():
-        values = [v for day, v in measured.items() if (not first or day >= str(first)) and (not end or day < str(end))]
-        due = f"answers from {first + math.ceil(config.label_delay / DAY) * DAY + DAY} on" if first else "-"
-        lines.append(f"{name}: {statistics.mean(values):.3f} ({len(values)} days)" if values else f"{name}: {due}")
-    return "\n".join(lines)
+
+def _number(value: float | None, form: str = "+.3f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _in_words(span: Span) -> str:
+    if span.mean is not None:
+        return f"{span.name}: {span.mean:.3f} ({span.days} days)"
+    return f"{span.name}: answers from {span.answers_from} on" if span.answers_from else f"{span.name}: -"
 
 
 def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
+import json
 from typing import TYPE_CHECKING
 
 from ml.commands.command import Command
 from ml.commands.terminal import line, say, table, with_deployment
 from ml.config import Config
+from ml.records import to_record
 
 if TYPE_CHECKING:
-    from ml.ledger.signals import ReadingOfDay
+    from ml.overview.signals import Signals
 
 NEAREST = 10
 
@@ -22,39 +23,34 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
     Signals that warn or are confirmed come first, then those that are nearest to their thresholds. An estimate is made from the
     champion's own scores before the answers are in, and never raises an alarm.
     """
-    from ml.ledger.ledger import Ledger
-    from ml.monitoring.words import SEVERITY, severity_in_words, signal_of
+    from ml.monitoring.words import severity_in_words
+    from ml.overview.signals import signals
 
-    version = Ledger(config.ledger).moves.champion(config.name)
-    if version is None:
+    seen = signals(config, asked.days)
+    if asked.json:
+        say(json.dumps(to_record(seen), indent=1))
+        return
+    if seen is None:
         say("champion      none yet, so there is nothing to compare with")
         return
-    recorded = Ledger(config.ledger).signals
-    newest = recorded.newest_day(config.name, version)
-    if newest is None:
-        say(with_deployment(f"champion      version {version}, not monitored yet: `python -m ml monitor --as-of …`", asked))
+    if seen.newest is None:
+        unseen = f"champion      version {seen.version}, not monitored yet: `python -m ml monitor --as-of …`"
+        say(with_deployment(unseen, asked))
         return
-    since = newest - dt.timedelta(days=asked.days - 1)
-    readings = recorded.readings(config.name, version, since)
-    today = [reading for reading in readings if reading.day == newest]
-    severity = signal_of(today, SEVERITY)
-    say(f"champion      version {version}, monitored up to {newest}")
-    say(f"drift         {severity.state if severity else 'unknown'}, severity {severity_in_words(severity)}")
-    _table_of_signals(today)
-    for alarm in [a for a in recorded.confirmations(config.name) if a.version == version and a.day >= since]:
+    say(f"champion      version {seen.version}, monitored up to {seen.newest}")
+    say(f"drift         {seen.severity.state if seen.severity else 'unknown'}, severity {severity_in_words(seen.severity)}")
+    _table_of_signals(seen)
+    for alarm in seen.alarms:
         line(f"alarm         {alarm.day} {alarm.trigger}: {alarm.reason}")
-    for incident in recorded.incidents(config.name, since):
+    for incident in seen.incidents:
         line(f"incident      {incident.day} {incident.fault}: {incident.reason}")
-    _table_of_performance(readings)
+    _table_of_performance(seen)
 
 
-def _table_of_signals(today: list[ReadingOfDay]) -> None:
-    from ml.monitoring.words import SEVERITY, figure, is_judged, is_number, ratio
+def _table_of_signals(seen: Signals) -> None:
+    from ml.monitoring.words import figure, is_number, ratio
 
-    judged = [r for r in today if is_judged(r) and r.signal != SEVERITY]
-    order = ["CONFIRMED", "WARN", "OK"]
-    judged.sort(key=lambda r: (order.index(r.state), -ratio(r)))
-    shown = max(NEAREST, sum(r.state != "OK" for r in judged))
+    shown = max(NEAREST, sum(r.state != "OK" for r in seen.judged))
     table(
         ["signal", "kind", "state", "of threshold", "measured", "usual", "importance"],
         [
@@ -67,45 +63,39 @@ def _table_of_signals(today: list[ReadingOfDay]) -> None:
                 figure(r.details.get("usual")),
                 f"{importance:.1%}" if is_number(importance := r.details.get("importance")) and importance else "",
             ]
-            for r in judged[:shown]
+            for r in seen.judged[:shown]
         ],
     )
-    muted = [r for r in today if r.threshold and not is_number(r.value)]
-    say(f"{len(judged) - len(judged[:shown])} more are within their thresholds; {len(muted)} are not judged on this day")
+    within = len(seen.judged) - len(seen.judged[:shown])
+    say(f"{within} more are within their thresholds; {seen.not_judged} are not judged on this day")
 
 
-def _table_of_performance(readings: list[ReadingOfDay]) -> None:
+def _table_of_performance(seen: Signals) -> None:
     """One row a day: what was measured once the answers were in, and before that what was estimated."""
-    from ml.monitoring.words import ESTIMATE, PERFORMANCE, figure, is_number, trust_in_words
+    from ml.monitoring.words import figure, is_number
 
-    measured = {
-        (str(r.details.get("day", "-")), r.signal.removeprefix(PERFORMANCE)): r for r in readings if r.kind == "performance"
-    }
-    estimated = {(r.day.isoformat(), r.signal.removeprefix(ESTIMATE)): r for r in readings if r.kind == "estimate"}
-    days = sorted({day for day, _ in (*measured, *estimated)})
-    names = list(dict.fromkeys(name for _, name in (*measured, *estimated)))
-    rates = {day: reading.details.get("rate") for (day, _), reading in measured.items()}
+    names = list(dict.fromkeys(name for day in seen.performance for name in (*day.measured, *day.estimated)))
+    guessed = {name for day in seen.performance for name in day.estimated}
     rows = []
-    for day in days:
-        row = [day, f"{rate:.2%}" if is_number(rate := rates.get(day)) else ""]
+    for day in seen.performance:
+        row = [day.day.isoformat(), f"{day.rate:.2%}" if is_number(day.rate) else ""]
         for name in names:
-            found = measured.get((day, name))
-            row.append(figure(found.details.get("of_day", found.details.get("measured"))) if found else "")
-            if len(_columns(name, estimated)) > 1:
-                guess = estimated.get((day, name))
-                row.append(figure(guess.value) if guess else "")
+            row.append(figure(day.measured[name]) if name in day.measured else "")
+            if name in guessed:
+                row.append(figure(day.estimated[name]) if name in day.estimated else "")
         rows.append(row)
-    table(["day", "positives", *[f"{name}{how}" for name in names for how in _columns(name, estimated)]], rows)
-    for reading in {reading.signal: reading for reading in readings if reading.kind == "estimate"}.values():
-        line(f"estimate      {trust_in_words(reading)}; it takes each score for a true probability")
-
-
-def _columns(name: str, estimated: dict[tuple[str, str], ReadingOfDay]) -> list[str]:
-    return ["", " (estimate)"] if any(of == name for _, of in estimated) else [""]
+    heads = [head for name in names for head in (name, *([f"{name} (estimate)"] if name in guessed else []))]
+    table(["day", "positives", *heads], rows)
+    for sentence in seen.trust:
+        line(f"estimate      {sentence}; it takes each score for a true probability")
 
 
 COMMANDS = {
     "signals": Command(
-        signals, arguments=((("--days",), {"type": int, "default": 14, "help": "how many days back (default: %(default)s)"}),)
+        signals,
+        arguments=(
+            (("--days",), {"type": int, "default": 14, "help": "how many days back (default: %(default)s)"}),
+            (("--json",), {"action": "store_true", "help": "print JSON"}),
+        ),
     )
 }

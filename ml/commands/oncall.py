@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 from typing import Any
 
@@ -11,62 +10,52 @@ from ml.commands.command import Command, instant
 from ml.commands.terminal import line, say, screen, table, with_deployment
 from ml.config import Config
 from ml.errors import BadInput
+from ml.records import to_record
 
 
 def status(config: Config, asked: argparse.Namespace) -> None:
     """Print the champion, its age and the last verdict, when the next can fall, what came in last, and when answers come."""
-    from ml.decision.budget import fresh_days_at, next_night
-    from ml.lake import schema
-    from ml.lake.tables import Lake
-    from ml.ledger.ledger import Ledger
-    from ml.quality import landing, quarantine
-    from ml.training.arrivals import arrivals
+    from ml.overview.status import status
 
-    ledger = Ledger(config.ledger)
-    moves, decisions = ledger.moves.history(config.name), ledger.decisions.all(config.name)
-    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
-        batch = connection.execute(
-            "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
-            "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"
-        ).fetchone()
-    newest = max([d.as_of for d in decisions] + ([batch[0]] if batch else []), default=None)
-    if moves and newest:
-        age = (newest - moves[-1].as_of).days
-        say(f"champion      version {moves[-1].to_version}, {age} days old, since {moves[-1].as_of:%Y-%m-%d %H:%M}")
+    seen = status(config)
+    if asked.json:
+        _say_json(seen)
+        return
+    if seen.champion:
+        age = f"{seen.champion.days} days old, since {seen.champion.since:%Y-%m-%d %H:%M}"
+        say(f"champion      version {seen.champion.version}, {age}")
     else:
         say("champion      none yet")
-    if decisions:
-        last = decisions[-1]
+    if last := seen.last_verdict:
         say(
             f"last verdict  {last.outcome} on version {last.challenger_version} as of {last.as_of:%Y-%m-%d %H:%M}: "
             f"{last.reason}"
         )
-    if newest and decisions:
-        days = fresh_days_at(config, newest, ledger.holdouts.all(config.name))
-        night, there = next_night(days, newest), f"{days.fresh} of {days.needed} fresh days are there"
-        say(f"next decision on the night of {night} at the earliest: {there}")
-    if batch:
-        known, files, rows, accepted, quarantined, rejected = batch
+    if following := seen.next_decision:
+        there = f"{following.fresh_days} of {following.needed_days} fresh days are there"
+        say(f"next decision on the night of {following.night} at the earliest: {there}")
+    if batch := seen.last_batch:
         say(
-            f"last batch    {known:%Y-%m-%d %H:%M}: {files} files, {rows:,} rows = {accepted:,} accepted + "
-            f"{quarantined:,} quarantined + {rejected:,} rejected"
+            f"last batch    {batch.known_at:%Y-%m-%d %H:%M}: {batch.files} files, {batch.rows:,} rows = "
+            f"{batch.accepted:,} accepted + {batch.quarantined:,} quarantined + {batch.rejected:,} rejected"
         )
-    if newest and (curve := arrivals(config, newest)).events:
-        say(f"answers       {curve.state(config)}: {curve.summary}")
-    if streak := Ledger(config.ledger).refusals.streak(config.name):
-        say(f"refused       {len(streak)} nights without a training since {streak[0].as_of:%Y-%m-%d}: {streak[-1].reason}")
-    waiting = quarantine.count_open(config)
-    if waiting:
-        say(with_deployment(f"quarantine    {waiting:,} rows are open, see `python -m ml quarantine list`", asked))
-    for sentence in landing.ignored_files(config):
+    if seen.answers:
+        say(f"answers       {seen.answers.state}: {seen.answers.summary}")
+    if refused := seen.refused:
+        say(f"refused       {refused.nights} nights without a training since {refused.since:%Y-%m-%d}: {refused.reason}")
+    if seen.open_quarantine:
+        waiting = f"{seen.open_quarantine:,} rows are open, see `python -m ml quarantine list`"
+        say(with_deployment(f"quarantine    {waiting}", asked))
+    for sentence in seen.ignored_files:
         line(f"landing       {sentence}")
 
 
 def answers(config: Config, asked: argparse.Namespace) -> None:
     """Print how long answers take to come, against `labels.delay`, and the delay by which 95 % of them are in."""
+    from ml.overview.status import newest_ingest
     from ml.training.arrivals import SHARES, arrivals
 
-    as_of = asked.as_of or _newest(config)
+    as_of = asked.as_of or newest_ingest(config)
     if as_of is None:
         say("answers       nothing was ingested yet, so there is nothing to measure")
         return
@@ -94,7 +83,7 @@ def history(config: Config, asked: argparse.Namespace) -> None:
 
     moves = Ledger(config.ledger).moves.history(config.name)
     if asked.json:
-        say(json.dumps([_plain(move) for move in moves], indent=1, default=str))
+        _say_json(moves)
         return
     if not moves:
         say("no move yet: there was no champion")
@@ -120,13 +109,7 @@ def requests(config: Config, asked: argparse.Namespace) -> None:
 
     requests = Ledger(config.ledger).requests.all(config.name)
     if asked.json:
-        say(
-            json.dumps(
-                [_plain(request) | {"answers": [_plain(a) for a in request.answers]} for request in requests],
-                indent=1,
-                default=str,
-            )
-        )
+        _say_json(requests)
         return
     rows = []
     for request in requests:
@@ -185,22 +168,13 @@ def discard(config: Config, asked: argparse.Namespace) -> None:
     say(f"moved to {target}")
 
 
-def _newest(config: Config) -> dt.datetime | None:
-    """When the last ingest was, by its `as_of`."""
-    from ml.lake import schema
-    from ml.lake.tables import Lake
-
-    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
-        (newest,) = connection.execute("SELECT max(known_at) FROM batches").fetchone() or (None,)
-    return newest
+def _say_json(value: Any) -> None:
+    say(json.dumps(to_record(value), indent=1))
 
 
-def _plain(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
-
-
+JSON = (("--json",), {"action": "store_true", "help": "print JSON"})
 COMMANDS = {
-    "status": Command(status),
+    "status": Command(status, arguments=(JSON,)),
     "answers": Command(
         answers,
         arguments=((("--as-of",), {"type": instant, "default": None, "help": "instant, UTC (default: of the last ingest)"}),),
@@ -209,10 +183,10 @@ COMMANDS = {
         history,
         arguments=(
             (("--all",), {"action": "store_true", "help": "all moves, however long that is"}),
-            (("--json",), {"action": "store_true", "help": "print JSON"}),
+            JSON,
         ),
     ),
-    "requests": Command(requests, arguments=((("--json",), {"action": "store_true", "help": "print JSON"}),)),
+    "requests": Command(requests, arguments=(JSON,)),
     "rollback": Command(
         rollback,
         needs_as_of=True,

@@ -93,4 +93,4 @@ def test_what_nobody_expected_says_where_it_was(tmp_path, monkeypatch, capsys) -
 
     monkeypatch.setattr(Moves, "history", broken)
     assert main(["status", "--config", str(small_file(tmp_path))]) == 1
-    assert "no attribute 'missing' (AttributeError, at ml/commands/oncall.py:" in capsys.readouterr().err
+    assert "no attribute 'missing' (AttributeError, at ml/overview/status.py:" in capsys.readouterr().err

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml import artifacts
-from ml.commands.oncall import status
+from ml.__main__ import main
 from ml.config import Config, ConfigError, load
 from ml.config.suites import FIGURES, LIMITS
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.run import Run
+from ml.overview.status import status
 from ml.store.feast import feature_names
 from ml.training import check, dataset
 from ml.training.check import TrainingSetRefused, validate_training_set
@@ -187,7 +188,10 @@ def test_people_are_told_once_of_a_streak_and_again_of_the_next(tmp_path: Path, 
     assert "since 2025-03-12" in told.text
     assert "python -m ml train --as-of 2025-03-14T02:00:00Z" in told.text
     assert len(told.text) < 400
-    status(config, None)  # type: ignore[arg-type]
+    refused = status(config).refused
+    assert refused is not None
+    assert (refused.nights, refused.since) == (4, AS_OF)
+    assert main(["status", "--config", str(tmp_path / "deployment.yaml")]) == 0
     assert "refused       4 nights without a training since 2025-03-12" in capsys.readouterr().out
     _decide(config, 4)
     assert Ledger(config.ledger).refusals.streak(config.name) == []
