@@ -15,7 +15,6 @@ name `peers`.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime as dt
 import json
 import os
@@ -35,7 +34,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.load import Measured, closed_loop, open_loop
+from benchmarks.load import Measured, closed_loop, open_loop, run
 from benchmarks.peers.environment import interpreter
 from deploy.local.preflight import free_port
 from ml.__main__ import main as command
@@ -138,9 +137,9 @@ def _answers(url: str) -> bool:
 
 def measured(url: str, asked: list[bytes]) -> tuple[Measured, Measured]:
     """A server's latencies at the given rate, and its throughput; both after it was warmed up."""
-    asyncio.run(closed_loop(url, asked, CLIENTS, 3.0))
-    paced = asyncio.run(open_loop(url, asked, RATE, SECONDS))
-    fastest = asyncio.run(closed_loop(url, asked, CLIENTS, SECONDS / 2))
+    run(closed_loop(url, asked, CLIENTS, 3.0))
+    paced = run(open_loop(url, asked, RATE, SECONDS))
+    fastest = run(closed_loop(url, asked, CLIENTS, SECONDS / 2))
     for each in (paced, fastest):
         if each.failed:
             raise SystemExit(f"{url}: {each.failed} requests failed")
@@ -152,11 +151,11 @@ def ours(path: Path, asked: list[bytes]) -> tuple[Measured, Measured, float]:
     port = free_port()
     serve = [sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)]
     with running(serve, f"http://127.0.0.1:{port}/readyz"):
-        asyncio.run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, 3.0))
+        run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, 3.0))
         before = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        paced = asyncio.run(open_loop(f"http://127.0.0.1:{port}/v1/score", asked, RATE, SECONDS))
+        paced = run(open_loop(f"http://127.0.0.1:{port}/v1/score", asked, RATE, SECONDS))
         after = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        fastest = asyncio.run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, SECONDS / 2))
+        fastest = run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, SECONDS / 2))
     if paced.failed or fastest.failed:
         raise SystemExit(f"{paced.failed + fastest.failed} requests to our service failed")
     return paced, fastest, median(before, after, "log") / median(before, after, "all")
@@ -220,17 +219,17 @@ def main() -> None:
             peers[name] = peer(name, version, asked[name], Path(temporary))
             print(_line(name, *peers[name]), flush=True)
         runs.append(ours(path, asked["ours"]))
-        for run in runs:
-            print(_line("ours", *run[:2]), flush=True)
-    slowest = min(run[1].rate for run in runs)
+        for each in runs:
+            print(_line("ours", *each[:2]), flush=True)
+    slowest = min(each[1].rate for each in runs)
     print(
         json.dumps(
             {
-                "p50_ms": round(max(run[0].quantile(0.5) for run in runs), 2),
-                "p99_ms": round(max(run[0].quantile(0.99) for run in runs), 2),
+                "p50_ms": round(max(each[0].quantile(0.5) for each in runs), 2),
+                "p99_ms": round(max(each[0].quantile(0.99) for each in runs), 2),
                 "requests_per_second": round(slowest),
                 **{f"vs_{name}": round(slowest / fastest.rate, 2) for name, (_, fastest) in peers.items()},
-                "log_share_of_p50": round(max(run[2] for run in runs), 3),
+                "log_share_of_p50": round(max(each[2] for each in runs), 3),
                 "peers": {
                     name: {
                         "p50_ms": round(paced.quantile(0.5), 2),

@@ -185,15 +185,20 @@ def free_port() -> int:
 def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
     """Start Airflow in a folder of its own and wait until its DAGs can run; stopped after the module's last test.
 
-    Call it with the folder of the DAG files, the deployment file, the ids of the DAGs to wait for, and the deployment's
-    home where its data matter.
+    Call it with the folder of the DAG files, the deployment file, the ids of the DAGs to wait for, the deployment's home where
+    its data matter, and whether its scoring service runs too.
     """
     stacks: list[Stack] = []
 
     def start(
-        dags_folder: Path, config: Path, dag_ids: tuple[str, ...] = ("ingest", "train"), home: Path | None = None
+        dags_folder: Path,
+        config: Path,
+        dag_ids: tuple[str, ...] = ("ingest", "train"),
+        home: Path | None = None,
+        serves: bool = False,
     ) -> Stack:
-        stack = Stack(home or tmp_path_factory.mktemp("stack"), config, some_free_port(), dags_folder=dags_folder)
+        home = home or tmp_path_factory.mktemp("stack")
+        stack = Stack(home, config, some_free_port(), dags_folder=dags_folder, serves=serves)
         stacks.append(stack)
         stack.start()
         stack.wait_ready(timeout=300, dag_ids=dag_ids)

@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.local import traffic
 from deploy.local.api import Api, ApiError, Run, RunFailed, TaskInstance
 from deploy.local.environment import PROJECT, USER
 from deploy.local.pace import minutes_left, stages
 from deploy.local.preflight import StackError
 from deploy.local.stack import DAG_IDS, Stack
+from deploy.local.traffic import Played, ServiceError
 from ml.clock import present
 from ml.config import Config, ConfigError, SimulationFeed, load
 from ml.ledger.decisions import Decision
@@ -31,6 +33,7 @@ from ml.ledger.requests import Answer, Recorded
 from ml.ledger.signals import Confirmation
 from ml.overview.alarms import Span, alarms
 from ml.overview.decisions import Judged, decisions
+from ml.overview.releases import released
 from ml.simulate.feed import write_until
 
 DAY = dt.timedelta(days=1)
@@ -113,6 +116,20 @@ def run_once(config: Config, api: Api, as_of: dt.datetime) -> None:
         say(f"  [bold]request {request.id}[/bold] ({request.trigger}) {answer.answer}: {escape(answer.reason)}")
         if answer.run_id != training:
             _follow(api, "train", answer.run_id)
+
+
+def live(config: Config, stack: Stack, day: dt.date) -> Played:
+    """Have the scoring service score a day's events as they happen."""
+    url = stack.status().serving_url
+    if url is None:
+        raise DemoError("the scoring service does not run: `make stop`, then `make demo` again starts it with everything else")
+    traffic.wait_ready(url)
+    played = traffic.play(config, url, day)
+    say(
+        f"  live    {played.answered:,} events of {day} scored by version {', '.join(played.versions)}, "
+        f"{played.alerts} alerts, p99 {played.p99_ms:.0f} ms"
+    )
+    return played
 
 
 def _run_ids(api: Api, dag_id: str) -> set[str]:
@@ -215,13 +232,34 @@ def _in_words(span: Span) -> str:
     return f"{span.name}: answers from {span.answers_from} on" if span.answers_from else f"{span.name}: -"
 
 
+def live_table(config: Config, played: Sequence[Played]) -> Table:
+    """The release of each champion, and the traffic that was scored since."""
+    shown = Table(title="live traffic")
+    for head, right in (("day", False), ("version", False), ("requests answered", True), ("refused", True)):
+        shown.add_column(head, justify="right" if right else "left")
+    for head in ("alerts", "p50", "p99"):
+        shown.add_column(head, justify="right")
+    for day in played:
+        shown.add_row(
+            str(day.day),
+            ", ".join(day.versions),
+            f"{day.answered:,}",
+            f"{day.refused:,}",
+            f"{day.alerts:,}",
+            f"{day.p50_ms:.1f} ms",
+            f"{day.p99_ms:.1f} ms",
+        )
+    shown.caption = "\n".join(released(config))
+    return shown
+
+
 def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> None:
     """Run the demo; see the module."""
     begun = time.monotonic()
     config = load(config_path)
-    stack = Stack(config.home, config_path, port, say=lambda text: say(f"  [dim]{text}[/dim]"))
+    stack = Stack(config.home, config_path, port, say=lambda text: say(f"  [dim]{text}[/dim]"), serves=True)
     planned = instants(config, Ledger(config.ledger).decisions.all(config.name), days)
-    usual = stages(len(planned))
+    usual, played = stages(len(planned)), list[Played]()
     say(f"[bold]1[/bold]  Airflow starts, the feed lands; about {minutes_left(usual, 0, 0):.0f} minutes on two quiet cores")
     stack.start()
     feed(config, planned[0], data)
@@ -233,13 +271,18 @@ def demo(config_path: Path, port: int, data: Path | None, days: int | None) -> N
             left = minutes_left(usual, number - 1, time.monotonic() - begun)
             say(f"[bold]{number}[/bold]  as of {as_of:%Y-%m-%d %H:%M}, about {left:.0f} minutes left")
             feed(config, as_of, data)
+            if Ledger(config.ledger).moves.champion(config.name):
+                played.append(live(config, stack, (as_of - DAY).date()))
             run_once(config, api, as_of)
         Console(width=140).print(table(config, api))
-        if (alarms := alarm_table(config)).row_count:
-            Console(width=140).print(alarms)
+        for more in (alarm_table(config), live_table(config, played)):
+            if more.row_count:
+                Console(width=140).print(more)
     say(f"Airflow  {stack.url}  user {USER}, password {stack.password}")
     if stack.status().mlflow_url:
         say(f"MLflow   {stack.status().mlflow_url}")
+    if stack.status().serving_url:
+        say(f"scores   {stack.status().serving_url}/v1/score, described by /openapi.json")
     say(f"{(time.monotonic() - begun) / 60:.1f} minutes. `make demo` again goes on with the next day; `make stop` ends it.")
 
 
@@ -253,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         demo(asked.config, asked.port, asked.data.resolve() if asked.data else None, asked.days)
-    except (StackError, ConfigError, DemoError, RunFailed, ApiError, TimeoutError, ValueError, OSError) as error:
+    except (StackError, ConfigError, DemoError, ServiceError, RunFailed, ApiError, TimeoutError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -29,7 +29,7 @@ from deploy.local.supervisor import FAILED, PATIENCE, RUNNING
 from ml.config import Config, ConfigError, load
 
 DAG_IDS = ("ingest", "maintain", "messages", "monitor", "score", "train", "watch")
-MLFLOW_PORT = 5000
+MLFLOW_PORT, SERVING_PORT = 5000, 8000
 HEALTH = {"scheduler": "scheduler", "dag_processor": "DAG processor", "triggerer": "triggerer"}
 
 
@@ -42,12 +42,14 @@ class Status:
         dead: Airflow components that have ended although the stack was not stopped, with their exit code where known.
         url: of Airflow's pages.
         mlflow_url: of MLflow's pages, None when the deployment uses a server elsewhere.
+        serving_url: of the scoring service, None when none was asked for.
     """
 
     running: bool
     dead: dict[str, int | None]
     url: str
     mlflow_url: str | None
+    serving_url: str | None
 
 
 class Stack:
@@ -59,6 +61,7 @@ class Stack:
         port: of Airflow's pages and API on 127.0.0.1.
         dags_folder: folder of the DAG files.
         say: receives a sentence each time that something happens.
+        serves: whether the scoring service of the deployment is started too.
     """
 
     def __init__(
@@ -68,12 +71,14 @@ class Stack:
         port: int = 8080,
         dags_folder: Path = PROJECT / "dags",
         say: Callable[[str], None] = print,
+        serves: bool = False,
     ) -> None:
         self.home = home.resolve()
         self.config_path = config_path.resolve()
         self.port = port
         self.dags_folder = dags_folder.resolve()
         self.say = say
+        self.serves = serves
 
     @property
     def url(self) -> str:
@@ -94,12 +99,12 @@ class Stack:
         """What runs at this moment, from the processes themselves."""
         state = State.read(self.home)
         if state is None or not _members(state):
-            return Status(False, {}, self.url, None)
+            return Status(False, {}, self.url, None, None)
         dead = dict(state.dead)
         if not state.supervisor.alive:
             dead["supervisor"] = None
-        mlflow = f"http://{HOST}:{state.mlflow_port}" if state.mlflow_port else None
-        return Status(True, dead, self.url, mlflow)
+        mlflow, serving = (f"http://{HOST}:{port}" if port else None for port in (state.mlflow_port, state.serving_port))
+        return Status(True, dead, self.url, mlflow, serving)
 
     def start(self) -> bool:
         """Start the stack in the background and return without waiting for it; see `wait_ready`.
@@ -131,7 +136,7 @@ class Stack:
             preflight.check_port(self.port)
             if warning := preflight.memory_warning():
                 self.say(warning)
-            self._launch(environ, _mlflow_port(config) if config else None)
+            self._launch(environ, _mlflow_port(config) if config else None, _port(SERVING_PORT) if self.serves else None)
         return True
 
     def wait_ready(self, timeout: float = 180, dag_ids: Sequence[str] = DAG_IDS) -> None:
@@ -172,7 +177,7 @@ class Stack:
             state = State.read(self.home)
             return self._stop(state) if state else 0
 
-    def _launch(self, environ: dict[str, str], mlflow_port: int | None) -> None:
+    def _launch(self, environ: dict[str, str], mlflow_port: int | None, serving_port: int | None) -> None:
         logs = self.home / "logs"
         logs.mkdir(exist_ok=True)
         for old in logs.glob("*.log"):
@@ -182,6 +187,8 @@ class Stack:
         if mlflow_port:
             command += ["--mlflow-port", str(mlflow_port)]
             environ = environ | {"PERENNIAL_MLFLOW_URL": f"http://{HOST}:{mlflow_port}"}
+        if serving_port:
+            command += ["--serving-port", str(serving_port)]
         with (logs / "supervisor.log").open("wb") as log:
             supervisor = subprocess.Popen(
                 command,
@@ -284,9 +291,12 @@ def _members(state: State) -> list[int]:
 
 
 def _mlflow_port(config: Config) -> int | None:
-    if config.mlflow_uri is not None:
-        return None
-    return MLFLOW_PORT if preflight.port_error(MLFLOW_PORT) is None else preflight.free_port()
+    return _port(MLFLOW_PORT) if config.mlflow_uri is None else None
+
+
+def _port(usual: int) -> int:
+    """The usual port if it is free, else another one."""
+    return usual if preflight.port_error(usual) is None else preflight.free_port()
 
 
 def _healthy(component: dict[str, str | None], heartbeat: str, started: dt.datetime) -> bool:
@@ -321,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.command == "stop-all":
             print(f"ended {stop_all(PROJECT / 'var')} processes")
             return 0
-        stack = Stack(load(args.config).home, args.config, args.port)
+        stack = Stack(load(args.config).home, args.config, args.port, serves=True)
         if args.command == "stop":
             ended = stack.stop()
             print(f"ended {ended} processes" if ended else "nothing was running")
@@ -345,6 +355,8 @@ def _print_status(stack: Stack) -> None:
     print(f"  Airflow  {status.url}  (user {USER}, password in {stack.home / 'airflow' / 'passwords.json'})")
     if status.mlflow_url:
         print(f"  MLflow   {status.mlflow_url}")
+    if status.serving_url:
+        print(f"  scores   {status.serving_url}  (see docs/serving.md)")
     for name, code in status.dead.items():
         print(f"  {name} has died{_told(code)}; see {stack.home / 'logs'}; starting again mends it")
 

@@ -20,6 +20,7 @@ class State:
         config: the deployment file, absolute.
         port: of Airflow's web server on 127.0.0.1.
         mlflow_port: of MLflow's pages on 127.0.0.1, None when the deployment uses a server elsewhere.
+        serving_port: of the scoring service on 127.0.0.1, None when none was asked for.
         supervisor: leader of the session in which everything runs.
         phase: what the supervisor is doing, for people.
         components: the processes that it started, by name.
@@ -30,6 +31,7 @@ class State:
     config: Path
     port: int
     mlflow_port: int | None
+    serving_port: int | None
     supervisor: Process
     phase: str = "starting"
     components: dict[str, Process] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class State:
                 config=Path(record["config"]),
                 port=record["port"],
                 mlflow_port=record["mlflow_port"],
+                serving_port=record["serving_port"],
                 supervisor=Process(**record["supervisor"]),
                 phase=record["phase"],
                 components={name: Process(**process) for name, process in record["components"].items()},
@@ -87,4 +90,4 @@ class State:
     def dead(self) -> dict[str, int | None]:
         """Airflow components that have ended unasked, with their exit code where it is known."""
         gone = {name: self.exits.get(name) for name, process in self.components.items() if not process.alive}
-        return {name: code for name, code in gone.items() if name not in {"migrate", "mlflow"}}
+        return {name: code for name, code in gone.items() if name not in {"migrate", "mlflow", "serving"}}

@@ -82,8 +82,9 @@ class Supervisor:
             if starting and _tasks_can_start(self.state.port):
                 starting = False
                 self._phase(RUNNING)
-                # Only now: its start would take the processors from Airflow's.
+                # Only now: their start would take the processors from Airflow's.
                 self._start_tracking()
+                self._start_serving()
             self._collect()
             time.sleep(0.3)
 
@@ -102,7 +103,16 @@ class Supervisor:
         home = self.state.home
         command = [sys.executable, "-m", "deploy.local.tracking", "--port", str(self.state.mlflow_port)]
         command += ["--store", f"sqlite:///{home}/mlflow.db", "--artifacts", str(home / "mlartifacts")]
-        log = self._log("mlflow")
+        self._spawn("mlflow", command)
+
+    def _start_serving(self) -> None:
+        if self.state.serving_port is None:
+            return
+        command = [sys.executable, "-m", "ml", "serve", "--config", str(self.state.config)]
+        self._spawn("serving", [*command, "--home", str(self.state.home), "--port", str(self.state.serving_port)])
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        log = self._log(name)
         pid = os.posix_spawn(
             command[0],
             command,
@@ -111,7 +121,7 @@ class Supervisor:
             setsigdef=[signal.SIGTERM],
         )
         os.close(log)
-        self._started("mlflow", pid)
+        self._started(name, pid)
 
     def _log(self, name: str) -> int:
         return os.open(self.state.home / "logs" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -185,9 +195,11 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="the deployment file")
     parser.add_argument("--port", type=int, required=True, help="of Airflow's web server")
     parser.add_argument("--mlflow-port", type=int, help="of MLflow's pages; none without it")
+    parser.add_argument("--serving-port", type=int, help="of the scoring service; none without it")
     args = parser.parse_args()
     itself = Process.of(os.getpid())
-    Supervisor(State(args.home, args.config, args.port, args.mlflow_port, supervisor=itself).write()).run()
+    state = State(args.home, args.config, args.port, args.mlflow_port, args.serving_port, supervisor=itself)
+    Supervisor(state.write()).run()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from deploy.local.api import RunFailed
-from deploy.local.demo import feed, instants, run_once, table
+from deploy.local.demo import feed, instants, live, live_table, run_once, table
 from deploy.local.stack import DAG_IDS, Stack
 from ml.config import PROJECT, Config, load
+from ml.lake import schema
+from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.training.fit import registry
 from tests.dags.triggering import NEVER
@@ -25,7 +27,7 @@ def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFa
     told = small_told()
     told["schedule"]["train"] = NEVER
     path = write(tmp_path_factory.mktemp("scheduler"), told)
-    return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
+    return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home, serves=True)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +80,16 @@ def test_one_day_later_the_challenger_meets_the_champion(stack: Stack, config: C
     (as_of,) = instants(config, Ledger(config.ledger).decisions.all(config.name))
     assert as_of == FIRST_AS_OF + dt.timedelta(days=1)
     feed(config, as_of, None)
+    played = live(config, stack, FIRST_AS_OF.date())
+    assert (played.versions, played.refused) == (("1",), 0)
+    assert played.answered > 500
     with stack.api() as api:
         run_once(config, api, as_of)
         assert len(table(config, api).rows) == 2
+    assert live_table(config, [played]).row_count == 1
+    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
+        rows = connection.execute("SELECT count(*), count(DISTINCT event_id), min(version), max(version) FROM predictions")
+        assert rows.fetchone() == (played.answered, played.answered, "1", "1")
     decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     assert (decision.champion_version, decision.challenger_version) == ("1", "2")
     assert decision.outcome in ("KEEP", "INCONCLUSIVE")
