@@ -49,7 +49,7 @@ LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monito
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
-THINNED = 16
+THINNED = 24
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many of the repetitions of a proof to run: all with `--proofs`, else a sixteenth."""
+    """How many of the repetitions of a proof to run: all with `--proofs`, else a twenty-fourth."""
     whole = request.config.getoption("--proofs")
     return lambda count: count if whole else -(-count // THINNED)
 

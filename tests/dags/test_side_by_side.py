@@ -1,7 +1,7 @@
 """Under a real scheduler: payments and flights in one Airflow, each with its DAGs, its lake and its alarms, and a broken file.
 
-Both deployments have a few days of events. A training that is let through ends at the next step, for the lakes do not reach
-back far enough.
+The clock of a third one asks for a training every half minute. Each has a few days of events: a training that is let through
+ends at the next step, for the lakes do not reach back far enough.
 """
 
 from __future__ import annotations
@@ -20,10 +20,27 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from tests import deployments
-from tests.dags.triggering import AS_OF, DAY, ENDED, NEVER, PATIENCE, answered, confirm, key, rung, until, with_champion
+from tests.dags.triggering import (
+    AS_OF,
+    DAY,
+    ENDED,
+    EVERY_HALF_MINUTE,
+    NEVER,
+    PATIENCE,
+    answered,
+    confirm,
+    key,
+    rung,
+    started_by_the_clock,
+    take_in_unasked,
+    until,
+    with_champion,
+)
 
 PROCESSES = ("ingest", "maintain", "messages", "monitor", "score", "train", "watch")
 NAMES = ("card_fraud", "flights")
+CLOCKED = "clocked"
+DAG_IDS = tuple(f"{name}_{process}" for name in (*NAMES, CLOCKED) for process in PROCESSES)
 FLIGHTS_AS_OF = dt.datetime(2013, 1, 4, 9, tzinfo=dt.UTC)
 
 
@@ -38,6 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # A run that the clock starts takes in files of 2013 as those of today, and sets them aside as too old.
         told["schedule"] = dict.fromkeys(("ingest", "train", "monitor"), NEVER)
         files[name] = deployments.write(folder / name, told).rename(folder / "deployments" / f"{name}.yaml")
+    (folder / CLOCKED).mkdir()
+    told = deployments.small_told() | {"name": CLOCKED}
+    told["schedule"] |= {"train": EVERY_HALF_MINUTE}
+    clocked = deployments.write(folder / CLOCKED, told).rename(folder / "deployments" / f"{CLOCKED}.yaml")
+    take_in_unasked(load(clocked))
     (folder / "deployments" / "broken.yaml").write_text("name: broken\nhome: nowhere\n")
     deployments.land(load(files["card_fraud"]), f"payments_{DAY}.parquet", deployments.payments(40, DAY))
     for day in (1, 2, 3):
@@ -54,8 +76,7 @@ def configs(folder: Path) -> dict[str, Config]:
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], folder: Path) -> Stack:
     """One Airflow for the folder of deployments."""
-    dag_ids = tuple(f"{name}_{process}" for name in NAMES for process in PROCESSES)
-    return start_stack(PROJECT / "dags", folder / "deployments", dag_ids=dag_ids, home=folder / "airflow_home")
+    return start_stack(PROJECT / "dags", folder / "deployments", dag_ids=DAG_IDS, home=folder / "airflow_home")
 
 
 def _ids(config: Config) -> list[str]:
@@ -71,7 +92,7 @@ def _ingested(api: Api, name: str, as_of: dt.datetime) -> None:
 
 def test_a_broken_file_is_reported_and_the_others_have_their_dags(stack: Stack, folder: Path) -> None:
     with stack.api() as api:
-        assert set(api.dags()) == {f"{name}_{process}" for name in NAMES for process in PROCESSES}
+        assert set(api.dags()) == set(DAG_IDS)
         ((file, (_, error)),) = api.import_errors().items()
     assert file.endswith("broken_deployments.py")
     assert str(folder / "deployments" / "broken.yaml") in error
@@ -104,6 +125,13 @@ def test_an_alarm_of_one_deployment_starts_a_training_of_that_one_alone(stack: S
     assert {request.trigger for request in Ledger(flights.ledger).requests.all(flights.name)} == {"new_data"}
     assert Ledger(payments.ledger).moves.champion(payments.name) == "1"
     assert Ledger(flights.ledger).moves.champion(flights.name) is None
+
+
+def test_the_clock_starts_a_training(stack: Stack, folder: Path) -> None:
+    with stack.api() as api:
+        api.unpause(f"{CLOCKED}_train")
+        started = started_by_the_clock(api, load(folder / "deployments" / f"{CLOCKED}.yaml"), f"{CLOCKED}_train")
+    assert started == {("schedule", "scheduler")}
 
 
 def _ended(api: Api, dag_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Under a real scheduler: the clock starts trainings, and a storm of triggers starts one.
+"""Under a real scheduler: a storm of triggers starts one training.
 
 The deployment has a single day of payments. That is enough for `admit`, which is what is looked at; a training that it lets
 through ends at the next step, for the lake does not reach back far enough.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.local.api import Api, ApiError, Run, RunFailed
+from deploy.local.api import Api, ApiError, RunFailed
 from deploy.local.stack import DAG_IDS, Stack
 from ml import steps
 from ml.config import PROJECT, Config, load
@@ -24,11 +24,12 @@ from tests.dags.triggering import (
     EVERY_HALF_MINUTE,
     ONE,
     PATIENCE,
-    answered,
     confirm,
     key,
     kill,
     restart,
+    started_by_the_clock,
+    take_in_unasked,
     until,
     waits,
     write,
@@ -39,16 +40,8 @@ from tests.dags.triggering import (
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Airflow with the project's own DAGs and a day of payments, where the clock asks for a training every half minute."""
     path = write(tmp_path_factory.mktemp("triggers"), EVERY_HALF_MINUTE)
-    _take_in_unasked(load(path))
+    take_in_unasked(load(path))
     return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
-
-
-def _take_in_unasked(config: Config) -> None:
-    """Take in a day of payments that asks for no training: what asks first is the clock."""
-    deployments.land(config, f"payments_{DAY}.parquet", deployments.payments(40, DAY))
-    batch = steps.run("validate_batch", config, AS_OF)
-    assert batch["accepted"] == 40
-    steps.run("load_batch", config, AS_OF, {"staged": batch["staged"]})
 
 
 @pytest.fixture(scope="module")
@@ -66,25 +59,13 @@ def api(stack: Stack) -> Iterator[Api]:
         yield client
 
 
-def test_the_clock_starts_a_training(api: Api, config: Config) -> None:
-    """Runs of the clock overlap, and only the first that is admitted starts one: any of them may be it."""
-
-    def ended() -> list[Run]:
-        return [run for run in api.runs("train") if run.run_type == "scheduled" and run.state in ENDED]
-
-    def started() -> list[tuple[str, str]]:
-        requests = [answered(config, f"run {run.run_id}") for run in ended()]
-        return [(r.trigger, r.requested_by) for r in requests if r.answers[0].answer == "started"]
-
-    assert set(until(started, "a scheduled run of train has started a training")) == {("schedule", "scheduler")}
-
-
 @pytest.mark.proof
 def test_a_storm_of_triggers_starts_one_training_and_every_request_is_answered(stack: Stack, api: Api, config: Config) -> None:
     """Ten triggers of all five kinds, each delivered twice, while scheduler and triggerer are killed.
 
     The next day lands and nobody takes it in: the clock's runs see the world at that day too, and all see the same data.
     """
+    assert started_by_the_clock(api, config)
     as_of = AS_OF + ONE
     deployments.land(config, f"payments_{DAY + ONE}.parquet", deployments.payments(40, DAY + ONE))
     assets = {asset["name"]: asset["id"] for asset in api._ask("GET", "/assets")["assets"]}

@@ -13,6 +13,7 @@ from typing import Any
 from deploy.local.api import Api, Run
 from deploy.local.stack import DAG_IDS, Stack
 from deploy.local.state import State
+from ml import steps
 from ml.config import Config, load
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move
@@ -94,6 +95,30 @@ def confirm(config: Config, day: dt.date, as_of: dt.datetime, *triggers: Trigger
 def key(trigger: Trigger, day: dt.date) -> str:
     """The key of the request that an alarm of a day makes."""
     return f"{trigger} of version 1 on {day}"
+
+
+def take_in_unasked(config: Config) -> None:
+    """Take in a day of payments that asks for no training: what asks first is the clock."""
+    deployments.land(config, f"payments_{DAY}.parquet", deployments.payments(40, DAY))
+    batch = steps.run("validate_batch", config, AS_OF)
+    assert batch["accepted"] == 40
+    steps.run("load_batch", config, AS_OF, {"staged": batch["staged"]})
+
+
+def started_by_the_clock(api: Api, config: Config, dag_id: str = "train") -> set[tuple[str, str]]:
+    """Trigger and asker of the requests of scheduled runs that started a training, once one has.
+
+    Runs of the clock overlap, and only the first that is admitted starts one: any of them may be it.
+    """
+
+    def ended() -> list[Run]:
+        return [run for run in api.runs(dag_id) if run.run_type == "scheduled" and run.state in ENDED]
+
+    def started() -> list[tuple[str, str]]:
+        requests = [answered(config, f"run {run.run_id}") for run in ended()]
+        return [(r.trigger, r.requested_by) for r in requests if r.answers[0].answer == "started"]
+
+    return set(until(started, "a scheduled run of train has started a training"))
 
 
 def rung(api: Api, asset: str, dag_id: str = "train") -> list[Run]:

@@ -83,7 +83,7 @@ def _played(
     return config
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     told=streams.stream,
     cuts=streams.cuts,

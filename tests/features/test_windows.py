@@ -19,7 +19,7 @@ from tests.features.streams import DAY, HOUR, START
 MINUTE = dt.timedelta(minutes=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(told=streams.stream, cuts=streams.cuts, hours=streams.cadences, complete=st.booleans())
 def test_windows_equal_brute_force(
     told: list[tuple], cuts: list[int], hours: int, complete: bool, tmp_path_factory: pytest.TempPathFactory

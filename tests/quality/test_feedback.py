@@ -253,7 +253,7 @@ ANSWERS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(answers=ANSWERS, data=st.data())
 def test_any_order_and_any_repetition_of_deliveries_gives_the_same_labels(
     answers: list[Answer], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
