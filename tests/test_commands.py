@@ -18,7 +18,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([*command.split(), "--help"])
     assert left.value.code == 0
     told = capsys.readouterr().out
-    assert ("--config" in told) != (command == "init")
+    assert ("--config" in told) != (command in ("init", "keys"))
     assert len(told.splitlines()) > 5
 
 
@@ -106,6 +106,19 @@ def test_a_step_writes_its_record_to_a_file_and_nothing_else_to_stdout(tmp_path)
     assert (ended.stdout, record["admitted"]) == ("", False)
     assert "the lake holds no events" in record["reason"]
     assert [path.name for path in tmp_path.glob(".record*")] == []
+
+
+def test_a_training_by_cron_is_recorded_as_scheduled(tmp_path) -> None:
+    from ml.config import load
+    from ml.ledger.ledger import Ledger
+    from tests.deployments import FIRST_AS_OF, small_file
+
+    path = small_file(tmp_path)
+    for number, words in enumerate(([], ["--trigger", "schedule"])):
+        as_of = FIRST_AS_OF.replace(hour=2 + number).isoformat()
+        assert main(["train", "--config", str(path), "--as-of", as_of, *words]) == 0
+    config = load(path)
+    assert [request.trigger for request in Ledger(config.ledger).requests.all(config.name)] == ["on_demand", "schedule"]
 
 
 def test_a_refusal_has_an_exit_code_and_a_record_of_its_own_and_an_accident_has_not(tmp_path, monkeypatch) -> None:

@@ -229,7 +229,7 @@ def _number(value: float | None, form: str = "+.3f") -> str:
 def _in_words(span: Span) -> str:
     if span.mean is not None:
         return f"{span.name}: {span.mean:.3f} ({span.days} days)"
-    return f"{span.name}: answers from {span.answers_from} on" if span.answers_from else f"{span.name}: -"
+    return f"{span.name}: labels from {span.answers_from} on" if span.answers_from else f"{span.name}: -"
 
 
 def live_table(config: Config, played: Sequence[Played]) -> Table:

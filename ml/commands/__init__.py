@@ -1,9 +1,10 @@
 """What a person types besides single steps."""
 
-from ml.commands import edge, explanation, golden, init, loop, monitoring, oncall, provenance, quarantine, releases, serve
+from ml.commands import edge, explanation, golden, init, keys, loop, monitoring, oncall, provenance, quarantine, releases, serve
 
 COMMANDS = (
     init.COMMANDS
+    | keys.COMMANDS
     | loop.COMMANDS
     | oncall.COMMANDS
     | quarantine.COMMANDS

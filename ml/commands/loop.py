@@ -24,7 +24,7 @@ def ingest(config: Config, asked: argparse.Namespace) -> int:
 
 def train(config: Config, asked: argparse.Namespace) -> None:
     """One training from admission to the champion's alias, and then what explains it, in this process."""
-    records = decide(config, asked.as_of, asked, explain=True, reason=asked.reason, force=asked.force)
+    records = decide(config, asked.as_of, asked, explain=True, reason=asked.reason, force=asked.force, trigger=asked.trigger)
     if "write_card" in records:
         say(f"training set: {records['explore']['page']}")
         say(f"card: {records['write_card']['html']}")
@@ -85,6 +85,14 @@ COMMANDS = {
         arguments=(
             (("--reason",), {"default": "", "help": "why, for the ledger"}),
             (("--force",), {"action": "store_true", "help": "train although nothing is new"}),
+            (
+                ("--trigger",),
+                {
+                    "choices": ("on_demand", "schedule"),
+                    "default": "on_demand",
+                    "help": "what asks, for the ledger: a person, or cron (default: %(default)s)",
+                },
+            ),
         ),
     ),
     "feed": Command(

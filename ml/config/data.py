@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from ml.config.thresholds import Cadence, Days, Delay, Identifier, Instant, Ratio, Section, Share, Threshold
+from ml.config.thresholds import Cadence, Days, Delay, Expected, Identifier, Instant, Ratio, Section, Share, Threshold
 
 Epoch = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 # Texts that mean "missing": in every column, or by column (names of the deployment).
@@ -27,10 +27,13 @@ def _hours(text: str) -> str:
 
 
 class Delivered(Section):
-    """Data that come in files: `columns` maps the deployment's names to the feed's.
+    """Data that come in files.
 
-    An empty field is missing, and so are the texts in `missing` and the values that they read as. `epoch` is the unit of times
-    that are numbers, counted from 1970 UTC; without it a number is no time.
+    Attributes:
+        columns: the deployment's name of each column, and the feed's name.
+        missing: texts that mean "missing", with the values that they read as, for all columns or by column. An empty field is
+            always missing.
+        epoch: unit of times that are numbers, counted from 1970 UTC; without it a number is no time.
     """
 
     columns: dict[Identifier, str] = {}
@@ -50,7 +53,20 @@ class Delivered(Section):
 
 
 class Events(Delivered):
-    """The events that the model scores. With `empty_days`, days without events are normal: a file without rows is no fault."""
+    """The events that the model scores. A column that is no id, time, entity, category or attribute is a measure, a number.
+
+    Attributes:
+        files: pattern of the names of the files in the landing folder.
+        columns: the deployment's name of each column, and the feed's name; `event_id` and `event_time` among them.
+        timezone: clock of times without a zone and of the features of the clock, such as `Europe/Paris`.
+        suite: path of the expectation suite.
+        lag: time from midnight UTC until the file of a day is there.
+        volume_low: fewest rows of a day, as a ratio to the median of the days before it.
+        volume_high: most rows of a day, as a ratio to the median of the days before it.
+        unreadable: largest share of a file's rows with unreadable values; with more the file is stopped.
+        oldest: how long before the ingest an event may have happened.
+        empty_days: days without events are normal, and a file without rows is no fault.
+    """
 
     files: str
     columns: dict[Identifier, str]
@@ -65,14 +81,24 @@ class Events(Delivered):
 
 
 class LabelFeed(Section):
-    """One kind of label files. `source` applies to all rows of a file without a column for it."""
+    """One kind of label files.
+
+    Attributes:
+        files: pattern of the names of the files in the landing folder.
+        source: who reports the labels of a file without a column `source`.
+    """
 
     files: str
     source: str | None = None
 
 
 class PositiveRate(Section):
-    """Bounds of the share of positives in a training window; outside of them the labels are assumed to be broken."""
+    """Bounds of the share of positives in a training window; outside of them the labels are assumed to be broken.
+
+    Attributes:
+        low: the share has to be above it.
+        high: the share has to be below it.
+    """
 
     low: Share
     high: Share
@@ -85,16 +111,19 @@ class PositiveRate(Section):
 
 
 class Labels(Delivered):
-    """Where labels (answers) come from: files of their own, or a column of the events that is known `delay` later.
-
-    `sources` ranks the sources: of several answers about an event the one of the first source counts, and of one source the
-    newest. `files` is one pattern, or one per label feed; a file that matches several belongs to the first of them. Where
-    `columns` has no `label`, every row of the files says that its event is positive.
+    """Where labels come from: files of their own (`files`), or a column of the events (`column`) that is known `delay` later.
 
     Attributes:
-        complete: every event gets an answer sooner or later; an event without one is left out instead of counted as a negative.
-        late: share of the answers that may come later than `delay` without a warning.
+        columns: the deployment's name of each column of the files, and the feed's name: `event_id`, `reported_at`, and `label`
+            and `source` if the files have them. Without `label` every row says that its event is positive.
+        files: pattern of the names of the files, or one per label feed; a file that matches several belongs to the first.
+        column: name of the label's column in files of events.
+        suite: path of the expectation suite for files of labels.
+        delay: age at which an event without a label counts as a negative.
+        complete: every event gets a label sooner or later; an event without one is left out instead of counted as a negative.
+        late: share of the labels that may come later than `delay` without a warning.
         rate: bounds of the share of positives in a training window.
+        sources: ranks the sources. Of several reports on an event that of the first source counts, of one source the newest.
     """
 
     files: str | Annotated[list[LabelFeed], Field(min_length=1)] | None = None
@@ -135,7 +164,13 @@ MILLIONTHS = 6
 
 
 class _Windows(Section, ABC):
-    """Trailing windows of one entity over one column: one entry of the deployment file, one view."""
+    """Trailing windows of one entity over one column: one entry of the deployment file, one view.
+
+    Attributes:
+        entity: name of the entity whose events are counted.
+        column: measure that is added up, or `label`.
+        aggregates: what is computed over each window.
+    """
 
     entity: Identifier
     column: Identifier
@@ -168,13 +203,18 @@ class _Windows(Section, ABC):
 class Window(_Windows):
     """Windows that end at snapshots, which are published at fixed intervals: a view in Feast.
 
-    `publish` is the interval between snapshots; the default, a day, is omitted when the section is serialized. Windows end
-    `delay` before a snapshot: a number of days, or a text such as `30 hours`. Values are rounded to `digits` decimal places
-    and added up exactly, so that a sum does not depend on the order of its values.
+    Values are rounded and added up exactly, so that a sum does not depend on their order.
+
+    Attributes:
+        days: lengths of the windows.
+        delay: time from the end of the windows to the snapshot, in days or as a text such as `30 hours`. Windows over `label`
+            need at least `labels.delay`, unless `labels.complete` is true.
+        publish: interval between snapshots.
+        digits: decimal places to which values are rounded.
     """
 
     days: list[Annotated[int, Field(ge=1, le=366)]]
-    delay: Annotated[int, Field(ge=0, le=366)] | Annotated[str, AfterValidator(_hours)] = 0
+    delay: Annotated[int, Field(ge=0, le=366)] | Annotated[str, Expected("text such as `30 hours`"), AfterValidator(_hours)] = 0
     publish: Annotated[Cadence, Field(exclude_if=lambda cadence: cadence.value == DAILY.value)] = DAILY
     digits: Annotated[int, Field(ge=0, le=12, exclude_if=lambda digits: digits == MILLIONTHS)] = MILLIONTHS
 
@@ -249,10 +289,18 @@ class EventWindow(_Windows):
     """Windows that end at each event, which is not in them: `publish: event`. The scoring service keeps them up to date.
 
     A window of m minutes at an event of the time t covers its entity's events of [t - m, t): neither the event itself nor
-    another one of the same microsecond. `digits` are those of `Window`.
+    another one of the same microsecond.
+
+    Attributes:
+        column: measure that is added up.
+        minutes: lengths of the windows.
+        publish: marks windows of this kind.
+        digits: decimal places to which values are rounded.
     """
 
-    minutes: Annotated[list[Annotated[int, AfterValidator(_minutes)]], Field(min_length=1)]
+    minutes: Annotated[
+        list[Annotated[int, Expected(f"integer, 1 to {LONGEST_AT_EVENTS}"), AfterValidator(_minutes)]], Field(min_length=1)
+    ]
     publish: Literal["event"]
     digits: Annotated[int, Field(ge=0, le=12, exclude_if=lambda digits: digits == MILLIONTHS)] = MILLIONTHS
 
@@ -298,14 +346,30 @@ WindowSection = Annotated[
 
 
 class RequestFeatures(Section):
-    """Features computed from the event itself, the same code for training and for serving."""
+    """Features computed from the event itself, the same code for training and for serving.
+
+    Attributes:
+        clock: hour, weekday, night and weekend of the event, by `events.timezone`.
+        ratios: names of means of windows; each becomes a feature, the event's own measure divided by that mean.
+    """
 
     clock: bool = True
     ratios: list[Identifier] = []
 
 
 class SimulationFeed(Section):
-    """A simulated payment stream; see `ml.simulate.stream`."""
+    """A simulated payment stream; see `ml.simulate.stream`.
+
+    Attributes:
+        kind: `simulate`.
+        first_day: first day of the stream.
+        first_as_of: instant of the first ingest.
+        customers: number of customers.
+        terminals: number of terminals.
+        seed: the same seed gives the same stream.
+        format: of the files.
+        drift: planted changes, each with `name` and `day`; the other keys are in `ml/simulate/drift.py`.
+    """
 
     kind: Literal["simulate"]
     first_day: dt.date
@@ -318,7 +382,12 @@ class SimulationFeed(Section):
 
 
 class ReplayFeed(Section):
-    """A file of past events, written to the landing folder one day at a time."""
+    """A file of past events, written to the landing folder one day at a time.
+
+    Attributes:
+        kind: `replay`.
+        first_as_of: instant of the first ingest.
+    """
 
     kind: Literal["replay"]
     first_as_of: Instant

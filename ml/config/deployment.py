@@ -22,7 +22,7 @@ from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
 from ml.config.release import Release
 from ml.config.serving import Serving
-from ml.config.thresholds import Hours, Identifier, Instant, Section, Threshold, Written
+from ml.config.thresholds import Expected, Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import TrainingSettings
 from ml.errors import Refused
 
@@ -37,7 +37,14 @@ class ConfigError(Refused, ValueError):
 
 
 class Risk(Section):
-    """A risk of using the model, and its mitigation."""
+    """A risk of using the model, and its mitigation.
+
+    Attributes:
+        risk: what may happen.
+        probability: how likely it is.
+        impact: how much harm it does.
+        mitigation: what is done about it.
+    """
 
     risk: str = Field(min_length=8)
     probability: Literal["low", "medium", "high"]
@@ -46,7 +53,15 @@ class Risk(Section):
 
 
 class CardSettings(Section):
-    """Texts of the model card that people write; the card marks each one that is left out as missing."""
+    """Texts of the model card that people write; the card marks each one that is left out as missing.
+
+    Attributes:
+        purpose: what the model is for.
+        limits: what it must not be used for, or cannot do.
+        owner: who is responsible for it.
+        contact: where to ask.
+        risks: risks of using it.
+    """
 
     purpose: str | None = None
     limits: list[str] = []
@@ -56,12 +71,14 @@ class CardSettings(Section):
 
 
 class Schedule(Section):
-    """Cron expressions in UTC; null for no schedule.
+    """When DAGs run: cron expressions in UTC; null for no schedule.
 
     Attributes:
+        ingest: when landing files are taken in.
+        train: when a training is asked for.
         monitor: monitoring also runs after each ingest; the schedule finds days without any delivery.
         maintain: when small files of the lake are merged.
-        deadline: a run that has not ended within this time after it was queued is reported.
+        deadline: a run of `ingest` or `train` that has not ended within this time after it was queued is reported.
     """
 
     ingest: str | None
@@ -73,23 +90,46 @@ class Schedule(Section):
     )
 
 
-ObjectUri = Annotated[str, Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?*\[\]]+$")]
+ObjectUri = Annotated[
+    str, Expected("URI: `s3://`, `gs://`, `az://` or `abfs://`"), Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?*\[\]]+$")
+]
 STORAGE = {"home", "artifacts", "lake_folder", "lake_uri", "ledger_uri", "mlflow_uri"}
 """Keys that say where things lie."""
 
 
 class Config(Section):
-    """A deployment. Read it with `load`.
-
-    A model may learn from `categories` and numbers; it never sees `attributes`, which are texts for slices and fairness. Rows
-    ingested at an `as_of` up to `archive_until` are the archive: they count as known at the time when the live feed would
-    have delivered them. Later rows are known from their own `as_of` on.
+    """A deployment: one model with its data.
 
     Attributes:
+        name: name of the registered model, of the DAGs and in the ledger.
+        description: what an event is, and what a positive label means.
+        home: folder of the deployment's data, relative to the project; the landing folder is `landing` below it.
+        archive_until: rows ingested at an `--as-of` up to here are the archive: they count as known at the time when the live
+            feed would have delivered them. Later rows are known from their own `--as-of` on.
+        events: the events that the model scores.
+        labels: where labels come from.
+        entities: name of each entity, and its column among `events.columns`.
+        categories: columns of text that a model may learn from.
+        attributes: columns of text for slices and fairness, which no model ever sees.
+        costs: costs of decisions.
+        windows: windows over the past, each an entry.
+        request: features computed from the event itself.
+        training: time windows of a training, models and their settings.
+        gate: rules of the comparison with the champion.
+        monitoring: alarms and faults of the feed.
+        retraining: limits on trainings that drift, lost performance and new data start.
+        notifications: who gets which messages.
+        schedule: when DAGs run.
+        serving: the scoring service.
+        release: steps by which a promoted version takes over the traffic; null for at once.
+        card: texts of the model card.
+        feed: simulation or replay that writes the files of a demo; null for a real feed.
         artifacts: URI of an object store for what steps make, such as `s3://bucket/fraud`, with credentials from the
             environment; null for the folder `home`.
         lake_folder: folder of the lake's tables; null for `lake` below `home`.
         lake_uri: URI of the lake's tables in an object store; null for a folder.
+        ledger_uri: SQLAlchemy URL of the ledger, SQLite or PostgreSQL; null for `ledger.db` below `home`.
+        mlflow_uri: MLflow's tracking and registry URI; null for `mlflow.db` below `home`.
     """
 
     name: Identifier

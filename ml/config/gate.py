@@ -12,6 +12,7 @@ from ml.config.thresholds import (
     AveragePrecision,
     Clusters,
     Days,
+    Expected,
     Identifier,
     Megabytes,
     Milliseconds,
@@ -27,7 +28,14 @@ from ml.config.thresholds import (
 
 
 class Costs(Section):
-    """Costs of decisions: a missed positive costs its `amount` plus `missed`; an alert costs the work of people."""
+    """Costs of decisions.
+
+    Attributes:
+        amount: measure that a missed positive costs.
+        missed: what a missed positive costs besides its amount.
+        alert: what any alert costs, the work of people.
+        false_alert: what an alert on a negative costs besides.
+    """
 
     amount: Identifier
     missed: Money
@@ -36,7 +44,16 @@ class Costs(Section):
 
 
 class Guardrails(Section):
-    """How much worse than the champion the challenger may be, and limits of its latency and size."""
+    """How much worse than the champion the challenger may be, and limits of its latency and size.
+
+    Attributes:
+        roc_auc: loss of ROC AUC.
+        card_precision: loss of card precision at `training.alerts`.
+        calibration: increase of the calibration error.
+        expected_cost: increase of the expected cost; null for no limit.
+        latency: time of scoring one row.
+        size: size of the ONNX graph.
+    """
 
     roc_auc: Area
     card_precision: Share
@@ -49,8 +66,12 @@ class Guardrails(Section):
 class SliceBy(Section):
     """A column that the holdout is sliced by: a category or attribute, or a number in bands between `edges`.
 
-    Besides the events' columns there is `<cluster>_age`, the days since the cluster's first event, for example `customer_age`.
-    If a band is empty nothing is promoted, unless `required` is false.
+    Attributes:
+        column: a category, an attribute or a measure; or `<cluster>_age`, such as `customer_age`, the days since the
+            first event of a row's cluster.
+        edges: of the bands, rising; only for numbers.
+        name: name in reports; the column's by default.
+        required: nothing is promoted if a band is empty.
     """
 
     column: Identifier
@@ -71,7 +92,13 @@ class SliceBy(Section):
 
 
 class Slices(Section):
-    """Slices of the holdout in which evidence of harm vetoes a promotion; each needs `clusters` clusters with a positive."""
+    """Slices of the holdout in which evidence of harm vetoes a promotion.
+
+    Attributes:
+        harm: loss in a slice that is tolerated.
+        clusters: clusters with a positive that a slice needs to be judged.
+        by: columns that the holdout is sliced by.
+    """
 
     harm: AveragePrecision
     clusters: Clusters
@@ -79,14 +106,24 @@ class Slices(Section):
 
 
 class Fairness(Section):
-    """Protected attributes: always reported; a guardrail if `gap` is given."""
+    """Protected attributes: rates of their groups are reported.
+
+    Attributes:
+        attributes: categories or attributes.
+        gap: how much worse off a group may be before nothing is promoted; null for reports alone.
+    """
 
     attributes: list[Identifier]
     gap: Share | None = None
 
 
 class Golden(Section):
-    """A frozen share of all events that no model is ever fitted on; every challenger is evaluated on it."""
+    """A frozen share of all events that no model is ever fitted on; every challenger is evaluated on it.
+
+    Attributes:
+        share: share of all events, more than 0 and at most 0.2.
+        drop: loss against the champion that is tolerated.
+    """
 
     share: Share
     drop: AveragePrecision
@@ -99,14 +136,24 @@ class Golden(Section):
 
 
 class Ancestor(Section):
-    """Comparison with the champion of some promotions ago, because small losses add up unnoticed."""
+    """Comparison with the champion of some promotions ago, because small losses add up unnoticed.
+
+    Attributes:
+        promotions: how many promotions ago.
+        drop: loss against it that is tolerated.
+    """
 
     promotions: Promotions
     drop: AveragePrecision
 
 
 class Aged(Section):
-    """Another alpha for a champion in use for more than `after` days, which is likely outdated."""
+    """Another alpha for an old champion, which is likely outdated.
+
+    Attributes:
+        after: age of the champion's last promotion or refresh from which it applies.
+        alpha: probability of promoting an equal challenger, at most 0.2.
+    """
 
     after: Days
     alpha: Probability
@@ -115,8 +162,21 @@ class Aged(Section):
 class Gate(Section):
     """The champion/challenger decision; there is no key that turns it off.
 
-    `alpha` applies to every trigger; `relaxed` may give another one for a confirmed loss of performance or drift, and `aged`
-    one for an old champion. At least `fresh` days of the holdout must not have been used in any earlier decision.
+    Attributes:
+        cluster: entity whose rows depend on each other; the bootstrap resamples its keys.
+        metric: the metric that decides; `expected cost` needs `costs`.
+        alpha: probability of promoting an equal challenger, at most 0.2.
+        relaxed: another alpha for trainings by `performance` or `drift`.
+        aged: another alpha for an old champion. The largest alpha that applies is used.
+        worthwhile_gain: smallest gain that is worth a new model, in the unit of `metric`.
+        fresh: days of the holdout that no earlier decision may have used, whole days.
+        guardrails: how much worse than the champion the challenger may be.
+        slices: parts of the holdout in which harm vetoes a promotion.
+        fairness: protected attributes; null for none.
+        golden: a share of events that no model is fitted on; null for none.
+        ancestor: comparison with an earlier champion; null for none.
+        replicates: number of bootstrap samples.
+        seed: seed of the bootstrap.
     """
 
     cluster: Identifier
@@ -124,7 +184,7 @@ class Gate(Section):
     alpha: Probability
     relaxed: dict[str, Probability] = {}
     aged: Aged | None = None
-    worthwhile_gain: Threshold
+    worthwhile_gain: Annotated[Threshold, Expected("average precision, or money per day")]
     fresh: Days
     guardrails: Guardrails
     slices: Slices

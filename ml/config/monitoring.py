@@ -49,6 +49,7 @@ class Monitoring(Section):
         cooldown: time after a confirmed alarm in which the same signal confirms no other one.
         severity: share of the model's importance, weighted by the size of drift, from which drift requests a training.
         refused: consecutive nights with a refused training after which a message is sent.
+        faults: when a day's feed counts as broken.
     """
 
     drift_alarms: PerYear = Threshold(value=1, unit="per year", reason="a false alarm costs a training and trust")
@@ -60,7 +61,7 @@ class Monitoring(Section):
 
 
 class Retraining(Section):
-    """Limits on requests for trainings; a request by a person is exempt.
+    """Limits on trainings that drift, lost performance and new data start; a person and the schedule are exempt.
 
     Attributes:
         cooldown: time after a training started by drift or a loss of performance in which neither starts another one.
@@ -69,7 +70,7 @@ class Retraining(Section):
     """
 
     cooldown: Days = Threshold(
-        value=14, unit="days", reason="answers on what the last one changed take about two weeks to come in"
+        value=14, unit="days", reason="labels on what the last one changed take about two weeks to come in"
     )
     budget: PerMonth = Threshold(value=2, unit="per month", reason="nightly trainings go on; more in haste would chase noise")
     new_data: Days = Threshold(
@@ -78,12 +79,13 @@ class Retraining(Section):
 
 
 class Notification(Section):
-    """A channel for messages, and the kinds of messages that it gets; all if `events` is not given.
+    """A channel for messages.
 
     Attributes:
-        to: `log` is the log of the sending task.
+        to: kind of channel; `log` is the log of the sending task.
         connection: the Airflow connection with address and login; every channel but `log` needs one.
         recipients: mail addresses.
+        events: the kinds of messages that it gets; null for all.
     """
 
     to: Literal["log", "slack", "email", "webhook"]

@@ -7,7 +7,9 @@ before changing it.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -35,10 +37,17 @@ def _written(text: str) -> str:
     return text
 
 
-Written = Annotated[str, Field(min_length=8), AfterValidator(_written)]
+@dataclass(frozen=True)
+class Expected:
+    """What a value may be, in words; see `ml.config.keys`."""
+
+    text: str
+
+
+Written = Annotated[str, Expected("text of 8 characters or more"), Field(min_length=8), AfterValidator(_written)]
 """A text that a person must write; one that begins with TODO is an error."""
-Identifier = Annotated[str, AfterValidator(_identifier)]
-Instant = Annotated[dt.datetime, AfterValidator(_utc)]
+Identifier = Annotated[str, Expected("name"), AfterValidator(_identifier)]
+Instant = Annotated[dt.datetime, Expected("instant"), AfterValidator(_utc)]
 
 
 class Section(BaseModel):
@@ -48,7 +57,13 @@ class Section(BaseModel):
 
 
 class Threshold(Section):
-    """A number with its unit and the reason for its value."""
+    """A number with its unit and the reason for its value, as `{value: 7, unit: days, reason: …}`.
+
+    Attributes:
+        value: the number.
+        unit: the unit that the key expects; another one is an error.
+        reason: why the value is what it is, 8 characters or more.
+    """
 
     value: float
     unit: str
@@ -68,15 +83,25 @@ def _days_or_hours(threshold: Threshold) -> Threshold:
     return threshold
 
 
-def _in(unit: str, minimum: float = 0.0, maximum: float = float("inf")) -> Any:
-    def check(threshold: Threshold) -> Threshold:
-        if threshold.unit != unit:
-            raise ValueError(f"unit is {threshold.unit!r}, expected {unit!r}")
-        if not minimum <= threshold.value <= maximum:
-            raise ValueError(f"value is {threshold.value:g} {unit}, expected {minimum:g} to {maximum:g}")
+@dataclass(frozen=True)
+class Limits:
+    """The unit that a threshold must have, and the least and largest value."""
+
+    unit: str
+    minimum: float
+    maximum: float
+
+    def __call__(self, threshold: Threshold) -> Threshold:
+        """The threshold, if it is within the limits."""
+        if threshold.unit != self.unit:
+            raise ValueError(f"unit is {threshold.unit!r}, expected {self.unit!r}")
+        if not self.minimum <= threshold.value <= self.maximum:
+            raise ValueError(f"value is {threshold.value:g} {self.unit}, expected {self.minimum:g} to {self.maximum:g}")
         return threshold
 
-    return AfterValidator(check)
+
+def _in(unit: str, minimum: float = 0.0, maximum: float = math.inf) -> Any:
+    return AfterValidator(Limits(unit, minimum, maximum))
 
 
 def _divides_a_day(threshold: Threshold) -> Threshold:
@@ -87,13 +112,15 @@ def _divides_a_day(threshold: Threshold) -> Threshold:
     return threshold
 
 
-Delay = Annotated[Threshold, AfterValidator(_days_or_hours)]
+Delay = Annotated[Threshold, Expected(f"days or hours, 0 to {LONGEST.days} days"), AfterValidator(_days_or_hours)]
 Days = Annotated[Threshold, _in("days", 0, 3650)]
 Minutes = Annotated[Threshold, _in("minutes", 0.01, 24 * 60)]
 Trials = Annotated[Threshold, _in("trials", 1, 100_000)]
 Folds = Annotated[Threshold, _in("folds", 2, 50)]
 Hours = Annotated[Threshold, _in("hours", 0, 24 * 365)]
-Cadence = Annotated[Threshold, _in("hours", 1, 24), AfterValidator(_divides_a_day)]
+Cadence = Annotated[
+    Threshold, Expected("hours: 1, 2, 3, 4, 6, 8, 12 or 24"), _in("hours", 1, 24), AfterValidator(_divides_a_day)
+]
 Share = Annotated[Threshold, _in("share", 0, 1)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Sample = Annotated[Threshold, _in("share", 0.001, 1)]

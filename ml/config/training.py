@@ -35,10 +35,17 @@ class ModelSettings(Section):
     exports no others to ONNX.
 
     Attributes:
-        subsample, rsm: share of the rows per tree, and share of the inputs per split.
+        iterations: most trees.
+        learning_rate: how much of each tree's correction is taken.
+        depth: levels of a tree.
+        l2_leaf_reg: shrinks the values of leaves.
+        subsample: share of the rows per tree.
+        rsm: share of the inputs per split.
         random_strength: noise on the scores of splits, against overfitting; 0 for none.
         positive_weight: weight of a positive relative to a negative.
         half_life: days after which a training row has half its weight; null for no decay.
+        random_seed: the same seed gives the same model.
+        thread_count: threads of a fit; another number gives another model.
         early_stopping_rounds: the fit ends after so many trees that do not lower the loss on the validation window, and the
             best number of trees is kept; null to keep all trees, where a validation window is too short to choose their number.
     """
@@ -62,7 +69,13 @@ PINNED = {"random_seed", "thread_count"}
 
 
 class Range(Section):
-    """A range of a tuned setting, both ends included, of integers for integer settings; `log` samples on a log scale."""
+    """A range of a tuned setting, of integers for integer settings.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value.
+        log: samples on a log scale.
+    """
 
     low: float
     high: float
@@ -78,7 +91,11 @@ class Range(Section):
 
 
 class Choices(Section):
-    """A list of values of a tuned setting; null is allowed if the setting may be null."""
+    """A list of values of a tuned setting.
+
+    Attributes:
+        choices: the values; null is allowed if the setting may be null.
+    """
 
     choices: Annotated[list[bool | int | float | str | None], Field(min_length=2)]
 
@@ -93,8 +110,14 @@ Searched = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("ch
 class Tuning(Section):
     """Tuning of the settings of `model` by parallel workers, on folds within the training and validation windows.
 
-    `space` gives the settings that are tuned; all others stay fixed. A fold is fitted on all positives and on a
-    `negatives` share of the negatives, and evaluated on all rows of its `evaluation` days.
+    Attributes:
+        budget: time that the workers search.
+        workers: number of workers, each an Airflow task.
+        trials: most trials of a search.
+        folds: number of folds.
+        evaluation: length of the window that a fold is evaluated on.
+        negatives: share of the negatives that a fold is fitted on; it is fitted on all positives and evaluated on all rows.
+        space: range or choices by setting of `training.model`; the other settings stay as they are.
     """
 
     budget: Minutes
@@ -162,9 +185,18 @@ class TrainingSettings(Section):
     """The time windows of a training set, the checks it must pass, and the largest weight of one entity in the fit.
 
     Attributes:
+        train: length of the window that a model is fitted on.
+        validation: length of the window that stops the fit, calibrates it and selects the candidate.
+        holdout: length of the window that only the gate sees.
+        max_staleness: age of the newest event above which no training starts.
+        alerts: alerts that people can look at in a day; the scores' alert threshold follows from it.
+        parity: by how much a score of the exported graph may differ from the model's.
         positives: least number of positives in the holdout.
         caps: by entity type, the largest share of the total weight of positives, and of negatives, that one entity may have.
+        suite: path of the expectation suite on training sets.
+        model: settings of the trees.
         candidates: the models that are fitted; the best one on the validation window becomes the challenger.
+        tuning: search for settings; null for none.
         refit: fits what is promoted on all matured events; without it the judged model itself is promoted.
     """
 
