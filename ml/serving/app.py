@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import TypeAdapter, ValidationError
@@ -118,9 +118,7 @@ def create(
         when_started: called when requests can be answered.
     """
     scoring = service or Service(config)
-    clients = Clients(keys or {}, config.serving.rate.value)
     answers = FeedbackLog(config)
-    single, several = events.one_event(config), events.many_events(config)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -139,20 +137,30 @@ def create(
         docs_url=None,  # its page would come from elsewhere
         redoc_url=None,
     )
-
-    app.add_middleware(Guard, clients=clients, metrics=scoring.metrics)
+    app.add_middleware(Guard, clients=Clients(keys or {}, config.serving.rate.value), metrics=scoring.metrics)
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
         return _problem(error)
 
-    async def body(request: Request, kind: TypeAdapter[Any]) -> Any:
-        try:
-            return kind.validate_json(await read_body(request, config))
-        except TooLarge as error:
-            raise Problem(413, "too large", str(error)) from None
-        except ValidationError as error:
-            raise _invalid(error) from None
+    for routes in (_scores(config, scoring), _feedback(config, answers), _states(scoring), inference.router(config, scoring)):
+        app.include_router(routes)
+    return app
+
+
+async def _body(request: Request, kind: TypeAdapter[Any], config: Config) -> Any:
+    try:
+        return kind.validate_json(await read_body(request, config))
+    except TooLarge as error:
+        raise Problem(413, "too large", str(error)) from None
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _scores(config: Config, scoring: Service) -> APIRouter:
+    """The addresses that score."""
+    router = APIRouter()
+    single, several = events.one_event(config), events.many_events(config)
 
     async def score(asked: list[dict[str, Any]], reasons: int = 0) -> list[dict[str, Any]]:
         try:
@@ -166,20 +174,29 @@ def create(
         except LogUnavailable as error:
             raise Problem(503, "log unavailable", str(error)) from None
 
-    @app.post("/v1/score", openapi_extra=_documented(single, {"event": events.example(config)}), responses=PROBLEMS)
+    @router.post("/v1/score", openapi_extra=_documented(single, {"event": events.example(config)}), responses=PROBLEMS)
     async def score_one(request: Request) -> JSONResponse:
         """Score one event; with `reasons`, also the inputs that moved its score most."""
-        asked = await body(request, single)
+        asked = await _body(request, single, config)
         (answer,) = await score([asked["event"]], asked.get("reasons", 0))
         return JSONResponse(answer)
 
-    @app.post("/v1/score/batch", openapi_extra=_documented(several, {"events": [events.example(config)]}), responses=PROBLEMS)
+    @router.post(
+        "/v1/score/batch", openapi_extra=_documented(several, {"events": [events.example(config)]}), responses=PROBLEMS
+    )
     async def score_batch(request: Request) -> JSONResponse:
         """Score several events by one version."""
-        asked = await body(request, several)
+        asked = await _body(request, several, config)
         return JSONResponse({"scores": await score(asked["events"])})
 
-    @app.post(
+    return router
+
+
+def _feedback(config: Config, answers: FeedbackLog) -> APIRouter:
+    """The address that takes labels."""
+    router = APIRouter()
+
+    @router.post(
         "/v1/feedback",
         status_code=202,
         openapi_extra=_documented(events.FEEDBACK, {"event_id": "1", "label": 1, "source": "analyst"}),
@@ -187,7 +204,7 @@ def create(
     )
     async def feedback(request: Request) -> JSONResponse:
         """Take a person's answer about one event; it reaches the lake as any other answer does."""
-        given = await body(request, events.FEEDBACK)
+        given = await _body(request, events.FEEDBACK, config)
         try:
             taken = await answers.take(given, dt.datetime.now(dt.UTC))
         except NoFeedback as error:
@@ -196,7 +213,14 @@ def create(
             raise Problem(503, "log unavailable", str(error)) from None
         return JSONResponse({"id": taken}, status_code=202)
 
-    @app.get("/v1/models")
+    return router
+
+
+def _states(scoring: Service) -> APIRouter:
+    """What scores, whether it does, and the metrics."""
+    router = APIRouter()
+
+    @router.get("/v1/models")
     async def models() -> JSONResponse:
         """The version that scores, and the one that is being released."""
         live, refused = scoring.champion.live, scoring.champion.refused
@@ -206,22 +230,21 @@ def create(
         broken = {"version": refused[0], "reason": refused[1]} if refused else None
         return JSONResponse({"models": found, "refused": broken})
 
-    @app.get("/livez", include_in_schema=False)
+    @router.get("/livez", include_in_schema=False)
     async def livez() -> Response:
         return Response("ok")
 
-    @app.get("/readyz", include_in_schema=False)
+    @router.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         is_ready = await asyncio.to_thread(scoring.is_ready)
         return Response("ready" if is_ready else "no version that scores", status_code=200 if is_ready else 503)
 
-    @app.get("/metrics", include_in_schema=False)
+    @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         scoring.update_metrics()
         return Response(generate_latest(scoring.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.include_router(inference.router(config, scoring))
-    return app
+    return router
 
 
 PROBLEM = {

@@ -244,7 +244,7 @@ def _name(process: Process) -> str:
 
 def left_behind(home: Path, supervisor: Process) -> None:
     (home / "airflow").mkdir(parents=True)
-    State(home, DEMO, 8080, None, supervisor=supervisor, phase="running").write()
+    State(home, DEMO, 8080, None, None, supervisor=supervisor, phase="running").write()
 
 
 def test_a_state_left_by_a_crash_does_not_touch_the_process_that_has_its_id_now(tmp_path: Path) -> None:
