@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Literal
 
 from ml.commands.command import Command
 from ml.commands.terminal import say, table
 from ml.config import Config
 from ml.ledger.run import Run
-from ml.ledger.words import ReleaseWord
 
 
 def show(config: Config, asked: argparse.Namespace) -> None:
@@ -45,7 +45,7 @@ def stop(config: Config, asked: argparse.Namespace) -> None:
     _say(config, asked, "stopped")
 
 
-def _say(config: Config, asked: argparse.Namespace, word: ReleaseWord) -> None:
+def _say(config: Config, asked: argparse.Namespace, word: Literal["approved", "stopped"]) -> None:
     from ml.decision.release import end
 
     say(end(config, asked.as_of, word, asked.reason, Run(actor=asked.actor)).note)

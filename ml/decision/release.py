@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ml.config import Config
 from ml.config.release import Release as Plan
@@ -17,7 +17,7 @@ from ml.decision import judgements, traffic
 from ml.evaluation.release import Check, expected_scores
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
-from ml.ledger.releases import Course, NoRelease, Release, ReleaseMove
+from ml.ledger.releases import Course, NoRelease, Release, ReleaseMove, ReleaseMoved, moving
 from ml.ledger.run import BY_HAND, Run
 from ml.ledger.words import ReleaseWord
 from ml.model import copies
@@ -31,8 +31,9 @@ FULL = 100.0
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look at the release came to; `version` and `word` are empty where none is open."""
+    """What a look at the release came to; `release` (its number), `version` and `word` are empty where none is open."""
 
+    release: str
     version: str
     word: str
     share: float
@@ -78,41 +79,50 @@ def begin(config: Config, as_of: dt.datetime, judgement: judgements.Judgement, v
 def release(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Looked:
     """Look at the release that is under way, and move it if what it has shown allows or demands it.
 
+    Whoever moves it while it is looked at was first: this look then records nothing, and tells what has become of it.
+
     Raises:
         ChampionMoved: somebody moved the champion at the same time; the next look ends the release.
     """
     ledger = Ledger(config.ledger)
     course = ledger.releases.open(config.name)
     if course is None:
-        return Looked("", "", 0.0, False, "no version is being released")
-    champion, opened = ledger.moves.champion(config.name), course.release
-    if champion not in (opened.champion, opened.version):
-        why = f"version {champion} is champion now, and version {opened.version} was judged against {opened.champion}"
-        return _move(config, course, "superseded", why, {}, as_of, run)
-    if champion == opened.version:  # a look that was cut off between the promotion and its record
-        return _move(config, course, "finished", "it is champion", {}, as_of, run)
-    plan = Plan.model_validate(opened.plan)
-    found = traffic.seen(config, as_of, course)
-    checks = found.checks(plan, course.step, opened.expected["log_odds"])
-    step = plan.steps[course.step]
-    requests, hours = found.requests(step.share / 100), (as_of - course.began).total_seconds() / 3600
-    evidence = {"checks": [asdict(check) for check in checks], "requests": requests, "hours": round(hours, 2)}
-    word, why = decide(course, plan, checks, requests, hours, as_of)
-    if word == "finished":
-        _promote(config, course, as_of, run)
-    return _move(config, course, word, why, evidence, as_of, run)
+        return Looked("", "", "", 0.0, False, "no version is being released")
+    champion = ledger.moves.champion(config.name)
+    asked = _looked_at(config, course, champion, as_of, run)
+    promotes = asked.word == "finished" and champion != course.release.version
+    try:
+        moved = _promoted(config, course, asked) if promotes else ledger.releases.move(course, asked)
+    except ReleaseMoved as error:
+        return _looked(error.now)
+    return _told(config, moved, "release" if run.id else "")
 
 
-def end(config: Config, as_of: dt.datetime, word: ReleaseWord, reason: str, run: Run) -> Looked:
-    """A person stops the release, or agrees to its next step.
+def end(config: Config, as_of: dt.datetime, word: Literal["approved", "stopped"], reason: str, run: Run) -> Looked:
+    """A person stops the release, or agrees to its next step; a look in the same moment does not take that away.
+
+    The same word by the same run again, which is a retry, changes nothing.
 
     Raises:
-        NoRelease: none is open.
+        NoRelease: none is open, or no longer.
+        ReleaseMoved: there is another step to agree to than a moment before.
     """
-    course = Ledger(config.ledger).releases.open(config.name)
-    if course is None:
-        raise NoRelease(f"no version of {config.name} is being released")
-    return _move(config, course, word, reason, {}, as_of, run)
+    releases = Ledger(config.ledger).releases
+    course = releases.newest(config.name)
+    if course and any((move.word, move.run_id) == (word, run.id_at(as_of)) for move in course.moves):
+        return _looked(course)
+    while course is not None and course.is_open:
+        try:
+            moved = releases.move(course, _asked(course, word, reason, {}, as_of, run))
+        except ReleaseMoved as error:
+            if word == "approved" and error.now.is_open and error.now.step != course.step:
+                raise
+            course = error.now
+        else:
+            return _told(config, moved, "approve" if run.id else "")
+    last = f"; {_looked(course).note}" if course else ""
+    undo = "; `python -m ml rollback` makes the version before champion again" if course and share_of(course) == FULL else ""
+    raise NoRelease(f"no version of {config.name} is being released{last}{undo}")
 
 
 def share_of(course: Course) -> float:
@@ -153,28 +163,29 @@ def _seen(needed: int, requests: int, needed_hours: float, hours: float) -> str:
     return f"{requests:,} of {needed:,} requests in {hours:.1f} of {needed_hours:g} hours"
 
 
-def _promote(config: Config, course: Course, as_of: dt.datetime, run: Run) -> None:
-    opened, ledger, registry = course.release, Ledger(config.ledger), fit.registry(config)
-    promotion.promote(
-        ledger,
-        registry,
-        version=opened.version,
-        judged_champion=opened.champion,
-        verdict=judgements.verdict_of(config, opened.judgement),
-        as_of=as_of,
-        actor=run.actor,
-        reason=opened.reason,
-        run_id=run.id_at(as_of),
-        check=copies.check_copy,
-    )
+def _looked_at(config: Config, course: Course, champion: str | None, as_of: dt.datetime, run: Run) -> ReleaseMove:
+    """The move that what the release has shown until an instant allows or demands."""
+    opened = course.release
+    if champion == opened.version:
+        return _asked(course, "finished", "it is champion", {}, as_of, run)
+    if champion != opened.champion:
+        why = f"version {champion} is champion now, and version {opened.version} was judged against {opened.champion}"
+        return _asked(course, "superseded", why, {}, as_of, run)
+    plan = Plan.model_validate(opened.plan)
+    found = traffic.seen(config, as_of, course)
+    checks = found.checks(plan, course.step, opened.expected["log_odds"])
+    step = plan.steps[course.step]
+    requests, hours = found.requests(step.share / 100), (as_of - course.began).total_seconds() / 3600
+    evidence = {"checks": [asdict(check) for check in checks], "requests": requests, "hours": round(hours, 2)}
+    word, why = decide(course, plan, checks, requests, hours, as_of)
+    return _asked(course, word, why, evidence, as_of, run)
 
 
-def _move(
-    config: Config, course: Course, word: ReleaseWord, why: str, evidence: Mapping[str, Any], as_of: dt.datetime, run: Run
-) -> Looked:
-    ledger, opened = Ledger(config.ledger), course.release
-    asked = ReleaseMove(
-        release=opened.id,
+def _asked(
+    course: Course, word: ReleaseWord, why: str, evidence: Mapping[str, Any], as_of: dt.datetime, run: Run
+) -> ReleaseMove:
+    return ReleaseMove(
+        release=course.release.id,
         sequence=len(course.moves) + 1,
         word=word,
         step=course.step + (word == "advanced"),
@@ -184,23 +195,48 @@ def _move(
         evidence=evidence,
         run_id=run.id_at(as_of),
     )
-    said_before = bool(course.moves) and course.moves[-1].word == word == "waits"
-    moved = ledger.releases.move(course, asked)
-    made = moved.moves[-1]
-    share = share_of(moved)
-    note = f"version {opened.version} {made.word} at {share:g} % of the traffic: {made.reason}"
-    if made == asked and word != "held" and not said_before:
-        ledger.messages.post(
-            Message(
-                model=config.name,
-                key=f"release {opened.id} {asked.sequence}",
-                event="release",
-                text=f"Release of {note}",
-                figure=f"{share:g} % of the traffic",
-                as_of=as_of,
-                process="release" if run.id else "",
-                run_id=run.id,
-                version=opened.version,
-            )
+
+
+def _promoted(config: Config, course: Course, finished: ReleaseMove) -> Course:
+    """Make the version champion and end its release, both or neither: a stop in the same moment wins or comes too late."""
+    opened = course.release
+    promotion.promote(
+        Ledger(config.ledger),
+        fit.registry(config),
+        version=opened.version,
+        judged_champion=opened.champion,
+        verdict=judgements.verdict_of(config, opened.judgement),
+        as_of=finished.as_of,
+        actor=finished.actor,
+        reason=opened.reason,
+        run_id=finished.run_id,
+        check=copies.check_copy,
+        also=moving(course, finished),
+    )
+    return Course(opened, (*course.moves, finished))
+
+
+def _looked(course: Course) -> Looked:
+    opened, last, share = course.release, course.moves[-1], share_of(course)
+    note = f"version {opened.version} {last.word} at {share:g} % of the traffic: {last.reason}"
+    return Looked(str(opened.id), opened.version, last.word, share, last.word == "waits", note)
+
+
+def _told(config: Config, course: Course, process: str) -> Looked:
+    """Tell people of a release's last move, unless it is what they know already."""
+    looked, last = _looked(course), course.moves[-1]
+    said_before = looked.waits and [move.word for move in course.moves[-2:]] == ["waits", "waits"]
+    if last.word != "held" and not said_before:
+        message = Message(
+            model=config.name,
+            key=f"release {course.release.id} {last.sequence}",
+            event="release",
+            text=f"Release of {looked.note}",
+            figure=f"{looked.share:g} % of the traffic",
+            as_of=last.as_of,
+            process=process,
+            run_id=last.run_id if process else "",
+            version=looked.version,
         )
-    return Looked(opened.version, made.word, share, made.word == "waits", note)
+        Ledger(config.ledger).messages.post(message)
+    return looked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from sqlalchemy.pool import NullPool
 from ml.errors import BadInput
 
 BUSY_SECONDS = 30
+Also = Callable[[sa.Connection], None]
+"""What is to be recorded in the transaction of something else: both or neither. What it raises undoes both."""
 WRITERS = 0x5045524E  # the advisory lock that all ledgers of one PostgreSQL database share; any constant would do
 
 

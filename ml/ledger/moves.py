@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml.errors import BadInput, Refused
-from ml.ledger.database import Database
+from ml.ledger.database import Also, Database
 from ml.ledger.records import aware, is_json, one_of, read
 from ml.ledger.table import table
 from ml.ledger.words import Action
@@ -110,16 +110,20 @@ class Moves:
         with self._database.reading() as connection:
             return _moves_of(connection, model)
 
-    def make(self, move: Move) -> Promotion:
+    def make(self, move: Move, also: Also = lambda connection: None) -> Promotion:
         """Move the champion, if it still is the one that the mover expects.
 
         The same move by the same run, which is a retry, changes nothing and returns the row of the first time.
+
+        Parameters:
+            also: what is recorded with it.
 
         Raises:
             ChampionMoved: another version is champion than expected, or this very move was made and then undone.
             NothingToRollBackTo, ValueError: a rollback to a version that is not `rollback_target`.
         """
         with self._database.writing() as connection:
+            also(connection)
             history = _moves_of(connection, move.model)
             made = [past for past in history if _same(past, move)]
             if made and made[-1] is history[-1]:

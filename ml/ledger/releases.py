@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml.errors import Refused
-from ml.ledger.database import Database
+from ml.ledger.database import Also, Database
 from ml.ledger.records import aware, is_json, one_of, read
 from ml.ledger.table import table
 from ml.ledger.words import ReleaseWord
@@ -28,6 +28,21 @@ class ReleaseOpen(Refused, RuntimeError):
 
 class NoRelease(Refused, LookupError):
     """No release is open."""
+
+
+class ReleaseMoved(Refused, RuntimeError):
+    """Somebody else has moved the release, so nothing was recorded.
+
+    Attributes:
+        now: the release as it is.
+    """
+
+    def __init__(self, now: Course) -> None:
+        super().__init__(
+            f"version {now.release.version}: its release was moved at the same time ({now.moves[-1].word}), so nothing was "
+            "recorded: look at `python -m ml releases list`"
+        )
+        self.now = now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +165,15 @@ class Releases:
 
     def open(self, model: str) -> Course | None:
         """The release that is open; it is the newest one."""
-        newest = sa.select(releases).where(releases.c.model == model).order_by(releases.c.id.desc()).limit(1)
+        newest = self.newest(model)
+        return newest if newest and newest.is_open else None
+
+    def newest(self, model: str) -> Course | None:
+        """The release that began last."""
+        query = sa.select(releases).where(releases.c.model == model).order_by(releases.c.id.desc()).limit(1)
         with self._database.reading() as connection:
-            found = _courses(connection, newest)
-        return found[0] if found and found[0].is_open else None
+            found = _courses(connection, query)
+        return found[0] if found else None
 
     def begin(self, release: Release) -> Course:
         """Open a release; the same version by the same judgement again is the same release, whatever became of it.
@@ -176,13 +196,26 @@ class Releases:
             return _all(connection, release.model)[-1]
 
     def move(self, course: Course, move: ReleaseMove) -> Course:
-        """Record a move, if nobody has moved the release since `course` was read; else the course as it is now is returned."""
+        """Record a move; returns the course with it.
+
+        Raises:
+            ReleaseMoved: somebody has moved the release since `course` was read.
+        """
         with self._database.writing() as connection:
-            now = next(each for each in _all(connection, course.release.model) if each.release.id == course.release.id)
-            if now.is_open and len(now.moves) == len(course.moves):
-                connection.execute(sa.insert(release_moves).values(asdict(move)))
-                return Course(now.release, (*now.moves, move))
-            return now
+            moving(course, move)(connection)
+        return Course(course.release, (*course.moves, move))
+
+
+def moving(course: Course, move: ReleaseMove) -> Also:
+    """Record a move with something else; see `Releases.move`."""
+
+    def record(connection: sa.Connection) -> None:
+        (now,) = _courses(connection, sa.select(releases).where(releases.c.id == course.release.id))
+        if not now.is_open or len(now.moves) != len(course.moves):
+            raise ReleaseMoved(now)
+        connection.execute(sa.insert(release_moves).values(asdict(move)))
+
+    return record
 
 
 def _all(connection: sa.Connection, model: str) -> list[Course]:

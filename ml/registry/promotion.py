@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.errors import Refused
+from ml.ledger.database import Also
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move, Promotion, rollback_target
 from ml.ledger.words import Action
@@ -39,6 +40,7 @@ def promote(
     run_id: str,
     check: Callable[[Path], None],
     action: Literal["promote", "refresh"] = "promote",
+    also: Also = lambda connection: None,
 ) -> Promotion:
     """Make a version the champion, in place of the champion that the gate judged it against.
 
@@ -52,6 +54,7 @@ def promote(
         check: loads the version from its folder and scores a sample; what it raises stops the promotion.
         action: `refresh` for a refit of the champion's own recipe, which needs no PROMOTE but `refresh` in the verdict: both
             models have one recipe, and the gate found no harm.
+        also: what the ledger records with the move, both or neither.
 
     Raises:
         PromotionRefused: the verdict does not allow it, or was passed on other models.
@@ -73,7 +76,8 @@ def promote(
             verdict=verdict,
             run_id=run_id,
             hashes=registry.digests(version),
-        )
+        ),
+        also,
     )
     sync(ledger, registry)
     return promotion

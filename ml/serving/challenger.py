@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ml.config import Config
@@ -11,6 +13,7 @@ from ml.config.release import Release
 from ml.ledger.ledger import Ledger
 from ml.ledger.releases import Course
 from ml.model.version import Version
+from ml.serving.backoff import Backoff
 from ml.serving.champion import opened
 from ml.serving.online import Event
 from ml.serving.scorer import Arm, Place
@@ -46,14 +49,22 @@ class Underway:
 
 
 class Challenger:
-    """Follows the ledger's releases. `now` is the one that is under way, None if there is none."""
+    """Follows the ledger's releases. `now` is the one that is under way, None if there is none.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        clock: in seconds, never goes back.
+    """
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self.now: Underway | None = None
         self._config = config
+        self._backoff = Backoff(clock)
 
     def look(self) -> None:
-        """Read the ledger; open a version whose release has begun, or change its share."""
+        """Read the ledger; open a version whose release has begun, or change its share.
+
+        A version that could not be opened is tried again, less and less often.
+        """
         ledger, name = Ledger(self._config.ledger), self._config.name
         course = ledger.releases.open(name)
         if course is None or ledger.moves.champion(name) != course.release.champion:
@@ -61,7 +72,7 @@ class Challenger:
             return
         share = Release.model_validate(course.release.plan).steps[course.step].share / 100
         now = self.now
-        if now is None or now.release != course.release.id or now.version is None:
+        if now is None or now.release != course.release.id or (now.version is None and self._backoff.is_due(now.release)):
             self.now = self._open(course, share)
         elif now.share != share:
             self.now = replace(now, share=share)
@@ -74,6 +85,7 @@ class Challenger:
             version = opened(self._config, release.version, release.hashes)
         except Exception as error:  # whatever is wrong with it, the champion answers
             broken = f"{type(error).__name__}: {error}"
+            self._backoff.failed(release.id)
             if self.now is None or self.now.release != release.id:
                 log.exception("version %s is being released and cannot be opened", release.version)
         return Underway(release.id, share, column, release.version, version, broken)

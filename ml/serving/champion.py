@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from ml import artifacts
@@ -11,6 +12,7 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.model import version as versions
 from ml.model.version import BrokenVersion, Version
+from ml.serving.backoff import Backoff
 from ml.store.feast import feature_names
 
 log = logging.getLogger(__name__)
@@ -19,29 +21,42 @@ log = logging.getLogger(__name__)
 class Champion:
     """Follows the ledger. A version that cannot be opened is refused and named, and the one before goes on.
 
+    Args:
+        changed: is told of each version that takes over.
+        now: a clock in seconds that never goes back.
+
     Attributes:
         live: the version that scores; None before the first promotion.
         refused: the version that became champion and cannot be opened, with the reason.
     """
 
-    def __init__(self, config: Config, changed: Callable[[Version], None] = lambda version: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        changed: Callable[[Version], None] = lambda version: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.live: Version | None = None
         self.refused: tuple[str, str] | None = None
         self._config, self._changed = config, changed
         self._seen: int | None = None
+        self._backoff = Backoff(now)
 
     def look(self) -> None:
-        """Read the ledger, and open the champion if it is another one."""
+        """Read the ledger, and open the champion if it is another one; one that could not be opened, less and less often."""
         history = Ledger(self._config.ledger).moves.history(self._config.name)
         if not history or history[-1].sequence == self._seen:
             return
         move = history[-1]
+        if not self._backoff.is_due(move.sequence):
+            return
         try:
             version = self._open(move)
         except Exception as error:  # whatever is wrong with it, the one before goes on
             if self.refused is None or self.refused[0] != move.to_version:
                 log.exception("version %s is champion and cannot be opened; another one scores", move.to_version)
             self.refused = (move.to_version, f"{type(error).__name__}: {error}")
+            self._backoff.failed(move.sequence)
             return
         self.live, self.refused, self._seen = version, None, move.sequence
         self._changed(version)

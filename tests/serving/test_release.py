@@ -24,10 +24,14 @@ from ml.decision.release import Looked
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
-from ml.ledger.releases import Release
+from ml.ledger.releases import Course, NoRelease, Release, ReleaseMoved, Releases
+from ml.ledger.run import Run
+from ml.model import copies
 from ml.model.inputs import Columns
-from ml.model.version import Version
+from ml.model.version import BrokenVersion, Version
 from ml.quality.predictions import load_predictions
+from ml.registry.versions import Registry
+from ml.serving import challenger
 from ml.serving.service import Service
 from ml.store.feast import materialize
 from tests.deployments import FIRST_AS_OF, MORE_FRAUDS, small_told, write
@@ -114,6 +118,10 @@ def look(config: Config, day: int) -> Looked:
 
 def champion(config: Config) -> str | None:
     return Ledger(config.ledger).moves.champion(config.name)
+
+
+def course(config: Config) -> Course:
+    return Ledger(config.ledger).releases.all(config.name)[-1]
 
 
 def predictions(config: Config) -> pd.DataFrame:
@@ -249,22 +257,131 @@ def test_another_champion_meanwhile_ends_the_release(config: Config) -> None:
     assert (found.word, champion(config)) == ("superseded", third)
 
 
-def test_a_look_that_was_cut_off_after_the_promotion_finishes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    for day in (1, 2, 3):
-        serve(config, day)
-        if day < 3:
-            look(config, day)
+def finishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look finds that the new version has shown enough."""
+    monkeypatch.setattr(releases, "decide", lambda *seen: ("finished", "it has shown enough"))
 
-    def dies(*_: Any) -> None:
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(releases, "_move", dies)
-    with pytest.raises(KeyboardInterrupt):
-        look(config, 3)
-    monkeypatch.undo()
+def dies(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_look_that_is_cut_off_before_its_promotion_has_moved_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    finishes(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "check_copy", dies)
+        with pytest.raises(KeyboardInterrupt):
+            look(config, 1)
+    assert (champion(config), course(config).is_open) == ("1", True)
+    assert look(config, 2).word == "finished"
     assert champion(config) == "2"
-    assert look(config, 4).word == "finished"
+
+
+def test_a_look_that_is_cut_off_after_its_promotion_has_finished(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    finishes(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "set_stage_tag", dies)
+        with pytest.raises(KeyboardInterrupt):
+            look(config, 1)
+    assert (champion(config), course(config).moves[-1].word) == ("2", "finished")
+    assert look(config, 2).note == "no version is being released"
     assert [move.to_version for move in Ledger(config.ledger).moves.history(config.name)] == ["1", "2"]
+
+
+def test_a_version_that_became_champion_in_another_way_has_finished(config: Config) -> None:
+    living.move(config, "1", "2")
+    assert (look(config, 1).word, champion(config)) == ("finished", "2")
+    assert len(Ledger(config.ledger).moves.history(config.name)) == 2
+
+
+def stop(config: Config, day: int) -> Looked:
+    return releases.end(config, FIRST_AS_OF + day * DAY, "stopped", "complaints", Run(actor="ann"))
+
+
+def test_a_stop_just_before_the_promotion_wins(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    finishes(monkeypatch)
+    check = copies.check_copy
+    monkeypatch.setattr(copies, "check_copy", lambda folder: (stop(config, 1), check(folder)))
+    found = look(config, 1)
+    assert (found.word, found.share) == ("stopped", 0)
+    assert (champion(config), course(config).moves[-1].actor) == ("1", "ann")
+    assert len(Ledger(config.ledger).moves.history(config.name)) == 1
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Something happens once between the reading of the release and what is recorded of it."""
+    newest, left = Releases.newest, [happens]
+
+    def read(self: Releases, model: str) -> Course | None:
+        found = newest(self, model)
+        if left:
+            left.pop()()
+        return found
+
+    monkeypatch.setattr(Releases, "newest", read)
+
+
+def test_a_stop_just_after_the_promotion_is_told_that_it_came_too_late(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    finishes(monkeypatch)
+    meanwhile(monkeypatch, lambda: look(config, 1))
+    with pytest.raises(NoRelease, match=r"version 2 finished at 100 % .*rollback"):
+        stop(config, 1)
+    assert (champion(config), course(config).moves[-1].word) == ("2", "finished")
+
+
+def test_a_stop_and_a_look_that_holds_at_once_stop_the_release(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(monkeypatch, lambda: look(config, 1))
+    assert stop(config, 1).word == "stopped"
+    assert [move.word for move in course(config).moves] == ["held", "stopped"]
+
+
+def test_who_agrees_to_a_step_has_not_agreed_to_the_next_one(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "decide", lambda *seen: ("advanced", "somebody else agreed"))
+        meanwhile(patch, lambda: look(config, 1))
+        with pytest.raises(ReleaseMoved, match="its release was moved at the same time"):
+            releases.end(config, FIRST_AS_OF + DAY, "approved", "I looked at it", Run(actor="ann"))
+    assert not course(config).approved
+
+
+def test_a_run_that_says_its_word_again_says_it_once(config: Config) -> None:
+    run = Run("approve 1", "ann")
+    for word in ("approved", "approved", "stopped", "stopped"):
+        assert releases.end(config, FIRST_AS_OF + DAY, word, "by the form", run).version == "2"  # type: ignore[arg-type]
+    assert [move.word for move in course(config).moves] == ["approved", "stopped"]
+    told = [(message.process, message.run_id) for message in Ledger(config.ledger).messages.all(config.name)]
+    assert told[-2:] == [("approve", "approve 1")] * 2
+
+
+def test_a_broken_version_is_opened_less_and_less_often_and_keeps_its_share(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, tried = [0.0], list[float]()
+
+    def fails(*_: Any) -> None:
+        tried.append(seconds[0])
+        raise BrokenVersion("its files are others")
+
+    monkeypatch.setattr(challenger, "opened", fails)
+    follows = challenger.Challenger(config, clock=lambda: seconds[0])
+
+    def follow(*at: float) -> challenger.Underway:
+        for seconds[0] in at:
+            follows.look()
+        assert follows.now is not None
+        return follows.now
+
+    assert follow(0, 0.9, 1, 2.9).share == 0
+    monkeypatch.setattr(releases, "decide", lambda *seen: ("advanced", "it has shown enough"))
+    look(config, 1)
+    now = follow(2.95, 3, 6.9)
+    assert (now.share, now.version, now.broken) == (0.1, None, "BrokenVersion: its files are others")
+    assert tried == [0, 1, 3]
+    stop(config, 2)
+    again = {field.name: getattr(course(config).release, field.name) for field in fields(Release)}
+    Ledger(config.ledger).releases.begin(Release(**(again | {"judgement": "another"})))
+    follow(6.95, 7.9, 7.95)
+    assert tried[3:] == [6.95, 7.95], "another release is tried at once"
 
 
 def test_a_person_agrees_before_a_step_and_stops_a_release(config: Config, capsys: pytest.CaptureFixture[str]) -> None:

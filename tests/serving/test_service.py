@@ -24,7 +24,7 @@ from ml.config import PROJECT, Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
-from ml.model.version import KIND, Version, hash_of
+from ml.model.version import KIND, BrokenVersion, Version, hash_of
 from ml.quality.predictions import load_predictions
 from ml.quality.validate import validate_batch
 from ml.serving.app import KEY, create
@@ -214,6 +214,31 @@ def test_a_new_champion_is_followed_and_a_broken_one_is_not(config: Config) -> N
     assert champion.refused is not None
     assert champion.refused[0] == third
     assert "model.onnx has SHA-256" in champion.refused[1]
+
+
+def test_a_broken_champion_is_opened_less_and_less_often_and_another_one_at_once(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, tried, open_it = [0.0], list[tuple[float, str]](), Version.open
+
+    def opened(config: Config, number: str, hashes: dict[str, str]) -> Version:
+        tried.append((seconds[0], number))
+        if number == "1":
+            raise BrokenVersion("its files are others")
+        return open_it(config, number, hashes)
+
+    monkeypatch.setattr(Version, "open", opened)
+    champion = Champion(config, now=lambda: seconds[0])
+    for seconds[0] in (0, 0.9, 1, 2.9, 3, 6.9, 7):
+        champion.look()
+    assert [second for second, _ in tried] == [0, 1, 3, 7]
+    assert champion.refused == ("1", "BrokenVersion: its files are others")
+    tried.clear()
+    second = living.crown(config, "1", iterations=4)
+    champion.look()
+    assert (tried, champion.refused) == ([(7, second)], None)
+    champion.look()
+    assert len(tried) == 1
 
 
 def test_without_a_champion_the_service_is_alive_and_not_ready(config: Config) -> None:
