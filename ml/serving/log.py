@@ -20,6 +20,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -137,26 +138,30 @@ class PredictionLog:
         """Write what waits; its thread holds the lock."""
         while self._waiting:
             self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
-            if self._is_due():
-                self._seal()
+            with suppress(OSError):  # a full disk may not even take a new name; the publisher tries again, and says so
+                self._seal_if_due()
 
     def _is_due(self) -> bool:
         return self._segment is not None and self._segment.is_due(self._seal_bytes, self._seal_seconds)
 
+    def _seal_if_due(self) -> None:
+        if self._is_due():
+            self._seal()
+
     def _seal(self) -> None:
+        """Seal the segment; one that cannot be sealed is written on. Its thread holds the lock."""
         if self._segment is not None:
             self._segment.seal()
             self._segment = None
 
-    def _seal_if_due(self) -> None:
+    def _seal_idle(self) -> None:
         """Seal a segment to which nothing was written lately; what came meanwhile is written here."""
         if self._is_due() and self._writing.acquire(blocking=False):
             try:
-                if self._is_due():
-                    self._seal()
+                self._seal_if_due()
             finally:
                 self._writing.release()
-            self._write_waiting()
+                self._write_waiting()
 
     def _commit(self, entries: list[_Entry]) -> None:
         lines = b"".join(entry.lines for entry in entries)
@@ -177,7 +182,7 @@ class PredictionLog:
     def _publish_all(self) -> None:
         while not self._stopped.wait(min(PUBLISH_SECONDS, self._seal_seconds)):
             try:
-                self._seal_if_due()
+                self._seal_idle()
                 self._publish()
                 self._measure()
             except Exception:  # a store that is away comes back
@@ -208,7 +213,7 @@ class _Segment:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
-        self._size, self._begun, self._is_broken = 0, time.monotonic(), False
+        self._size, self._begun = 0, time.monotonic()
 
     @classmethod
     def begin(cls, folder: Path) -> _Segment:
@@ -219,17 +224,16 @@ class _Segment:
         return cls(path, descriptor)
 
     def is_due(self, size: int, seconds: float) -> bool:
-        return self._is_broken or self._size >= size or time.monotonic() - self._begun >= seconds
+        return self._size >= size or time.monotonic() - self._begun >= seconds
 
     def write(self, lines: bytes) -> None:
-        """Write and make the disk keep it; what a failed write leaves behind is cut off, or ends the segment."""
+        """Write and make the disk keep it; what a failed write leaves behind is cut off, or else written over."""
         try:
             written = 0
             while written < len(lines):
-                written += os.write(self._descriptor, lines[written:])
+                written += os.pwrite(self._descriptor, lines[written:], self._size + written)
             os.fdatasync(self._descriptor)
         except OSError:
-            self._is_broken = True
             os.ftruncate(self._descriptor, self._size)
             raise
         self._size += len(lines)

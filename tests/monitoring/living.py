@@ -46,8 +46,8 @@ def crown(config: Config, champion: str | None, iterations: int) -> str:
     return version
 
 
-def move(config: Config, champion: str | None, version: str) -> None:
-    """Make a version champion in place of another."""
+def move(config: Config, champion: str | None, version: str, run_id: str = "") -> None:
+    """Make a version champion in place of another; without a run's id, once."""
     Ledger(config.ledger).moves.make(
         Move(
             model=config.name,
@@ -58,7 +58,7 @@ def move(config: Config, champion: str | None, version: str) -> None:
             actor="test",
             reason="a champion to watch",
             verdict={},
-            run_id=f"{version} in place of {champion}",
+            run_id=run_id or f"{version} in place of {champion}",
             hashes=fit.registry(config).digests(version),
         )
     )

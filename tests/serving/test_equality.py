@@ -21,7 +21,7 @@ from ml.quality.predictions import load_predictions
 from ml.store.feast import materialize
 from tests.deployments import FIRST_AS_OF, small_told, write
 from tests.monitoring import living
-from tests.serving.test_killed import start_service
+from tests.serving.running import start_service
 
 
 def _file(folder: Path, home: Path, hours: int = 24) -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -16,32 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from deploy.local.preflight import free_port
-from ml.config import PROJECT, Config, load
-from ml.lake import schema
-from ml.lake.tables import Lake
+from ml.config import Config, load
 from ml.quality.predictions import load_predictions
 from tests.deployments import FIRST_AS_OF
 from tests.monitoring import living
 from tests.serving.conftest import events_of
+from tests.serving.running import copied, ids_of, start_service
 
 KILLS = 50
 CLIENTS = 8
-
-
-def start_service(path: Path, port: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)]
-    service = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(1200):
-        assert service.poll() is None
-        try:
-            if urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200:
-                return service
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("not ready after two minutes")
 
 
 def _ask(port: int, events: list[dict[str, Any]], acknowledged: list[str], ended: threading.Event) -> None:
@@ -57,18 +40,9 @@ def _ask(port: int, events: list[dict[str, Any]], acknowledged: list[str], ended
             ended.wait(0.05)
 
 
-def _ids(config: Config) -> list[str]:
-    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
-        return [row[0] for row in connection.execute("SELECT prediction_id FROM predictions").fetchall()]
-
-
 def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: Path, repetitions: Callable[[int], int]) -> None:
     """Killed at a random moment of its load; taken into the lake now and then, also while a service writes."""
-    config = living.copy(released, tmp_path)
-    path = tmp_path / "deployment.yaml"
-    patience = {"value": 20_000, "unit": "milliseconds", "reason": "a busy test machine"}
-    told = yaml.safe_load(path.read_text()) | {"serving": {"log_wait": patience}}
-    path.write_text(yaml.safe_dump(told))
+    path = copied(released, tmp_path)
     config = load(path)
     events, port, acknowledged = events_of(config, 200), free_port(), list[str]()
     moments = np.random.default_rng(7)
@@ -89,7 +63,7 @@ def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: P
     service.terminate()
     assert service.wait(60) == -signal.SIGTERM  # uvicorn ends by the signal, once all is finished
     load_predictions(config, FIRST_AS_OF)
-    kept = _ids(config)
+    kept = ids_of(config)
     assert len(acknowledged) > 100
     assert set(acknowledged) <= set(kept)
     assert len(kept) == len(set(kept))
@@ -121,4 +95,4 @@ def test_what_was_taken_is_finished_when_the_service_is_told_to_stop(released: C
     assert failed == []
     assert answered
     load_predictions(config, FIRST_AS_OF)
-    assert set(answered) <= set(_ids(config))
+    assert set(answered) <= set(ids_of(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from ml import artifacts
 from ml.config import PROJECT, Config, load
 from ml.lake import segments
 from ml.lake.segments import PREDICTIONS
-from ml.serving.log import LogUnavailable, PredictionLog
+from ml.serving.log import SEALED, LogUnavailable, PredictionLog
 from tests.deployments import small, small_file
 
 WRITER = """
@@ -44,10 +45,12 @@ log = PredictionLog(load(Path(sys.argv[1])), limit=10**9)
 log.start()
 log.append([{"id": "before"}]).result()
 resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
-try:
-    log.append([{"id": "x" * 500}]).result()
-except LogUnavailable as error:
-    print(error)
+for number in range(100):
+    try:
+        log.append([{"id": "x" * 500}]).result()
+    except LogUnavailable as error:
+        print(error)
+print(*[path.suffix for path in log._folder.iterdir()])
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 log.append([{"id": "after"}]).result()
 log.stop()
@@ -144,8 +147,28 @@ def test_a_disk_that_is_full_refuses_and_goes_on_when_there_is_room(tmp_path: Pa
     ran = subprocess.run(
         [sys.executable, "-c", FULL, str(path)], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60
     )
-    assert "the prediction cannot be logged" in ran.stdout
-    assert sorted(_kept(load(path))) == ["after", "before"]
+    *refused, files = ran.stdout.splitlines()
+    assert [refusal.startswith("the prediction cannot be logged: ") for refusal in refused] == [True] * 100
+    assert files == ".open", "a prediction that is refused leaves no file behind"
+    assert _kept(load(path)) == ["before", "after"]
+
+
+def test_a_disk_that_takes_no_new_name_takes_predictions(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, rename = PredictionLog(config, limit=10**9, seal_bytes=1), Path.rename
+    log.start()
+
+    def refuses(path: Path, target: Path) -> Path:
+        if target.suffix == SEALED:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    for number in range(3):
+        log.append([{"id": str(number)}]).result(timeout=10)
+    monkeypatch.undo()
+    log.append([{"id": "3"}]).result(timeout=10)
+    log.stop()
+    assert _kept(config) == ["0", "1", "2", "3"]
 
 
 def test_more_than_the_limit_is_refused_until_the_lake_has_it(config: Config) -> None:

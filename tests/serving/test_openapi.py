@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from deploy.local.preflight import free_port
 from ml.config import Config
 from tests.monitoring import living
-from tests.serving.test_killed import start_service
+from tests.serving.running import start_service
 
 
 @pytest.fixture(scope="module")
