@@ -34,6 +34,8 @@ class ReleaseGuardrails(Section):
         latency: a score that takes longer is slow; at most 5 % more of the scores of the new version may be slow than of the
             champion's.
         alerts: alerts of the new version for each alert of the champion, at most; and the inverse, at least.
+        early: positives that the new version let pass, by the labels so far, for each that the champion let pass of as many
+            events, at most.
         scores: how far the scores, relative to the champion's, may be from what they were on the gate's rows, as a share of
             events that lie on the wrong side.
     """
@@ -41,6 +43,9 @@ class ReleaseGuardrails(Section):
     errors: Share = Threshold(value=0.002, unit="share", reason="the champion answers in place of the new version meanwhile")
     latency: Milliseconds = Threshold(value=20, unit="milliseconds", reason="a tree ensemble scores a row in less than one")
     alerts: Ratio = Threshold(value=1.5, unit="ratio", reason="analysts can take half as many alerts more for some days")
+    early: Ratio = Threshold(
+        value=1.25, unit="ratio", reason="a quarter more is for matured labels to find, and a larger loss costs now"
+    )
     scores: Share = Threshold(
         value=0.2, unit="share", reason="two fits of one recipe differ by less; inputs that are read wrongly differ by more"
     )

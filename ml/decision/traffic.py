@@ -11,7 +11,7 @@ import pandas as pd
 from ml.config import Config
 from ml.config.release import Release
 from ml.evaluation.metrics import Integers
-from ml.evaluation.release import Arm, Check, Limits, Pairs, arm_checks, errors_check, labels_check, scores_check
+from ml.evaluation.release import Arm, Check, Limits, Pairs, arm_checks, early_check, errors_check, labels_check, scores_check
 from ml.lake import schema
 from ml.lake.labels import label_order
 from ml.lake.sql import text
@@ -27,7 +27,7 @@ class Seen:
 
     Attributes:
         rows: one row an event: `arm`, `key`, `day`, and by version (`new`, `old`) score, decision, milliseconds and error;
-            `share` that the new version had then; `label`, -1 where none has matured.
+            `share` that the new version had then; `label`, -1 where none has matured; `positive`, by what was reported so far.
     """
 
     rows: pd.DataFrame
@@ -49,14 +49,16 @@ class Seen:
         day = pd.factorize(rows["day"])[0].astype(np.int64)
         at_step = rows["share"] == step.share / 100
 
-        def arm(who: str, name: str) -> Arm:
-            chosen = at_step & rows[f"{who}_score"].notna()
-            there = (chosen & (rows["arm"] == name) if step.share else chosen).to_numpy()
+        def arm(who: str, chosen: pd.Series) -> Arm:
+            there = (chosen & rows[f"{who}_score"].notna()).to_numpy()
             of = rows[there]
             slow = of[f"{who}_milliseconds"].to_numpy() > plan.guardrails.latency.value
-            return Arm(entity[there], day[there], (of[f"{who}_decision"] == "alert").to_numpy(), slow)
+            alert = (of[f"{who}_decision"] == "alert").to_numpy()
+            return Arm(entity[there], day[there], alert, slow, of["positive"].to_numpy(bool) & ~alert)
 
-        new, old = arm("new", "canary"), arm("old", "control")
+        canary, control = rows["arm"] == "canary", rows["arm"] == "control"
+        new = arm("new", at_step & canary if step.share else at_step)
+        old = arm("old", at_step & control if step.share else at_step)
         both = (rows["new_score"].notna() & rows["old_score"].notna()).to_numpy()
         here = both & at_step.to_numpy()
         matured = both & (rows["label"] != UNKNOWN).to_numpy()
@@ -64,6 +66,7 @@ class Seen:
         found = [
             errors_check(int(failed.sum()), int((failed | rows["new_score"].notna()).sum()), limits),
             *arm_checks(new, old, limits, max(len(new.entity), 1) / step.requests, len(plan.steps)),
+            early_check(arm("new", canary), arm("old", control), limits),
             scores_check(_pairs(rows, entity, day, here), expected, limits, at_step.sum() / step.requests, len(plan.steps)),
             labels_check(_pairs(rows, entity, day, matured), _labels(rows, matured), progress),
         ]
@@ -95,7 +98,8 @@ def seen(config: Config, as_of: dt.datetime, course: Course) -> Seen:
             )
             SELECT scored.*, event_time::DATE AS day,
                 coalesce(CASE WHEN event_time < {matured} THEN coalesce(answer.label, {nothing}) END, {UNKNOWN})::TINYINT
-                    AS label
+                    AS label,
+                coalesce(answer.label, 0) = 1 AS positive
             FROM scored LEFT JOIN answer USING (event_id) ORDER BY event_time, event_id
             """
         ).df()
@@ -104,7 +108,7 @@ def seen(config: Config, as_of: dt.datetime, course: Course) -> Seen:
 
 def _limits(plan: Release) -> Limits:
     limits = plan.guardrails
-    return Limits(limits.errors.value, limits.alerts.value, limits.scores.value)
+    return Limits(limits.errors.value, limits.alerts.value, limits.early.value, limits.scores.value)
 
 
 def _pairs(rows: pd.DataFrame, entity: Integers, day: Integers, there: np.ndarray) -> Pairs:

@@ -1,16 +1,19 @@
-"""Whether a released version behaves as it should on live traffic: five checks that may be looked at every night.
+"""Whether a released version behaves as it should on live traffic: six checks that may be looked at every night.
 
 During a release both versions score every event, and one of them answers. Errors, latency and alerts are compared between
 events that the new version answers and as many that the champion answers (at share 0: between both scores of each event).
-Scores and matured labels are compared event by event. Each check has its own part of `ALPHA`, for all looks together
-(`ml.evaluation.anytime`); standard errors respect entities and days (`ml.evaluation.clusters`).
+So are the positives that each of them let pass, as far as they are reported. Scores and matured labels are compared event by
+event. Each check has its own part of `ALPHA`, for all looks together (`ml.evaluation.anytime`); standard errors respect
+entities and days (`ml.evaluation.clusters`).
 
 Example: the new version alerts six times as often as the champion, on 2,000 events of 500 customers.
     >>> generator = np.random.default_rng(5)
     >>> customers, day = np.arange(2000) % 500, np.zeros(2000, dtype=np.int64)
-    >>> old = Arm(customers, day, alert=generator.random(2000) < 0.01, slow=np.zeros(2000, bool))
-    >>> new = Arm(customers, day, alert=generator.random(2000) < 0.06, slow=np.zeros(2000, bool))
-    >>> [check.name for check in arm_checks(new, old, limits=Limits(0.002, 1.5, 0.2), progress=0.5) if check.is_breached]
+    >>> never = np.zeros(2000, dtype=bool)
+    >>> old = Arm(customers, day, alert=generator.random(2000) < 0.01, slow=never, missed=never)
+    >>> new = Arm(customers, day, alert=generator.random(2000) < 0.06, slow=never, missed=never)
+    >>> limits = Limits(errors=0.002, alerts=1.5, early=1.25, scores=0.2)
+    >>> [check.name for check in arm_checks(new, old, limits, progress=0.5) if check.is_breached]
     ['alerts']
 """
 
@@ -30,11 +33,13 @@ from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 
 ALPHA = 0.05
 """Chance that a version as good as the champion is ever stepped back from, over all checks and looks."""
-CHECKS = 5
+CHECKS = 6
 SLOW = 0.05
 """Share of slow scores that the new version may have more than the champion."""
 POSITIVES = 20
 """Fewer matured positives say nothing about average precision."""
+MISSED = 100
+"""Missed positives of both arms, reported so far, at which the bound of `early_check` is tightest: weeks of a small bank."""
 GRID = np.linspace(0, 1, 101)
 DECIMALS = 4
 """To which log odds are compared: the graph and the estimator round differently."""
@@ -46,17 +51,23 @@ class Limits:
 
     errors: float
     alerts: float
+    early: float
     scores: float
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """Scored events of one side; arrays of shape (n_events,), entities of both sides numbered alike."""
+    """Scored events of one side; arrays of shape (n_events,), entities of both sides numbered alike.
+
+    Attributes:
+        missed: events that the side let pass and that are positive by what was reported so far.
+    """
 
     entity: Integers
     day: Integers
     alert: NDArray[np.bool_]
     slow: NDArray[np.bool_]
+    missed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +144,32 @@ def arm_checks(new: Arm, old: Arm, limits: Limits, progress: float, steps: int =
         f"of 1/{limits.alerts:g} to {limits.alerts:g} is allowed",
     )
     return [latency, alerts]
+
+
+def early_check(new: Arm, old: Arm, limits: Limits) -> Check | None:
+    """Whether the new version lets more positives pass than the champion, by the labels so far; None without two arms.
+
+    A label that has not matured depends on the answer that the event got: analysts look at alerts first, so among events of
+    one age more alerts are known to be positive than events that were let pass. Early labels are fair in this form only: of
+    the events that a version answers, the share that it let pass and that was reported as positive all the same. Nobody was
+    sent to look at these, whichever version answered. At every share of the traffic both arms have as many entities in the
+    same days, so at any instant their events are equally old, and of equally many missed positives equally many are reported.
+    That holds at any instant, so the check may be looked at as often as the others.
+
+    It reads a difference, too, where both versions miss equally many of two kinds, one of which is reported sooner.
+
+    Args:
+        new, old: the events of all steps that the new version, and the champion in the control arm, answered.
+    """
+    if not (len(new.entity) and len(old.entity)):
+        return None
+    missed, others = int(new.missed.sum()), int(old.missed.sum())
+    side = _excess(new.missed, old.missed, new, old, limits.early)
+    text = (
+        f"early: {missed:,} positives among {len(new.entity):,} events are reported so far that the new version let pass, "
+        f"{others:,} among {len(old.entity):,} that the champion did; a ratio of {limits.early:g} is allowed"
+    )
+    return _check("early", [side], max(missed + others, 1) / MISSED, ALPHA / CHECKS, text)
 
 
 def expected_scores(new: Floats, old: Floats) -> list[float]:

@@ -29,3 +29,11 @@ def test_a_worse_version_steps_back_when_labels_have_matured() -> None:
     assert word == "stepped back"
     assert days >= 7
     assert "labels: " in why
+
+
+def test_a_version_that_misses_frauds_steps_back_before_a_label_has_matured() -> None:
+    word, step, days, why = play(1, FAULTS["misses"])
+    assert word == "stepped back"
+    assert step == 3
+    assert days < FAULTS["misses"]["delay"]
+    assert "early: " in why

@@ -19,8 +19,11 @@ import pytest
 from ml import pipeline
 from ml.__main__ import main
 from ml.config import Config, load
+from ml.config.release import Release as Plan
 from ml.decision import release as releases
 from ml.decision.release import Looked
+from ml.decision.traffic import seen
+from ml.evaluation.release import Check
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
@@ -114,6 +117,14 @@ def serve(config: Config, day: int, change: Change | None = None) -> list[dict[s
 
 def look(config: Config, day: int) -> Looked:
     return releases.release(config, FIRST_AS_OF + (day + 1) * DAY)
+
+
+def checks(config: Config, as_of: dt.datetime) -> list[Check]:
+    """What a look would find."""
+    course = Ledger(config.ledger).releases.open(config.name)
+    assert course is not None
+    plan = Plan.model_validate(course.release.plan)
+    return seen(config, as_of, course).checks(plan, course.step, course.release.expected["log_odds"])
 
 
 def champion(config: Config) -> str | None:
@@ -248,6 +259,27 @@ def test_a_version_that_is_worse_on_matured_labels_steps_back(config: Config) ->
     found = releases.release(config, FIRST_AS_OF + config.label_delay + 2 * DAY)
     assert (found.word, champion(config)) == ("stepped back", "1")
     assert "labels: average precision" in found.note
+
+
+def test_a_version_that_lets_frauds_pass_steps_back_before_labels_have_matured(config: Config) -> None:
+    for day in (1, 2):
+        serve(config, day)
+        assert look(config, day).word == "advanced"
+    for day in (3, 4, 5):
+        serve(config, day)
+    rows = predictions(config)
+    passed = rows[(rows["role"] == "canary") & (rows["share"] == 0.5) & (rows["decision"] == "pass")]
+    known = FIRST_AS_OF + 5 * DAY + dt.timedelta(hours=1)
+    answers = [
+        {"event_id": event, "label": 1, "reported_at": known, "known_at": known, "batch_id": "answers"}
+        for event in passed.groupby(passed["event_time"].dt.date).head(20)["event_id"]
+    ]
+    assert known < FIRST_AS_OF + config.label_delay, "nothing has matured"
+    Lake(config.lake).append_batches(schema.LABELS, pa.Table.from_pylist(answers, schema.LABELS_SCHEMA))
+    assert all(check.is_clear for check in checks(config, known - dt.timedelta(minutes=1)))
+    found = releases.release(config, known)
+    assert (found.word, champion(config)) == ("stepped back", "1")
+    assert f"early: {len(answers)} positives among" in found.note
 
 
 def test_another_champion_meanwhile_ends_the_release(config: Config) -> None:
