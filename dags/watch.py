@@ -1,8 +1,8 @@
 """
-### watch: a confirmed alarm starts a training
+### watch: a confirmed alarm, or a person, starts a training
 
 Always on: `wait` waits, as long as it takes and without a worker, until the ledger holds a request of an alarm, drift or lost
-performance, that no run has answered. When a run ends the next one begins.
+performance, or of a person on the page *Requests*, that no run has answered. When a run ends the next one begins.
 
 | task | what it does | when it fails |
 | --- | --- | --- |

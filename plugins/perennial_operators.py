@@ -10,8 +10,10 @@ import datetime as dt
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import Asset, BaseOperator, BaseOperatorLink, Param
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from perennial_deployments import of_dag
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ml.config import Config
 
 API_CONNECTION = "perennial_api"
+LONGEST_NOTE = 800
+"""Characters; Airflow takes a thousand, and the link to the pages is part of them."""
 TRIGGERS = {"asset_triggered": "", "scheduled": "schedule", "backfill": "schedule"}
 
 
@@ -120,7 +124,9 @@ def of_run(dag_run: Any) -> dict[str, str]:
 
 
 def write_note(context: Context, note: str) -> None:
-    """Put a note on the run, through the REST API: Airflow 3 gives a task no other way (apache/airflow#64890).
+    """Put a note on the run, with a link to the page that tells more, through the REST API.
+
+    Airflow 3 gives a task no other way (apache/airflow#64890).
 
     The login comes from the connection `perennial_api`. A run is not failed for a note: without the connection, or when the
     server does not answer, the note is in the task's log alone.
@@ -143,11 +149,17 @@ def write_note(context: Context, note: str) -> None:
             token = client.post("/auth/token", json={"username": login.login, "password": login.password}).raise_for_status()
             client.patch(
                 f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",
-                json={"note": note[:1000]},
+                json={"note": f"{note[:LONGEST_NOTE]}\n\n[The model's story]({story_of(run.dag_id, run.run_id)})"},
                 headers={"Authorization": f"Bearer {token.json()['access_token']}"},
             ).raise_for_status()
     except (AirflowException, httpx.HTTPError) as error:
         log.warning("the note was not written: %s", error)
+
+
+def story_of(dag_id: str, run_id: str) -> str:
+    """Address of a run's tab that leads to the page of its work; see `perennial_pages`."""
+    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return f"{base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/perennial-run"
 
 
 class MlflowRunLink(BaseOperatorLink):

@@ -38,14 +38,14 @@ class Watch:
         self._subscribed: set[str] = set()
 
     def look(self) -> Found:
-        """`ids` of the requests of alarms that no run has answered, or of the messages that a channel wants and lacks.
+        """`ids` of requests by alarms and people that no run has answered, or of messages that a channel wants and lacks.
 
         Of requests also `as_of`, the instant that a training for them sees the world at.
         """
         return self._look()
 
     def _requests(self) -> Found:
-        found = self._ledger.requests.unanswered(of_dag(self._dag_id).config.name, "drift", "performance")
+        found = self._ledger.requests.unanswered(of_dag(self._dag_id).config.name, "drift", "performance", "on_demand")
         return {
             "ids": [request.id for request in found],
             "as_of": max((request.as_of for request in found), default=_now()).isoformat() if found else "",
@@ -72,7 +72,7 @@ class LedgerTrigger(BaseTrigger):
     What it waits for stands in its arguments, which Airflow keeps in its database: a triggerer that takes it over looks from
     the same place.
 
-    :param what: `requests` of alarms without an answer, or `messages` that a channel lacks.
+    :param what: `requests` of alarms and people without an answer, or `messages` that a channel lacks.
     :param dag_id: a DAG of the deployment.
     :param poke_interval: seconds between two looks at the ledger.
     :param known: what the run before had found; the same again means that it is not dealt with yet.
@@ -124,7 +124,7 @@ def always_on(config: Config) -> dict[str, Any]:
 class LedgerSensor(BaseSensorOperator):
     """Waits, deferred, until the ledger holds something of a kind, and returns what: see `Watch.look`.
 
-    :param what: `requests` of alarms without an answer, or `messages` that a channel lacks.
+    :param what: `requests` of alarms and people without an answer, or `messages` that a channel lacks.
     :param requests: the asset in whose state store it is kept what the run before had found.
     :param patience: what that run could not deal with is found again so much later.
     """

@@ -35,6 +35,7 @@ ROOMS = [
     "ml.decision",
     "ml.serving",
     "ml.overview",
+    "ml.pages",
     "ml.steps",
     "ml.pipeline",
     "ml.commands",

@@ -139,7 +139,8 @@ def _run_ids(api: Api, dag_id: str) -> set[str]:
 def _follow(api: Api, dag_id: str, run_id: str) -> None:
     done = api.wait(dag_id, run_id, PATIENCE, Progress())
     if done.note:
-        say(f"  [dim]{escape(done.note)}[/dim]")
+        said, _, _ = done.note.partition("\n\n")
+        say(f"  [dim]{escape(said)}[/dim]")
 
 
 def _triggered(api: Api, dag_id: str, before: set[str]) -> str:

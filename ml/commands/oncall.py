@@ -12,6 +12,9 @@ from ml.config import Config
 from ml.errors import BadInput
 from ml.records import to_record
 
+FAULTS = 3
+"""Faults of one kind that the status names, so that it stays within twenty lines."""
+
 
 def status(config: Config, asked: argparse.Namespace) -> None:
     """Print the champion, its age and the last verdict, when the next can fall, what came in last, and when answers come."""
@@ -31,6 +34,7 @@ def status(config: Config, asked: argparse.Namespace) -> None:
             f"last verdict  {last.outcome} on version {last.challenger_version} as of {last.as_of:%Y-%m-%d %H:%M}: "
             f"{last.reason}"
         )
+    _say_what_moves(config)
     if following := seen.next_decision:
         there = f"{following.fresh_days} of {following.needed_days} fresh days are there"
         say(f"next decision on the night of {following.night} at the earliest: {there}")
@@ -46,8 +50,29 @@ def status(config: Config, asked: argparse.Namespace) -> None:
     if seen.open_quarantine:
         waiting = f"{seen.open_quarantine:,} rows are open, see `python -m ml quarantine list`"
         say(with_deployment(f"quarantine    {waiting}", asked))
-    for sentence in seen.ignored_files:
+    for sentence in seen.ignored_files[:FAULTS]:
         line(f"landing       {sentence}")
+    if len(seen.ignored_files) > FAULTS:
+        say(f"landing       {len(seen.ignored_files) - FAULTS} more files are not read")
+
+
+def _say_what_moves(config: Config) -> None:
+    """Print the drift, what is being released, and how many requests wait."""
+    from ml.ledger.ledger import Ledger
+    from ml.monitoring.words import figure
+    from ml.overview.drift import drift
+    from ml.overview.model import under_way
+
+    if (moved := drift(config, days=1)) and moved.days:
+        severity = f"severity {figure(moved.severity, 2)} of {figure(moved.limit)}"
+        say(f"drift         {moved.state or 'not judged'} on {moved.days[-1]}, {severity}")
+        for fault in moved.standing[:FAULTS]:
+            line(f"feed          {fault}")
+    if released := under_way(config):
+        say(f"release       version {released.version} answers {released.share:g} % of the requests: {released.last_word}")
+    waiting = [request for request in Ledger(config.ledger).requests.all(config.name) if request.is_open]
+    if waiting:
+        line(f"requests      {len(waiting)} wait, the last one by {waiting[-1].requested_by}: {waiting[-1].reason}")
 
 
 def answers(config: Config, asked: argparse.Namespace) -> None:
@@ -122,37 +147,11 @@ def requests(config: Config, asked: argparse.Namespace) -> None:
 
 def rollback(config: Config, asked: argparse.Namespace) -> None:
     """Make the version before the current champion the champion again; what it replaced stays registered."""
+    from ml.decision.rollback import roll_back, sentence
     from ml.ledger.ledger import Ledger
-    from ml.ledger.messages import Message
-    from ml.model import copies
-    from ml.model import version as versions
-    from ml.registry import promotion
-    from ml.training import fit
 
-    ledger, registry = Ledger(config.ledger), fit.registry(config)
-    run_id = asked.run_id or f"command line, after move {len(ledger.moves.history(config.name))}"
-    moved = promotion.rollback(
-        ledger,
-        registry,
-        as_of=asked.as_of,
-        actor=asked.actor,
-        reason=asked.reason,
-        run_id=run_id,
-        check=copies.check_copy,
-    )
-    versions.publish(config, registry.fetch(moved.to_version), registry.digests(moved.to_version))
-    sentence = f"champion is version {moved.to_version} again, in place of version {moved.from_version}"
-    message = Message(
-        model=config.name,
-        key=f"rollback {moved.sequence}",
-        event="rollback",
-        text=f"{sentence}: {moved.reason} ({moved.actor})",
-        figure=f"move {moved.sequence} of the champion",
-        as_of=moved.as_of,
-        version=moved.to_version,
-    )
-    Ledger(config.ledger).messages.post(message)
-    say(sentence)
+    run_id = asked.run_id or f"command line, after move {len(Ledger(config.ledger).moves.history(config.name))}"
+    say(sentence(roll_back(config, asked.as_of, asked.actor, asked.reason, run_id)))
 
 
 def discard(config: Config, asked: argparse.Namespace) -> None:

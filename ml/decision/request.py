@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ml.config import Config
 from ml.ledger.ledger import Ledger
-from ml.ledger.requests import Request
+from ml.ledger.requests import Recorded, Request
 from ml.ledger.run import BY_HAND, Run
 
 
@@ -44,3 +44,21 @@ def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run:
     )
     Ledger(config.ledger).requests.submit(asked)
     return Requested(1, as_of.isoformat(), "")
+
+
+def ask(config: Config, as_of: dt.datetime, actor: str, reason: str, once: str) -> Recorded:
+    """A person asks for a training; the watch starts one, and whatever it comes to, the request gets a reply.
+
+    Args:
+        once: what tells two wishes of a person from one that is delivered twice.
+    """
+    asked = Request(
+        model=config.name,
+        key=f"{actor} asked, {once or as_of.isoformat()}",
+        trigger="on_demand",
+        as_of=as_of,
+        requested_by=actor,
+        reason=reason,
+        evidence={},
+    )
+    return Ledger(config.ledger).requests.submit(asked)

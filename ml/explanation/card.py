@@ -129,6 +129,20 @@ def gather(config: Config, as_of: dt.datetime, version: str) -> Evidence:
     )
 
 
+def page_of(config: Config, version: str) -> Path | None:
+    """The card of a version as HTML, None if it was not written."""
+    return artifacts.find(config, KIND, f"{version}.html")
+
+
+def exploration_of(config: Config, version: str) -> Path | None:
+    """The page on the training set of a version that has a card, None if one of the two was not written."""
+    record = artifacts.find(config, KIND, f"{version}.json")
+    if record is None:
+        return None
+    frozen = json.loads(record.read_text())["training_set"]["training_set"]
+    return artifacts.find(config, exploration.KIND, f"{frozen}.html")
+
+
 def newest(config: Config, version: str) -> dt.datetime:
     """The newest `as_of` of a promotion or a decision in the ledger.
 

@@ -150,9 +150,12 @@ class Signals:
         with self._database.reading() as connection:
             return _newest(connection, model, version)
 
-    def readings(self, model: str, version: str, since: dt.date | None = None) -> list[ReadingOfDay]:
-        """The readings of a champion, oldest day first."""
+    def readings(
+        self, model: str, version: str, since: dt.date | None = None, without: Sequence[str] = ()
+    ) -> list[ReadingOfDay]:
+        """The readings of a champion, oldest day first, but for the signals `without`."""
         query = sa.select(readings).where(readings.c.model == model, readings.c.version == version)
+        query = query.where(readings.c.signal.not_in(without))
         if since is not None:
             query = query.where(readings.c.day >= since)
         with self._database.reading() as connection:

@@ -80,8 +80,12 @@ class Status:
     ignored_files: tuple[str, ...]
 
 
-def status(config: Config) -> Status:
-    """The state of a deployment now."""
+def status(config: Config, whole: bool = True) -> Status:
+    """The state of a deployment now.
+
+    Args:
+        whole: with the answers and the files that are not read, which take as long as all the rest.
+    """
     ledger = Ledger(config.ledger)
     moves, answers = ledger.moves.history(config.name), ledger.decisions.all(config.name)
     batch = _last_batch(config)
@@ -93,10 +97,10 @@ def status(config: Config) -> Status:
         last_verdict=judged(answers, moves)[-1] if answers else None,
         next_decision=_next_decision(config, ledger, newest) if newest and answers else None,
         last_batch=batch,
-        answers=_answers(config, newest) if newest else None,
+        answers=_answers(config, newest) if newest and whole else None,
         refused=_refused(config, ledger),
         open_quarantine=quarantine.count_open(config),
-        ignored_files=tuple(landing.ignored_files(config)),
+        ignored_files=tuple(landing.ignored_files(config)) if whole else (),
     )
 
 

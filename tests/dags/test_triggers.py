@@ -73,7 +73,9 @@ def test_a_person_starts_a_training_and_is_told_why_it_is_none(stack: Stack, api
     assert (asked.trigger, asked.requested_by, asked.reason) == ("on_demand", "admin", "I wonder")
     assert [(a.answer, a.run_id) for a in asked.answers] == [("refused", run.run_id)]
     assert "the lake holds no events" in asked.answers[0].reason
-    assert run.note == asked.answers[0].reason.replace("-m ml ingest", f"-m ml ingest --config {stack.config_path}")
+    note, _, link = run.note.partition("\n\n")
+    assert note == asked.answers[0].reason.replace("-m ml ingest", f"-m ml ingest --config {stack.config_path}")
+    assert link.endswith("/plugin/perennial-run)")
 
 
 def test_the_watch_takes_no_slot_and_an_alarm_that_comes_while_the_triggerer_is_dead_rings_once(

@@ -1,0 +1,22 @@
+"""The page Data: what came in, what was set aside and why, and the way back in."""
+
+from __future__ import annotations
+
+from ml.config import Config
+from ml.explanation.card import exploration_of
+from ml.overview.data import data
+from ml.pages import charts
+from ml.pages.reader import Reader
+from ml.pages.render import page
+
+BATCHES = 20
+"""Batches in the table, the newest."""
+
+
+def data_page(config: Config, reader: Reader) -> str:
+    """The page as HTML."""
+    story = data(config)
+    last = story.status.last_verdict
+    version = last.challenger_version if last else None
+    explored = version if version is not None and exploration_of(config, version) else None
+    return page("data", config, reader, story=story, landed=charts.batches(story.batches), explored=explored, most=BATCHES)

@@ -1,0 +1,1 @@
+"""The pages behind Airflow's login: routes, who may see and do what, and what the buttons do."""
