@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ml.config import ConfigError, load
+from ml.config import PROJECT, ConfigError, load
 from ml.features.history import folder
 from ml.training.trials import distributions
 from tests import deployments
@@ -295,6 +295,26 @@ def test_no_file_and_no_yaml_say_so(tmp_path: Path) -> None:
     broken.write_text("name: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load(broken)
+
+
+def test_a_file_that_extends_another_has_its_sections_but_for_its_own(tmp_path: Path) -> None:
+    base, file = deployments.write(tmp_path, deployments.raw()), tmp_path / "servers.yaml"
+    file.write_text(f"extends: {base.name}\nhome: elsewhere\nmlflow_uri: http://mlflow:5000\n")
+    one, other = load(base), load(file)
+    assert (other.name, other.tracking, other.home) == (one.name, "http://mlflow:5000", PROJECT / "elsewhere")
+    assert other.fingerprint == one.fingerprint
+    base.write_text(base.read_text().replace("name: card_fraud", "name: renamed"))
+    assert load(file).name == "renamed"
+
+
+def test_files_that_extend_one_another_or_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("extends: other.yaml")
+    with pytest.raises(ConfigError, match=r"other\.yaml: no such file"):
+        load(one)
+    other.write_text("extends: one.yaml")
+    with pytest.raises(ConfigError, match="it extends itself"):
+        load(one)
 
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

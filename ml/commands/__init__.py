@@ -1,6 +1,20 @@
 """What a person types besides single steps."""
 
-from ml.commands import edge, explanation, golden, init, keys, loop, monitoring, oncall, provenance, quarantine, releases, serve
+from ml.commands import (
+    edge,
+    explanation,
+    golden,
+    init,
+    keys,
+    loop,
+    migrate,
+    monitoring,
+    oncall,
+    provenance,
+    quarantine,
+    releases,
+    serve,
+)
 
 COMMANDS = (
     init.COMMANDS
@@ -15,4 +29,5 @@ COMMANDS = (
     | releases.COMMANDS
     | serve.COMMANDS
     | edge.COMMANDS
+    | migrate.COMMANDS
 )

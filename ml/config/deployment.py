@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -22,6 +22,7 @@ from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
 from ml.config.release import Release
 from ml.config.serving import Serving
+from ml.config.steps import Pod, StepName, StepSettings
 from ml.config.thresholds import Expected, Hours, Identifier, Instant, Section, Threshold, Written
 from ml.config.training import TrainingSettings
 from ml.errors import Refused
@@ -30,6 +31,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 DAY = dt.timedelta(days=1)
 EVENT_COLUMNS = ("event_id", "event_time")
+EXTENDS = "extends"
+"""Key of a deployment file that names another one."""
+DEPTH = 8
+"""Files that extend one another, at most."""
 
 
 class ConfigError(Refused, ValueError):
@@ -93,7 +98,11 @@ class Schedule(Section):
 ObjectUri = Annotated[
     str, Expected("URI: `s3://`, `gs://`, `az://` or `abfs://`"), Field(pattern=r"^(s3|gs|az|abfs)://[^\s@?*\[\]]+$")
 ]
-STORAGE = {"home", "artifacts", "lake_folder", "lake_uri", "ledger_uri", "mlflow_uri"}
+DatabaseUri = Annotated[
+    str, Expected("URL: `postgresql://` or `sqlite://`"), Field(pattern=r"^(postgresql|sqlite)(\+\w+)?://\S+$")
+]
+RedisUri = Annotated[str, Expected("URI: `redis://` or `rediss://`"), Field(pattern=r"^rediss?://[^\s,]+$")]
+STORAGE = {"home", "artifacts", "lake_folder", "lake_uri", "ledger_uri", "mlflow_uri", "feast_uri", "online_uri"}
 """Keys that say where things lie."""
 
 
@@ -126,10 +135,15 @@ class Config(Section):
         feed: simulation or replay that writes the files of a demo; null for a real feed.
         artifacts: URI of an object store for what steps make, such as `s3://bucket/fraud`, with credentials from the
             environment; null for the folder `home`.
+        steps: where a step runs, by its name, unless it is beside Airflow's scheduler.
         lake_folder: folder of the lake's tables; null for `lake` below `home`.
         lake_uri: URI of the lake's tables in an object store; null for a folder.
         ledger_uri: SQLAlchemy URL of the ledger, SQLite or PostgreSQL; null for `ledger.db` below `home`.
-        mlflow_uri: MLflow's tracking and registry URI; null for `mlflow.db` below `home`.
+        mlflow_uri: MLflow's database, or the address of its server, which then keeps the artifacts; null for `mlflow.db` below
+            `home`.
+        feast_uri: SQLAlchemy URL of Feast's registry; null for `feast/registry.db` below `home`.
+        online_uri: the Redis that is the online store, `redis://[user][:password]@host[:port][/db]`, or `rediss://` with TLS;
+            null for `feast/online.db` below `home`.
     """
 
     name: Identifier
@@ -150,6 +164,7 @@ class Config(Section):
     retraining: Retraining = Retraining()
     notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
+    steps: Annotated[dict[StepName, StepSettings], Field(exclude_if=lambda steps: not steps)] = {}
     serving: Serving = Serving()
     release: Annotated[Release | None, Field(exclude_if=lambda release: release is None)] = None
     card: CardSettings = CardSettings()
@@ -159,6 +174,8 @@ class Config(Section):
     lake_uri: ObjectUri | None = None
     ledger_uri: str | None = None
     mlflow_uri: str | None = None
+    feast_uri: DatabaseUri | None = None
+    online_uri: RedisUri | None = None
 
     @model_validator(mode="after")
     def _references_exist(self) -> Config:
@@ -303,6 +320,15 @@ class Config(Section):
         """MLflow's tracking and registry URI."""
         return self.mlflow_uri or f"sqlite:///{self.home}/mlflow.db"
 
+    def pod_of(self, step: str) -> Pod | None:
+        """The pod that a step runs in; None if it runs beside the scheduler."""
+        return next((settings.pod for name, settings in self.steps.items() if name == step), None)
+
+    @property
+    def mlflow_artifacts(self) -> str | None:
+        """Folder of MLflow's artifacts; None where a server keeps them."""
+        return None if self.tracking.startswith(("http://", "https://")) else f"{self.home}/mlartifacts"
+
     @property
     def portable_json(self) -> str:
         """The deployment as JSON without storage locations and notifications; `model_validate` with a `home` reads it."""
@@ -311,7 +337,7 @@ class Config(Section):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all settings that change what a step computes; storage locations do not."""
-        elsewhere = STORAGE | {"description", "schedule", "card", "feed"}
+        elsewhere = STORAGE | {"description", "schedule", "steps", "card", "feed"}
         elsewhere |= {"monitoring", "retraining", "notifications", "serving", "release"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 
@@ -319,7 +345,8 @@ class Config(Section):
 def load(path: str | Path) -> Config:
     """Read and check a deployment file.
 
-    Paths in it are relative to the project; `${NAME}` is replaced by the environment variable of that name.
+    Paths in it are relative to the project; `${NAME}` is replaced by the environment variable of that name. With `extends`, the
+    sections of another file, named relative to this one, are those that this file lacks.
 
     Raises:
         ConfigError: the file is not there, is not YAML, or a key is missing, unknown or out of range; or one of
@@ -327,7 +354,7 @@ def load(path: str | Path) -> Config:
     """
     path = Path(path)
     file = path if path.is_absolute() or path.exists() else PROJECT / path
-    config = _load(file.resolve(), file.stat().st_mtime_ns if file.exists() else 0)
+    config = _load(file.resolve(), _written(file.resolve()))
     wrong = []
     for suite in (suites.events_suite, suites.labels_suite, suites.training_suite):
         try:
@@ -339,8 +366,41 @@ def load(path: str | Path) -> Config:
     return config
 
 
+def _written(path: Path) -> tuple[int, ...]:
+    """When a file and those that it extends were last changed."""
+    times: list[int] = []
+    while path.is_file():
+        times.append(path.stat().st_mtime_ns)
+        extended = _raw(path, times[-1]).get(EXTENDS)
+        if extended is None:
+            break
+        if len(times) > DEPTH:
+            raise ConfigError(f"{path}: it extends itself, or a file that does; name the one that has all sections")
+        path = (path.parent / str(extended)).resolve()
+    return tuple(times)
+
+
 @cache
-def _load(path: Path, _modified: int) -> Config:
+def _load(path: Path, _times: tuple[int, ...]) -> Config:
+    raw = _whole(path)
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        lines = errors.messages(Config, error)
+        raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
+    folders = {"home": config.home, "lake_folder": config.lake_folder}
+    return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})
+
+
+def _whole(path: Path) -> dict[str, Any]:
+    """All sections of a file, those that it extends among them."""
+    raw = dict(_raw(path, path.stat().st_mtime_ns if path.is_file() else 0))
+    extended = raw.pop(EXTENDS, None)
+    return raw if extended is None else _whole((path.parent / str(extended)).resolve()) | raw
+
+
+@cache
+def _raw(path: Path, _modified: int) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; a deployment is described by one YAML file, see config/demo.yaml")
     try:
@@ -355,10 +415,4 @@ def _load(path: Path, _modified: int) -> Config:
         raise ConfigError(f"{path}: a lone '$'; write '$$' for a dollar sign ({error})") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of keys at the top, found {type(raw).__name__}")
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        lines = errors.messages(Config, error)
-        raise ConfigError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from error
-    folders = {"home": config.home, "lake_folder": config.lake_folder}
-    return config.model_copy(update={name: folder and PROJECT / folder for name, folder in folders.items()})
+    return raw

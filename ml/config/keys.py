@@ -39,6 +39,7 @@ on a value of another type or unit.
 - *instant*: `2025-05-02T02:00:00Z`; without a zone it is UTC. *path*: relative to the project.
 - `[]` stands for an entry of a list, `<name>` for a name of your own. `${NAME}` in the file is replaced by the environment
   variable, `$$` is a dollar sign.
+- `extends: other.yaml` at the top level names another file, relative to this one; its sections are those that this file lacks.
 """
 PLAIN: dict[Any, str] = {
     str: "text",

@@ -55,8 +55,12 @@ class Registry:
     def _client(self) -> MlflowClient:
         return _opened(self.tracking_uri)
 
-    def experiment(self, name: str, artifact_location: str) -> str:
-        """Id of the experiment of that name, made with that folder or URI for its artifacts when it is missing."""
+    def experiment(self, name: str, artifact_location: str | None) -> str:
+        """Id of the experiment of that name, made when it is missing.
+
+        Parameters:
+            artifact_location: folder or URI for its artifacts; None for the server's own.
+        """
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(name)

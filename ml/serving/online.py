@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from feast.infra.online_stores.online_store import OnlineStore
 
 Event = Mapping[str, Any]
+NO_SNAPSHOT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""What Feast's Redis store says of an entity that it does not have; its SQLite store says None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ class OnlineFeatures:
     """A reader of the online store; each thread that reads has a connection of its own."""
 
     def __init__(self, config: Config) -> None:
-        store = open_store(config)
+        store = open_store(config, joins=False)
         self._config, self._repository = config, store.config
         self._views = [_View.of(config, window, store.get_feature_view(window.view)) for window in config.snapshot_windows]
         self._ratios = request.ratios(config)
@@ -72,8 +74,10 @@ class OnlineFeatures:
         columns: dict[str, np.ndarray] = {}
         snapshots: dict[str, list[dt.datetime | None]] = {}
         for view in self._views:
-            rows = self._store.online_read(self._repository, view.feast, [view.key(event) for event in events], view.features)
-            snapshots[view.name] = [instant for instant, _ in rows]
+            keys = [view.key(event) for event in events]
+            # A list of its own: Feast's Redis store appends to the one that it is given.
+            rows = self._store.online_read(self._repository, view.feast, keys, list(view.features))
+            snapshots[view.name] = [None if instant == NO_SNAPSHOT else instant for instant, _ in rows]
             for name in view.features:
                 columns[name] = np.array([_number(values, name) for _, values in rows], dtype=np.float64)
         return Features(columns, snapshots, is_fallback=False)

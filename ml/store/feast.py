@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from ml.errors import Refused
 from ml.features import history, request
 from ml.features.at_events import at_events
 from ml.features.history import newest_publication
+from ml.store.locations import online_store, registry
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 REPOSITORY = PROJECT / "feature_repo"
 FEAST, APPLIED = "feast", "applied"
+JOIN = "ml.store.asof.AsofOfflineStore"
 # Key of a missing entity in the online store, which needs one. Keys are stripped of blanks, so no entity has this key.
 MISSING_KEY = " nobody"
 # ibis has one default database per process.
@@ -52,15 +55,25 @@ def feature_names(config: Config) -> list[str]:
     return [*[name for window in config.windows for name in window.features], *request.names(config)]
 
 
-def open_store(config: Config) -> FeatureStore:
-    """The Feast store of a deployment, with its definitions applied."""
+def open_store(config: Config, joins: bool = True) -> FeatureStore:
+    """The Feast store of a deployment, with its definitions applied.
+
+    Args:
+        joins: whether the history is read too; otherwise neither its files nor the libraries of the join are needed.
+    """
     from feast import FeatureStore, RepoConfig
 
     store = artifacts.local(config)
     store.scratch(FEAST)
     text = Template((REPOSITORY / "feature_store.yaml").read_text())
-    raw = yaml.safe_load(text.substitute(PERENNIAL_HOME=config.home, PERENNIAL_NAME=config.name))
-    for window in config.snapshot_windows:
+    filled = text.substitute(
+        PERENNIAL_NAME=config.name,
+        PERENNIAL_REGISTRY=json.dumps(registry(config)),
+        PERENNIAL_ONLINE_STORE=json.dumps(online_store(config)),
+        PERENNIAL_OFFLINE_STORE=JOIN if joins else "file",
+    )
+    raw = yaml.safe_load(filled)
+    for window in config.snapshot_windows if joins else []:
         history.files(config, window)  # Feast reads this machine's copies
     with store.lock(FEAST, "registry"):
         return _applied(config, FeatureStore(config=RepoConfig(**raw, repo_path=REPOSITORY)))

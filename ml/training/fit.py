@@ -180,7 +180,7 @@ def tracked(config: Config, key: str) -> Iterator[tuple[str, str]]:
     import mlflow
 
     mlflow.set_tracking_uri(config.tracking)
-    experiment = registry(config).experiment(config.name, f"{config.home}/mlartifacts")
+    experiment = registry(config).experiment(config.name, config.mlflow_artifacts)
     run = registry(config).run(experiment, key)
     mlflow.set_system_metrics_sampling_interval(1)
     mlflow.set_system_metrics_samples_before_logging(1)
