@@ -29,7 +29,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from perennial_deadline import deadline
 from perennial_deployments import Deployment, deployments
-from perennial_operators import StepOperator, as_of_param, emit_event, ingested_asset, lake_asset, task_defaults
+from perennial_operators import as_of_param, emit_event, ingested_asset, lake_asset, run_step, task_defaults
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -50,12 +50,13 @@ def dag_of(deployment: Deployment) -> DAG:
         default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=2)),
         params={"as_of": as_of_param()},
     ) as made:
-        validate = StepOperator(step="validate_batch", skip_unless="files", reason_field="note")
-        load_rows = StepOperator(step="load_batch", references={"staged": validate.output["staged"]})
-        publish = StepOperator(step="publish_features", trigger_rule="none_failed")
-        materialize = StepOperator(step="materialize")
-        request = StepOperator(
-            step="request_for_new_data",
+        validate = run_step(config, "validate_batch", skip_unless="files", reason_field="note")
+        load_rows = run_step(config, "load_batch", references={"staged": validate.output["staged"]})
+        publish = run_step(config, "publish_features", trigger_rule="none_failed")
+        materialize = run_step(config, "materialize")
+        request = run_step(
+            config,
+            "request_for_new_data",
             references={"accepted": validate.output["accepted"]},
             skip_unless="requests",
         )

@@ -18,7 +18,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronTriggerTimetable
 from perennial_deployments import Deployment, deployments
-from perennial_operators import StepOperator, as_of_param, task_defaults
+from perennial_operators import as_of_param, run_step, task_defaults
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -36,7 +36,7 @@ def dag_of(deployment: Deployment) -> DAG:
         default_args=task_defaults("data-platform", timeout=dt.timedelta(hours=1)),
         params={"as_of": as_of_param()},
     ) as made:
-        StepOperator(step="maintain")
+        run_step(deployment.config, "maintain")
     return made
 
 

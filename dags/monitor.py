@@ -21,7 +21,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from perennial_deployments import Deployment, deployments
-from perennial_operators import StepOperator, as_of_param, ingested_asset, task_defaults
+from perennial_operators import as_of_param, ingested_asset, run_step, task_defaults
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -42,7 +42,7 @@ def dag_of(deployment: Deployment) -> DAG:
         default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
         params={"as_of": as_of_param()},
     ) as made:
-        StepOperator(step="load_predictions") >> StepOperator(step="monitor")
+        run_step(config, "load_predictions") >> run_step(config, "monitor")
     return made
 
 

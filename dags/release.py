@@ -23,7 +23,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, CronTriggerTimetable, task
 from airflow.sdk.exceptions import AirflowSkipException
 from perennial_deployments import Deployment, deployments
-from perennial_operators import StepOperator, as_of_param, task_defaults
+from perennial_operators import as_of_param, run_step, task_defaults
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -41,7 +41,7 @@ def dag_of(deployment: Deployment) -> DAG:
         default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
         params={"as_of": as_of_param()},
     ) as made:
-        look = StepOperator(step="release")
+        look = run_step(config, "release")
 
         @task
         def waits(asked: bool) -> None:
@@ -56,7 +56,7 @@ def dag_of(deployment: Deployment) -> DAG:
             conf={"reason": look.output["note"]},
             skip_when_already_exists=True,
         )
-        StepOperator(step="load_predictions") >> look >> waits(look.output["waits"]) >> ask
+        run_step(config, "load_predictions") >> look >> waits(look.output["waits"]) >> ask
     return made
 
 

@@ -19,7 +19,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, Param
 from perennial_deployments import Deployment, deployments
-from perennial_operators import StepOperator, as_of_param, task_defaults
+from perennial_operators import as_of_param, run_step, task_defaults
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -47,8 +47,9 @@ def dag_of(deployment: Deployment) -> DAG:
             "last": _day("Last day", "The last day that is scored, UTC. Empty: the last one of the table."),
         },
     ) as made:
-        StepOperator(
-            step="score",
+        run_step(
+            deployment.config,
+            "score",
             references={
                 "version": "{{ params.version }}",
                 "table": "{{ params.table }}",

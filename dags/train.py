@@ -43,11 +43,11 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, T
 from perennial_deadline import deadline
 from perennial_deployments import Deployment, deployments
 from perennial_operators import (
-    ModelStepOperator,
-    StepOperator,
     as_of_param,
     lake_asset,
     requests_asset,
+    run_step,
+    runner,
     task_defaults,
 )
 
@@ -81,62 +81,67 @@ def dag_of(deployment: Deployment) -> DAG:
             ),
         },
     ) as made:
-        admit = StepOperator(
-            step="admit",
+        admit = run_step(
+            config,
+            "admit",
             references={"reason": "{{ params.reason or '' }}", "force": "{{ params.force }}"},
             skip_unless="admitted",
             reason_field="reason",
         )
         with TaskGroup("data", tooltip="A training set, joined as of each event and frozen") as data:
-            build = StepOperator(step="build_training_set")
-            StepOperator(step="explore", references={"training_set": build.output["training_set"]})
-            checked = StepOperator(
-                step="validate_training_set",
+            build = run_step(config, "build_training_set")
+            run_step(config, "explore", references={"training_set": build.output["training_set"]})
+            checked = run_step(
+                config,
+                "validate_training_set",
                 references={"training_set": build.output["training_set"]},
             )
         settings = {}
         if (asked := config.training.tuning) is not None:
             with TaskGroup("tuning", tooltip="Settings for the model, searched by workers beside each other"):
-                plan = StepOperator(step="plan_tuning", references={"training_set": checked.output["training_set"]})
-                search = StepOperator.partial(
+                plan = run_step(config, "plan_tuning", references={"training_set": checked.output["training_set"]})
+                operator, options = runner(
+                    config,
+                    "search",
                     task_id="search",
-                    step="search",
                     references={"study": plan.output["study"]},
                     execution_timeout=dt.timedelta(hours=1, minutes=asked.budget.value),
                     map_index_template="worker {{ task.each.worker }}",
-                ).expand(each=[{"worker": number} for number in range(asked.workers)])
-                choose = StepOperator(step="choose_settings", references={"study": plan.output["study"]})
+                )
+                search = operator.partial(**options).expand(each=[{"worker": number} for number in range(asked.workers)])
+                choose = run_step(config, "choose_settings", references={"study": plan.output["study"]})
                 search >> choose
             settings = {"settings": choose.output["settings"]}
         with TaskGroup("model", tooltip="A challenger and its ONNX graph"):
-            fit = ModelStepOperator(
-                step="fit",
+            fit = run_step(
+                config,
+                "fit",
                 references={"training_set": checked.output["training_set"], **settings},
                 execution_timeout=dt.timedelta(hours=4),
             )
-            graph = StepOperator(step="export_graph", references={"model": fit.output["model"]})
+            graph = run_step(config, "export_graph", references={"model": fit.output["model"]})
         with TaskGroup("decision", tooltip="Champion against challenger on rows that neither has seen"):
-            judge = StepOperator(
-                step="judge",
+            judge = run_step(
+                config,
+                "judge",
                 references={"model": graph.output["model"]},
             )
             made = graph.output["model"]
             if config.training.refit is not None:
                 references = {"judgement": judge.output["judgement"]}
-                made = StepOperator(step="refit", references=references, execution_timeout=dt.timedelta(hours=4)).output[
-                    "model"
-                ]
-            explain = StepOperator(step="explain", references={"model": made})
-            register = ModelStepOperator(step="register", references={"judgement": judge.output["judgement"], "model": made})
-            promote = StepOperator(
-                step="promote",
+                made = run_step(config, "refit", references=references, execution_timeout=dt.timedelta(hours=4)).output["model"]
+            explain = run_step(config, "explain", references={"model": made})
+            register = run_step(config, "register", references={"judgement": judge.output["judgement"], "model": made})
+            promote = run_step(
+                config,
+                "promote",
                 references={"judgement": judge.output["judgement"], "version": register.output["version"]},
             )
             # Whoever looks at the run reads its verdict there.
-            StepOperator(
-                task_id="profile", step="profile_champion", references={"version": promote.output["version"]}, noted=False
+            run_step(
+                config, "profile_champion", task_id="profile", references={"version": promote.output["version"]}, noted=False
             )
-            card = ModelStepOperator(step="write_card", references={"version": promote.output["version"]})
+            card = run_step(config, "write_card", references={"version": promote.output["version"]})
         admit >> data
         # The card shows the attributions, so it waits for them; the promotion does not.
         explain >> card

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 API_CONNECTION = "perennial_api"
 LONGEST_NOTE = 800
 """Characters; Airflow takes a thousand, and the link to the pages is part of them."""
+OF_MLFLOW = {"fit", "register", "write_card"}
+"""Steps whose record names an MLflow run."""
 TRIGGERS = {"asset_triggered": "", "scheduled": "schedule", "backfill": "schedule"}
 
 
@@ -216,7 +218,7 @@ class StepOperator(BaseOperator):
         if steps.describe(self.step).takes_run:
             references |= of_run(context["dag_run"])
         try:
-            record = steps.run(self.step, deployment(context["dag_run"].dag_id), as_of(context), references)
+            record = self.run_step(context, references)
         except Refused as error:
             write_note(context, f"{self.step}: {error}")
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
@@ -232,8 +234,35 @@ class StepOperator(BaseOperator):
             self.mlflow_link = f"{base}/#/experiments/{record['mlflow_experiment']}/runs/{record['mlflow_run']}" if base else ""
         return record
 
+    def run_step(self, context: Context, references: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the step to its end and return its record.
+
+        Raises:
+            ml.errors.Refused: it refuses.
+        """
+        from ml import steps
+
+        return steps.run(self.step, deployment(context["dag_run"].dag_id), as_of(context), references)
+
 
 class ModelStepOperator(StepOperator):
     """A step whose record names an MLflow run."""
 
     operator_extra_links = (MlflowRunLink(),)
+
+
+def runner(config: Config, step: str, **options: Any) -> tuple[type[BaseOperator], dict[str, Any]]:
+    """The operator of a step and what it takes: in a pod where the deployment file says so, else beside the scheduler."""
+    options = {"step": step} | options
+    pod = config.pod_of(step)
+    if pod is None:
+        return (ModelStepOperator if step in OF_MLFLOW else StepOperator), options
+    from perennial_pods import PodStepOperator
+
+    return PodStepOperator, options | {"pod": pod.model_dump()}
+
+
+def run_step(config: Config, step: str, **options: Any) -> Any:
+    """The task of a step; see `StepOperator` for the options."""
+    operator, taken = runner(config, step, **options)
+    return operator(**taken)

@@ -1,0 +1,140 @@
+"""Runs a step in a pod of a Kubernetes cluster, where the deployment file says so; else it runs beside the scheduler.
+
+The pod runs `python -m ml STEP --record FILE`; the file is what the provider's side-car hands over, so the record arrives as it
+does from a step that runs here. A step that refuses ends with an exit code of its own, and is not retried.
+
+The provider is imported when a pod is made: its client takes seconds, which every reading of a DAG file would pay for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException
+from perennial_deployments import of_dag
+from perennial_operators import MlflowRunLink, StepOperator, as_of
+
+if TYPE_CHECKING:
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+    from airflow.sdk import Context
+    from kubernetes.client import V1Pod
+
+RECORD = "/airflow/xcom/return.json"
+"""Where the provider's side-car looks for what a pod hands over."""
+
+
+class PodStepOperator(StepOperator):
+    """Runs one step of `ml` in a pod, through `KubernetesPodOperator`.
+
+    :param pod: section `steps.STEP.pod` of the deployment file, as plain values.
+    """
+
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#dfe8f5"
+
+    def __init__(self, *, pod: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pod = dict(pod)
+        self.in_cluster: KubernetesPodOperator | None = None
+
+    def run_step(self, context: Context, references: Mapping[str, Any]) -> dict[str, Any]:
+        from ml.errors import EXIT_REFUSED, Refused
+
+        self.in_cluster = made = self.pod_operator(context, references)
+        try:
+            record = made.execute(context)
+        except AirflowException as error:
+            if exit_code(made.remote_pod, made.base_container_name) != EXIT_REFUSED:
+                raise
+            told = made.handed_over or {}
+            raise Refused(f"{told.get('error', 'refused')}: {told.get('refused', 'the log of the pod says why')}") from error
+        return dict(record or {})
+
+    def on_kill(self) -> None:
+        if self.in_cluster is not None:
+            self.in_cluster.on_kill()
+
+    def pod_operator(self, context: Context, references: Mapping[str, Any]) -> Any:
+        """The provider's operator for this step in this run."""
+        from kubernetes.client import models as k8s
+
+        deployed = of_dag(context["dag_run"].dag_id)
+        pod, claim = self.pod, self.pod["volume_claim"]
+        gpu = {"nvidia.com/gpu": str(pod["gpu"])} if pod["gpu"] else {}
+        limits = {"memory": pod["memory_limit"] or pod["memory"]} | ({"cpu": pod["cpu_limit"]} if pod["cpu_limit"] else {})
+        volume = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+        return _pod_operator()(
+            task_id=self.task_id,
+            name=f"perennial-{self.step.replace('_', '-')}",
+            kubernetes_conn_id=pod["connection"],
+            namespace=pod["namespace"],
+            image=pod["image"],
+            sidecar=pod["sidecar"],
+            cmds=["python"],
+            arguments=command_line(self.step, deployed.file, as_of(context).isoformat(), references),
+            container_resources=k8s.V1ResourceRequirements(
+                requests={"cpu": pod["cpu"], "memory": pod["memory"]} | gpu, limits=limits | gpu
+            ),
+            service_account_name=pod["service_account"],
+            node_selector=dict(pod["node_selector"]),
+            tolerations=[k8s.V1Toleration(**each) for each in pod["tolerations"]],
+            env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name)) for name in pod["secrets"]],
+            volumes=[k8s.V1Volume(name="home", persistent_volume_claim=volume)] if claim else [],
+            volume_mounts=[k8s.V1VolumeMount(name="home", mount_path=str(deployed.config.home))] if claim else [],
+            startup_timeout_seconds=pod["start"],
+            do_xcom_push=True,
+            log_events_on_failure=True,
+            log_pod_spec_on_failure=False,
+            on_finish_action="delete_pod",
+            deferrable=False,
+        )
+
+
+def command_line(step: str, file: Path, instant: str, references: Mapping[str, Any]) -> list[str]:
+    """What a pod runs, after `python`: the step as the command line has it, with its record in a file."""
+    from ml.config import PROJECT
+
+    # The project has another place in an image; a file outside of it has to be mounted at its own path.
+    config = file.relative_to(PROJECT) if file.is_relative_to(PROJECT) else file
+    words = ["-m", "ml", step, "--config", str(config), "--as-of", instant]
+    for name, value in references.items():
+        flag = f"--{name.replace('_', '-')}"
+        if str(value) in ("True", "False"):
+            words += [flag] if str(value) == "True" else []
+        else:
+            words += [flag, str(value)]
+    return [*words, "--record", RECORD]
+
+
+def exit_code(pod: V1Pod | None, container: str) -> int | None:
+    """Exit code of a container of a pod; None if it did not get that far, because its node went, for example."""
+    for status in (pod.status.container_statuses if pod and pod.status else None) or []:
+        if status.name == container and status.state and status.state.terminated:
+            return int(status.state.terminated.exit_code)
+    return None
+
+
+def _pod_operator() -> type[KubernetesPodOperator]:
+    """The provider's operator with a side-car of the deployment's choice, which keeps what a pod that fails hands over."""
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+    from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
+
+    class Pod(KubernetesPodOperator):
+        def __init__(self, *, sidecar: str | None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.sidecar, self.handed_over = sidecar, None
+
+        def build_pod_request_obj(self, context: Context | None = None, **options: Any) -> V1Pod:
+            made = super().build_pod_request_obj(context, **options)
+            for container in made.spec.containers:
+                if container.name == PodDefaults.SIDECAR_CONTAINER_NAME and self.sidecar:
+                    container.image = self.sidecar
+            return made
+
+        def extract_xcom(self, pod: V1Pod, **options: Any) -> dict[str, Any] | None:
+            self.handed_over = super().extract_xcom(pod, **options)
+            return self.handed_over
+
+    return Pod
