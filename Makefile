@@ -8,9 +8,12 @@ DAYS   ?=
 
 PY := .venv/bin/python
 STACK := $(PY) -m deploy.local.stack
+WITHIN_LOCK := .venv/bin/uv pip compile -c requirements.txt --generate-hashes --no-header --no-annotate --quiet
+# What CatBoost and Feast ask for and the scoring service never imports: pictures, and the types of SQLAlchemy.
+NOT_SERVED := matplotlib plotly graphviz pillow fonttools kiwisolver contourpy cycler pyparsing narwhals mypy mypy-extensions librt pathspec ast-serialize types-greenlet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stop status env test proofs lint types format lock clean distclean
+.PHONY: help demo serve stop status env test proofs lint types format lock secrets clean distclean
 
 help: ## this list
 	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
@@ -50,8 +53,13 @@ format: env ## bring the code into form
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-lock: env ## compile requirements.in into requirements.txt, with hashes
+lock: env ## compile requirements.in into requirements.txt, with hashes, and what of it the images carry
 	.venv/bin/uv pip compile requirements.in --generate-hashes --no-header -o requirements.txt
+	sed '/^# -- development/,$$d' requirements.in | $(WITHIN_LOCK) - -o deploy/images/requirements-airflow.txt
+	$(WITHIN_LOCK) deploy/images/requirements-serving.in $(NOT_SERVED:%=--no-emit-package %) -o deploy/images/requirements-serving.txt
+
+secrets: ## write the secrets of docker-compose.yaml to .env, readable for you alone
+	@$(if $(wildcard $(PY)),$(PY),python3) -m deploy.compose.secrets_file
 
 clean: ## stop everything and delete var/ and caches; .venv stays
 	@if [ -x $(PY) ]; then $(STACK) stop-all; fi

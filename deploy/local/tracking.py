@@ -11,13 +11,18 @@ import os
 
 from deploy.local.preflight import HOST
 
+STORE = "MLFLOW_BACKEND_STORE_URI"
+"""Variable that a password is passed by, since an argument can be read by every process of the machine."""
+
 
 def main() -> None:
     """Serve until ended; see `--help`."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.tracking", description=__doc__)
-    parser.add_argument("--store", required=True, help="SQLAlchemy URL of MLflow's database")
-    parser.add_argument("--artifacts", required=True, help="folder of the artifacts")
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    store = os.environ.get(STORE)
+    parser.add_argument("--store", default=store, required=not store, help=f"SQLAlchemy URL of MLflow's database (or {STORE})")
+    parser.add_argument("--artifacts", required=True, help="folder or URI of the artifacts")
+    parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
     args = parser.parse_args()
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 
@@ -26,13 +31,13 @@ def main() -> None:
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: args.store,
         constants.REGISTRY_STORE_URI_ENV_VAR: args.store,
-        constants.ARTIFACT_ROOT_ENV_VAR: args.artifacts,
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
         constants.ARTIFACTS_DESTINATION_ENV_VAR: args.artifacts,
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     import uvicorn
 
-    uvicorn.run("mlflow.server.fastapi_app:app", host=HOST, port=args.port, access_log=False)
+    uvicorn.run("mlflow.server.fastapi_app:app", host=args.host, port=args.port, access_log=False)
 
 
 if __name__ == "__main__":
