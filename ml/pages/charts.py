@@ -14,6 +14,8 @@ from ml.pages.shapes import WIDTH, box, dot, drawing, line, marked, path, text, 
 
 LONGEST = 40
 """Characters of a subject's name in the heat map."""
+WIDEST = 36
+"""Pixels of a bar, where there are few of them."""
 DAYS = 60
 """Days of batches, the newest."""
 MARKS = {"WARN": "!", "CONFIRMED": "✕"}
@@ -23,7 +25,7 @@ def heat_map(subjects: Sequence[Subject], days: Sequence[dt.date]) -> Drawing:
     """Subjects down, days across: how far each subject's worst signal was along to its threshold, and where it passed it."""
     cell = min(30.0, max(9.0, 720 / max(len(days), 1)))
     row, top = 20, 30
-    left = 56 + 6.6 * min(max((len(subject.name) for subject in subjects), default=10), LONGEST)
+    left = 64 + 7.1 * min(max((len(subject.name) for subject in subjects), default=10), LONGEST)
     every = max(1, math.ceil(54 / cell))
     shapes = [
         text(left + place * cell + cell / 2, 16, _short(day), "label", "middle")
@@ -60,7 +62,7 @@ def performance(metric: Metric) -> Drawing:
     values = [value for each in days for value in (each.measured, each.estimated, metric.usual) if value is not None]
     if not values:
         return drawing(WIDTH, 60, [text(12, 36, "nothing was measured yet", "label")], f"{metric.name}: not measured yet")
-    left, right, top, bottom = 62, WIDTH - 16, 14, 158
+    left, right, top, bottom = 62, WIDTH - 92, 14, 158
     scale, first = ticks(min(values), max(values)), days[0].day
     span = (days[-1].day - first).days + 1
     step = (right - left) / span
@@ -75,7 +77,7 @@ def performance(metric: Metric) -> Drawing:
     shapes += [text(left - 8, y(tick) + 4, brief(tick), "label", "end") for tick in scale]
     if metric.usual is not None:
         shapes.append(line("usual", left, y(metric.usual), right, y(metric.usual)))
-        shapes.append(text(right, y(metric.usual) - 5, f"usual {brief(metric.usual)}", "label", "end"))
+        shapes.append(text(right + 8, y(metric.usual) + 4, f"usual {brief(metric.usual)}", "label"))
     guessed = [(x(each.day), y(each.estimated)) for each in days if each.estimated is not None]
     real = [(x(each.day), y(each.measured)) for each in days if each.measured is not None]
     shapes += [path(kind, points) for kind, points in (("estimated", guessed), ("measured", real)) if points]
@@ -94,13 +96,13 @@ def performance(metric: Metric) -> Drawing:
 
 def _losses(days: Sequence[PerformanceDay], places: Sequence[float], step: float, left: float, right: float) -> list[str]:
     """The control chart: what has gathered against the model by day, and the limit from which it is an alarm."""
-    floor = 226
+    floor, wide = 226, min(0.72 * step, WIDEST)
     scale = 42 / max([1.2, *(each.loss for each in days if each.loss is not None)])
     shapes = [
         marked(
             tone(each.state),
             f"{each.day}: {each.loss:.2f} of the limit",
-            box("bar", x - 0.36 * step, floor - max(each.loss * scale, 1.0), 0.72 * step, max(each.loss * scale, 1.0)),
+            box("bar", x - wide / 2, floor - max(each.loss * scale, 1.0), wide, max(each.loss * scale, 1.0)),
         )
         for each, x in zip(days, places, strict=True)
         if each.loss is not None

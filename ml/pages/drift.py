@@ -60,5 +60,5 @@ def _told(metric: Metric) -> str:
             f"A loss was confirmed on {confirmed[0].day:%d %b %Y}. Only losses gather in the lower chart, never improvements."
         )
     if over:
-        return f"The limit was passed on {len(over)} days; a second day over it confirms the loss."
+        return f"The limit was passed on {over[0].day:%d %b %Y}; a second day over it confirms the loss."
     return "Only losses gather in the lower chart, never improvements; so far they stay below the limit."

@@ -17,6 +17,8 @@ from ml.explanation.document import Drawing
 from ml.quality.report import printable
 
 WIDTH = 1040
+NARROWEST = 680
+"""Pixels to which a picture shrinks on a small screen; then it scrolls."""
 
 
 def marked(kind: str, title: str, *shapes: str) -> str:
@@ -66,7 +68,11 @@ def text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str
 
 def drawing(width: float, height: float, shapes: Sequence[str], description: str, fluid: bool = True) -> Drawing:
     """A picture; `fluid` ones are as wide as the page, up to their width."""
-    size = f'class="fluid" style="max-width:{width:.0f}px"' if fluid else f'width="{width:.0f}" height="{height:.0f}"'
+    size = (
+        f'class="fluid" style="max-width:{width:.0f}px;min-width:{min(width, NARROWEST):.0f}px"'
+        if fluid
+        else f'width="{width:.0f}" height="{height:.0f}"'
+    )
     label = escape(printable(description), quote=True)
     view = f'viewBox="0 0 {width:.0f} {height:.0f}"'
     return Drawing(f'<svg role="img" aria-label="{label}" {view} {size}>{"".join(shapes)}</svg>', description)
