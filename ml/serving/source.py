@@ -125,13 +125,14 @@ class Source:
         Raises:
             NotThere: there is none.
         """
+        known = f"FROM {quoted(self.table)} WHERE {self.known}"
         with self.lake.connect({self.table: self.schema}, versions={self.table: self.at}) as connection:
-            counted = f"SELECT count(*) FILTER ({self.span.condition}), min({TIME}), max({TIME}) FROM {quoted(self.table)}"
-            rows, first, last = connection.execute(f"{counted} WHERE {self.known}").fetchone() or (0, None, None)
-        if not rows:
-            there = f"it has rows from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else "it has no row that is known by then"
-            raise NotThere(f"table {self.table} has nothing to score{self.span}; {there}")
-        return int(rows)
+            (rows,) = connection.execute(f"SELECT count(*) {known} AND {self.span.condition}").fetchone() or (0,)
+            if rows:
+                return int(rows)
+            first, last = connection.execute(f"SELECT min({TIME}), max({TIME}) {known}").fetchone() or (None, None)
+        there = f"it has rows from {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first else "it has no row that is known by then"
+        raise NotThere(f"table {self.table} has nothing to score{self.span}; {there}")
 
     def without(self, scores: int, condition: str) -> Iterator[pa.Table]:
         """The rows that have no score yet, in chunks.
