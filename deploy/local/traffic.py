@@ -114,7 +114,7 @@ async def _play(url: str, day: dt.date, asked: Sequence[dict[str, Any]]) -> Play
             seconds.append(time.perf_counter() - begun)
             score = answer.json()
             versions.add(score["version"])
-            alerts += score["decision"] == "alert"
+            alerts += score["decision"] == "alert" or score.get("explored", False)
 
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client, asyncio.TaskGroup() as group:
         begun = time.perf_counter()

@@ -3,6 +3,7 @@
 from ml.commands import (
     edge,
     explanation,
+    explored,
     golden,
     init,
     keys,
@@ -25,6 +26,7 @@ COMMANDS = (
     | provenance.COMMANDS
     | golden.COMMANDS
     | explanation.COMMANDS
+    | explored.COMMANDS
     | monitoring.COMMANDS
     | releases.COMMANDS
     | serve.COMMANDS

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from ml.config.thresholds import Megabytes, Milliseconds, Minutes, PerSecond, Rows, Section, Threshold
+from pydantic import Field
+
+from ml.config.thresholds import Megabytes, Milliseconds, Minutes, PerSecond, Rows, Section, ShareOfAlerts, Threshold
 
 
 class Serving(Section):
@@ -19,6 +21,7 @@ class Serving(Section):
         batch: events of one request, at most.
         body: size of a request, at most.
         rate: requests of one client, at most; a client is a key, or an address where there are no keys.
+        explore: share of the alerts that are let through all the same, so that some labels depend on no alert; null for none.
     """
 
     deadline: Milliseconds = Threshold(
@@ -35,3 +38,4 @@ class Serving(Section):
     batch: Rows = Threshold(value=1000, unit="rows", reason="more belongs into batch scoring, which is faster for them")
     body: Megabytes = Threshold(value=2, unit="megabytes", reason="a thousand events of a hundred short columns")
     rate: PerSecond = Threshold(value=2000, unit="per second", reason="more than one process can answer")
+    explore: Annotated[ShareOfAlerts | None, Field(exclude_if=lambda explore: explore is None)] = None

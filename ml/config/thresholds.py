@@ -122,6 +122,7 @@ Cadence = Annotated[
     Threshold, Expected("hours: 1, 2, 3, 4, 6, 8, 12 or 24"), _in("hours", 1, 24), AfterValidator(_divides_a_day)
 ]
 Share = Annotated[Threshold, _in("share", 0, 1)]
+ShareOfAlerts = Annotated[Threshold, _in("share of alerts", 0, 0.05)]
 Cap = Annotated[Threshold, _in("share", 1e-6, 1)]
 Sample = Annotated[Threshold, _in("share", 0.001, 1)]
 Correlation = Annotated[Threshold, _in("correlation", 0, 1)]

@@ -27,7 +27,8 @@ class Seen:
 
     Attributes:
         rows: one row an event: `arm`, `key`, `day`, and by version (`new`, `old`) score, decision, milliseconds and error;
-            `share` that the new version had then; `label`, -1 where none has matured; `positive`, by what was reported so far.
+            `share` that the new version had then; `label`, -1 where none has matured; `positive`, by what was reported so
+            far. The decision of an alert that was let through is `alert`.
     """
 
     rows: pd.DataFrame
@@ -77,10 +78,11 @@ def seen(config: Config, as_of: dt.datetime, course: Course) -> Seen:
     """What the lake knows at an instant of the events of a release; of several scores of an event the first counts."""
     tables = {schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA, schema.LABELS: schema.LABELS_SCHEMA}
     versions = {"new": course.release.version, "old": course.release.champion}
+    columns = {name: name for name in ("score", "milliseconds", "error")} | {"decision": schema.DECISION}
     sides = ", ".join(
-        f"first({column} ORDER BY known_at, prediction_id) FILTER (version = {text(version)}) AS {who}_{column}"
+        f"first({column} ORDER BY known_at, prediction_id) FILTER (version = {text(version)}) AS {who}_{name}"
         for who, version in versions.items()
-        for column in ("score", "decision", "milliseconds", "error")
+        for name, column in columns.items()
     )
     matured = instant(as_of - config.label_delay)
     nothing = "NULL" if config.labels.complete else "0"

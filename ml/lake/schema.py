@@ -87,8 +87,9 @@ BATCHES_SCHEMA = pa.schema(
 )
 
 # One row per score; `known_at` is the time of scoring, `version` the model version, `inputs` the JSON of what it scored. A
-# score that failed has an `error` in its place. While a version is released (`release`), `arm` says who answers the event,
-# `key` by which entity that was decided, and `share` how much of the traffic the new version answered then.
+# score that failed has an `error` in its place. The decision of an alert that was let through (`explored`) is `pass`. While a
+# version is released (`release`), `arm` says who answers the event, `key` by which entity that was decided, and `share` how
+# much of the traffic the new version answered then.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
@@ -104,12 +105,16 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("milliseconds", pa.float64()),
         pa.field("error", pa.string()),
         pa.field("decision", pa.string()),
+        pa.field("explored", pa.bool_()),
         pa.field("features_from", pa.string()),
         pa.field("inputs", pa.string()),
         pa.field("known_at", INSTANT, nullable=False),
         pa.field("batch_id", pa.string(), nullable=False),
     ]
 )
+
+DECISION = "CASE WHEN explored THEN 'alert' ELSE decision END"
+"""SQL of the decision that a prediction's score asks for: an alert that was let through is an alert."""
 
 # One row per row of a table that was scored as a whole; `known_at` is the `as_of` of the run, `source` the table.
 SCORES_SCHEMA = pa.schema(

@@ -70,6 +70,24 @@ class Lake:
         """Paths of the files of an opened table."""
         return [f"{self.uri(table)}/{path}" for path in pa.table(delta.get_add_actions())["path"].to_pylist()]
 
+    def _files_of_one_schema(self, table: str, delta: DeltaTable, columns: pa.Schema) -> list[tuple[frozenset[str], list[str]]]:
+        """The files in groups that lack the same columns, each with these; told by the statistics, without opening a file.
+
+        A column without statistics, such as a list, counts as lacking, whether it is there or not.
+        """
+        actions = pa.table(delta.get_add_actions(flatten=True))
+        lacking: list[set[str]] = [set() for _ in range(actions.num_rows)]
+        for column in columns:
+            counted = f"null_count.{column.name}"
+            known = actions[counted].is_valid().to_pylist() if counted in actions.column_names else [False] * len(lacking)
+            for of_file, is_known in zip(lacking, known, strict=True):
+                if not is_known:
+                    of_file.add(column.name)
+        parts: dict[frozenset[str], list[str]] = {}
+        for path, of_file in zip(actions["path"].to_pylist(), lacking, strict=True):
+            parts.setdefault(frozenset(of_file), []).append(f"{self.uri(table)}/{path}")
+        return list(parts.items())
+
     def count_files(self, table: str) -> int:
         """Number of files of the newest version of a table."""
         delta = self.open(table)
@@ -169,7 +187,7 @@ class Lake:
         """A DuckDB connection in UTC with the tables as views; a table that does not exist is empty.
 
         Args:
-            tables: schema by table name.
+            tables: schema by table name; a column that was added later is null in the rows of before.
             as_of: hides every row whose `known_at` is later, in the tables that have it.
             versions: version by table name, -1 for empty; the newest for those left out.
         """
@@ -180,10 +198,12 @@ class Lake:
         for number, (table, columns) in enumerate(tables.items()):
             version = (versions or {}).get(table)
             delta = None if version == -1 else self.open(table, version)
-            files = [] if delta is None else self.files(table, delta)
-            if not files:
-                connection.register(f"empty_{number}", columns.empty_table())
-            rows = read(files) if files else f"empty_{number}"
+            parts = [] if delta is None else self._files_of_one_schema(table, delta, columns)
+            rows = read(parts[0][1]) if len(parts) == 1 and not parts[0][0] else f"empty_{number}"
+            if rows == f"empty_{number}":
+                connection.register(rows, columns.empty_table())
+                every = (f"UNION ALL BY NAME SELECT * FROM {read(files)}" for _, files in parts)
+                rows = f"(SELECT * FROM {rows} {' '.join(every)})"
             visible = f" WHERE known_at <= {instant(as_of)}" if as_of and "known_at" in columns.names else ""
             connection.execute(f"CREATE TEMP VIEW {quoted(table)} AS SELECT * FROM {rows}{visible}")
         return connection

@@ -27,6 +27,7 @@ class Metrics:
         self._stages = {stage: self.seconds.labels(stage) for stage in STAGES}
         self.requests = counter("perennial_requests", "requests by path and status", ["path", "status"])
         self.scores = counter("perennial_scores", "scored events", ["version", "role", "decision"])
+        self.explored = counter("perennial_explored", "alerts that were let through; they count as alerts too", ["version"])
         self.misses = counter("perennial_feature_misses", "entities without a snapshot, by view", ["view"])
         self.age = gauge("perennial_feature_age_seconds", "age of the newest snapshot that was read, by view", ["view"])
         self.fallbacks = counter("perennial_fallbacks", "events scored without the online store")
@@ -40,6 +41,12 @@ class Metrics:
         self.log_lag = gauge("perennial_log_lag_seconds", "age of the oldest prediction that has not reached the lake")
         self.version = gauge("perennial_version", "1 for the version that scores", ["version", "sha256"])
         self.refused = gauge("perennial_champion_refused", "1 if the champion cannot be opened and another one scores")
+
+    def scored(self, version: str, role: str, decision: str, is_explored: bool) -> None:
+        """Count a score; an alert that is let through counts as an alert."""
+        self.scores.labels(version, role, "alert" if is_explored else decision).inc()
+        if is_explored:
+            self.explored.labels(version).inc()
 
     def stage(self, stage: str, seconds: float) -> None:
         """Count the seconds of a stage of a request."""

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ml.config import Config
 from ml.model.version import Version
+from ml.serving.explore import Exploration
 from ml.serving.log import Record
 from ml.serving.metrics import Metrics
 from ml.serving.online import Event, Features, OnlineFeatures
@@ -70,9 +71,10 @@ class Score:
 
     Attributes:
         id: of this prediction, in the log and in the lake.
-        decision: `alert` from the version's threshold on, else `pass`.
+        decision: `alert` from the version's threshold on, unless it is let through, else `pass`.
         features: age of the snapshot of each view in seconds; None if the entity has none.
         features_from: `online store`, or `defaults` if it did not answer in time.
+        explored: true for an alert that is let through (`ml.serving.explore`), else None.
         reasons: value and contribution, in log-odds, of the inputs that moved the score most, if they were asked for.
     """
 
@@ -85,6 +87,7 @@ class Score:
     role: str
     features: dict[str, float | None]
     features_from: str
+    explored: bool | None = None
     reasons: list[dict[str, Any]] | None = None
 
 
@@ -105,7 +108,7 @@ class Scorer:
 
     def __init__(self, config: Config, metrics: Metrics, now: Callable[[], dt.datetime]) -> None:
         self._config, self._metrics, self._now = config, metrics, now
-        self._online = OnlineFeatures(config)
+        self._online, self._exploration = OnlineFeatures(config), Exploration(config)
         self.recent = EventWindows(config, now)
 
     def read(self, events: Sequence[Event]) -> Features:
@@ -149,17 +152,23 @@ class Scorer:
         probabilities = version.score_many(columns) if is_large else version.score_few(columns)
         taken = {"milliseconds": round((time.perf_counter() - begun) * 1000, 3)}
         explained = _reasons(version, columns, reasons) if reasons else [None] * len(events)
+        alerts = [probability >= version.threshold for probability in probabilities.tolist()]
+        explored = [
+            is_alert and part.role != "shadow" and self._exploration.lets_through(event["event_id"])
+            for event, is_alert in zip(events, alerts, strict=True)
+        ]
         scores = [
             Score(
                 id=uuid.uuid4().hex,
                 event_id=event["event_id"],
                 probability=probability,
-                decision="alert" if probability >= version.threshold else "pass",
+                decision="alert" if alerts[row] and not explored[row] else "pass",
                 threshold=version.threshold,
                 version=version.number,
                 role=part.role,
                 features={view: _age(event, instants[row]) for view, instants in features.snapshots.items()},
                 features_from="defaults" if features.is_fallback else "online store",
+                explored=explored[row] or None,
                 reasons=explained[row],
             )
             for row, (event, probability) in enumerate(zip(events, probabilities.tolist(), strict=True))
@@ -176,6 +185,7 @@ class Scorer:
                 "features_from": score.features_from,
                 "inputs": inputs,
             }
+            | ({"explored": True} if score.explored else {})
             for row, (event, score, inputs) in enumerate(zip(events, scores, named, strict=True))
         ]
         return Scored(scores, records)

@@ -333,7 +333,7 @@ class Service:
             for stage, seconds in (("wait", begun - request.begun), ("features", read - begun), ("model", ended - read)):
                 self.metrics.stage(stage, seconds)
         for score in scored.scores:
-            self.metrics.scores.labels(score.version, score.role, score.decision).inc()
+            self.metrics.scored(score.version, score.role, score.decision, bool(score.explored))
         return scored.records
 
     def _write(self, requests: list[_Request], records: list[Record]) -> None:

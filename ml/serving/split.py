@@ -131,5 +131,5 @@ class Split:
             log.exception("version %s cannot score", number)
             return self._scorer.failed(later.events, number, later.part, f"{type(error).__name__}: {error}")
         for score in scored.scores:
-            self._metrics.scores.labels(score.version, score.role, score.decision).inc()
+            self._metrics.scored(score.version, score.role, score.decision, bool(score.explored))
         return scored.records

@@ -182,3 +182,23 @@ def test_threads_that_share_a_file_of_an_object_store_each_read_their_own_range(
             connection.execute("SET threads = 8")
             (answer,) = connection.sql("SELECT sum(value)::BIGINT, sum(other)::BIGINT FROM 'table'").fetchall()
         assert answer == (rows * (rows - 1) // 2, 7 * rows * (rows - 1) // 2)
+
+
+@pytest.mark.parametrize("commits", [1, 12])
+def test_a_column_that_was_added_later_is_null_in_the_rows_of_before(lake: Lake, commits: int) -> None:
+    """Also where checkpoints hold the older commits, at the versions before, and of a type that has no statistics."""
+    wide = pa.schema([*_rows("a").schema, pa.field("explored", pa.bool_()), pa.field("reasons", pa.list_(pa.string()))])
+    for number in range(commits):
+        lake.append_batches("table", _rows(f"old {number}", 1))
+    before = lake.version("table")
+    for _ in range(2):  # read before and after the first commit with the new columns
+        with lake.connect({"table": wide}, versions={"table": before}) as connection:
+            assert connection.sql("SELECT DISTINCT explored, reasons FROM 'table'").fetchall() == [(None, None)]
+            assert connection.sql("SELECT * FROM 'table'").columns == wide.names
+        new = {"batch_id": ["new"], "value": [7], "explored": [True], "reasons": [["late"]]}
+        lake.append_batches("table", pa.table(new, wide))
+    with lake.connect({"table": wide}) as connection:
+        seen = connection.sql("SELECT * FROM 'table' WHERE explored OR batch_id = 'old 0' ORDER BY batch_id").fetchall()
+    assert seen == [("new", 7, True, ["late"]), ("old 0", 0, None, None)]
+    with lake.connect({"table": _rows("a").schema}) as connection:
+        assert connection.sql("SELECT count(*), count(value) FROM 'table'").fetchall() == [(commits + 1, commits + 1)]

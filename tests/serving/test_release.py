@@ -35,6 +35,7 @@ from ml.model.version import BrokenVersion, Version
 from ml.quality.predictions import load_predictions
 from ml.registry.versions import Registry
 from ml.serving import challenger
+from ml.serving.explore import Exploration
 from ml.serving.service import Service
 from ml.store.feast import materialize
 from tests.deployments import FIRST_AS_OF, MORE_FRAUDS, small_told, write
@@ -280,6 +281,27 @@ def test_a_version_that_lets_frauds_pass_steps_back_before_labels_have_matured(c
     found = releases.release(config, known)
     assert (found.word, champion(config)) == ("stepped back", "1")
     assert f"early: {len(answers)} positives among" in found.note
+
+
+def test_alerts_that_are_let_through_count_as_alerts_of_whoever_answered(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here all of them are; the version that only scores lets nothing through."""
+    serve(config, 1)
+    assert look(config, 1).word == "advanced"
+    monkeypatch.setattr(Exploration, "lets_through", lambda *_: True)
+    answers = serve(config, 2, lambda version, columns: np.ones(len(version.score_few(columns))))
+    canary = [answer for answer in answers if answer["role"] == "canary"]
+    assert {(answer["decision"], answer["explored"]) for answer in canary} == {("pass", True)}
+    assert "alert" not in {answer["decision"] for answer in answers}
+    course = Ledger(config.ledger).releases.open(config.name)
+    assert course is not None
+    rows = seen(config, FIRST_AS_OF + 3 * DAY, course).rows
+    rows = rows[rows["share"] == 0.1]
+    assert set(rows["new_decision"]) == {"alert"}
+    scored = predictions(config)
+    assert scored.loc[scored["role"] == "shadow", "explored"].isna().all()
+    assert scored.loc[scored["explored"].eq(True), "role"].isin(["canary", "champion"]).all()
 
 
 def test_another_champion_meanwhile_ends_the_release(config: Config) -> None:
