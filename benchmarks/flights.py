@@ -28,26 +28,19 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
-from pydantic import TypeAdapter
 
 from benchmarks import flights_data
 from ml import pipeline, steps
-from ml.artifacts import write_file
-from ml.commands.loop import decide
 from ml.config import Config, load
 from ml.evaluation.metrics import average_precision
-from ml.lake import schema
-from ml.lake.tables import Lake, instant
 from ml.ledger.ledger import Ledger
-from ml.model.model import Model
 from ml.pipeline import Record
-from ml.store.feast import retrieve
-from ml.training import fit
+from ml.replay.nights import Nights
+from ml.replay.scores import joined
+from ml.replay.scores import scored as scores_in_office
 
 DAY = dt.timedelta(days=1)
 NIGHT = dt.datetime(2013, 2, 1, 9, tzinfo=dt.UTC)
@@ -62,27 +55,10 @@ PLAIN = ["hour", "weekday", "distance", *flights_data.WEATHER, *TEXTS]
 
 
 @dataclass
-class Year:
-    """What came of the nights: the champion after each, and on which a training was refused; `nights` counts them."""
+class Year(Nights):
+    """What came of the nights, and the memory of the process after some of them, by their number."""
 
-    nights: int = 0
-    champions: dict[dt.datetime, str] = field(default_factory=dict)
-    trainings: int = 0
-    refused: dict[dt.datetime, str] = field(default_factory=dict)
     megabytes: dict[int, int] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, home: Path) -> Year:
-        """What was played in a home before."""
-        file = home / PLAYED
-        return KEPT.validate_json(file.read_text()) if file.is_file() else cls()
-
-    def write(self, home: Path) -> None:
-        """Keep it, so that a run that is stopped can go on."""
-        write_file(home / PLAYED, lambda path: path.write_bytes(KEPT.dump_json(self, indent=1)))
-
-
-KEPT, PLAYED = TypeAdapter(Year), "nights.json"
 
 
 def play(config: Config, until: dt.date) -> Year:
@@ -121,38 +97,14 @@ def _night(config: Config, night: dt.datetime, year: Year) -> str:
     run_id = f"night {night:%Y-%m-%d}"
     checked = _ingest(config, night)
     monitored = steps.run("monitor", config, night, {"run_id": run_id})
-    try:
-        decided = decide(config, night, trigger="schedule", run_id=run_id)
-    except (ValueError, RuntimeError) as refusal:
-        year.trainings += 1
-        year.refused[night] = f"{type(refusal).__name__}: {refusal}"
-        return " ".join(year.refused[night].split())
-    year.trainings += "promote" in decided
-    told = [*checked["stopped"], *monitored["incidents"], *monitored["confirmed"]]
-    return "; ".join([*told, _outcome(decided).split("\n")[0]])
-
-
-def _outcome(records: dict[str, Any]) -> str:
-    """What came of a training, in words."""
-    return str(records["promote"]["note"]) if "promote" in records else f"held back: {records['admit']['reason']}"
+    told = year.train(config, night, {"run_id": run_id, "trigger": "schedule"})
+    return "; ".join([*checked["stopped"], *monitored["incidents"], *monitored["confirmed"], told])
 
 
 def scored(config: Config, year: Year) -> pd.DataFrame:
     """Every flight from the first champion on with its score, `champion`, by the champion of its time."""
-    first = min(year.champions)
-    with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}) as connection:
-        events = connection.execute(
-            f"SELECT * EXCLUDE (known_at, batch_id) FROM events WHERE event_time >= {instant(first)} "
-            "ORDER BY event_time, event_id"
-        ).df()
-    rows = pd.concat([events, retrieve(config, events)], axis=1)
-    nights = pd.DatetimeIndex(pd.to_datetime(sorted(year.champions), utc=True))
-    versions = np.array([year.champions[night] for night in nights])
-    served = versions[nights.searchsorted(pd.DatetimeIndex(rows["event_time"]), side="right") - 1]
-    scores = np.empty(len(rows))
-    for version in np.unique(served):
-        scores[served == version] = Model(fit.registry(config).fetch(version)).score(rows[served == version])
-    return rows[["event_id", "event_time"]].assign(champion=scores)
+    rows = joined(config, min(year.champions))
+    return rows[["event_id", "event_time"]].assign(champion=scores_in_office(config, year.champions, rows))
 
 
 def plain(config: Config, first: dt.datetime, last: pd.Timestamp, every: int | None) -> pd.Series:

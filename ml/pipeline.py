@@ -1,6 +1,6 @@
 """The processes, each declared once: its steps, their order, and what each step takes of the records before it.
 
-The command line runs them, and a test holds the DAGs against them. The order is that of the declaration.
+The command line and replay run them, and a test holds the DAGs against them. The order is that of the declaration.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ml import steps
 from ml.config import Config
 
 Record = Mapping[str, Any]
+RunStep = Callable[[str, Config, dt.datetime, Mapping[str, Any]], Record]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def run(
     on_record: Callable[[str, Record], None] = lambda step, record: None,
     explain: bool = True,
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    run_step: RunStep | None = None,
 ) -> dict[str, Record]:
     """Run a process to its end; the records of the steps that were not skipped, by step.
 
@@ -106,6 +108,7 @@ def run(
         on_record: is called with each record as soon as it is there; of a step that is run several times, with each.
         explain: whether to run what explains.
         within: context in which each step runs.
+        run_step: how a step is run; by default `ml.steps.run`.
     """
     given, records, held_back = given or {}, dict[str, Record](), set[str]()
     decides = [stage for stage in process if not stage.explains]
@@ -118,7 +121,7 @@ def run(
         for entry in entries:
             more = {stage.each_as: entry} if stage.each else {}
             with within():
-                records[stage.step] = steps.run(stage.step, config, as_of, references | more)
+                records[stage.step] = (run_step or steps.run)(stage.step, config, as_of, references | more)
             on_record(stage.step, records[stage.step])
         if stage.skip_unless and not records[stage.step][stage.skip_unless]:
             held_back.add(stage.step)

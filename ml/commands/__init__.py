@@ -14,6 +14,7 @@ from ml.commands import (
     provenance,
     quarantine,
     releases,
+    replay,
     serve,
 )
 
@@ -29,6 +30,7 @@ COMMANDS = (
     | explored.COMMANDS
     | monitoring.COMMANDS
     | releases.COMMANDS
+    | replay.COMMANDS
     | serve.COMMANDS
     | edge.COMMANDS
     | migrate.COMMANDS

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -160,18 +160,50 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
 
 
 def _fit_once(config: Config, training_set: str, settings: str) -> Fit:
-    if settings:
-        if (study_set := chosen.describe(config, settings).training_set) != training_set:
-            raise BadInput(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
-        config = chosen.tuned(config, settings)
-    settings_used = config.training.model_dump(include=SETTINGS)
-    selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
-    hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
-    key = hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
+    key = key_of(config, training_set, settings)
+    config = _settled(config, training_set, settings)
     if exists(config, key):
         return describe(config, key)
     with artifacts.of(config).lock(KIND, key):
         return describe(config, key) if exists(config, key) else _tracked(config, training_set, settings, key)
+
+
+def _settled(config: Config, training_set: str, settings: str) -> Config:
+    """The deployment with the settings of a study on this training set, if one is given."""
+    if not settings:
+        return config
+    if (study_set := chosen.describe(config, settings).training_set) != training_set:
+        raise BadInput(f"settings {settings} were searched on training set {study_set}, not on {training_set}")
+    return chosen.tuned(config, settings)
+
+
+def key_of(config: Config, training_set: str, settings: str = "") -> str:
+    """Address of the model that `fit` makes of a training set; errors of the settings as for `fit`."""
+    config = _settled(config, training_set, settings)
+    settings_used = config.training.model_dump(include=SETTINGS)
+    selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
+    hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
+    return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
+
+
+def adopt(config: Config, folder: Path) -> Fit:
+    """Take a model that another deployment with the same settings has fitted, under an MLflow run of this one's own.
+
+    Args:
+        folder: the model's folder, whose address follows from what it was made of.
+    """
+    made = record_of(folder)
+    settled = chosen.tuned(config, made.settings) if made.settings else config
+    with tracked(config, made.model) as (run, experiment):
+        record = replace(made, mlflow_run=run, mlflow_experiment=experiment)
+
+        def fill(copy: Path) -> None:
+            shutil.copytree(folder, copy)
+            (copy / RECORD).write_text(json.dumps(asdict(record), indent=1))
+
+        artifacts.of(config).put(KIND, made.model, fill)
+        log_settings(settled, record)
+    return record
 
 
 @contextmanager

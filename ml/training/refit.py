@@ -76,7 +76,7 @@ def refit(config: Config, model: str) -> fit.Fit:
         CapUnreachable: see `ml.training.weights`.
     """
     judged = fit.describe(config, model)
-    key = hashlib.sha256(f"refit of {model}".encode()).hexdigest()
+    key = key_of(model)
     with artifacts.of(config).lock(fit.KIND, key):
         if fit.exists(config, key):
             return fit.describe(config, key)
@@ -85,6 +85,11 @@ def refit(config: Config, model: str) -> fit.Fit:
             record = _refit(settled, judged, key, run, experiment)
             fit.log_settings(settled, record)
         return record
+
+
+def key_of(model: str) -> str:
+    """Address of the refit of a judged model."""
+    return hashlib.sha256(f"refit of {model}".encode()).hexdigest()
 
 
 def _refit(config: Config, judged: fit.Fit, key: str, run: str, experiment: str) -> fit.Fit:

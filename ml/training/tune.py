@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str, run: Run 
     study = _name(config, training_set)
     store = artifacts.of(config)
     if store.has(chosen.KIND, chosen.key_of(study, PLAN)):
-        return _plan(config, study)
+        return describe(config, study)
     with record_refusal(config, as_of, "plan_tuning", run.id, NoFold):
         _folds(config, training_set)
     warm_starts = {FILE: trials.nearest(tuning, model, model.model_dump())}
@@ -154,6 +155,17 @@ def choose_settings(config: Config, as_of: dt.datetime, study: str) -> ChosenSet
     return chosen.describe(config, study)
 
 
+def forget(config: Config, training_set: str) -> None:
+    """Delete a study that is not decided, so that its search begins anew with the same trials.
+
+    A worker that goes on after it was killed draws other trials than one that was not.
+    """
+    study = _name(config, training_set)
+    if not chosen.is_decided(config, study):
+        artifacts.of(config).delete(chosen.KIND, chosen.key_of(study, PLAN))
+        shutil.rmtree(_journal_folder(config, study))
+
+
 def _tuning(config: Config) -> Tuning:
     if config.training.tuning is None:
         raise TuningOff(f"deployment {config.name} has no section training.tuning; config/demo.yaml has one")
@@ -165,7 +177,12 @@ def _name(config: Config, training_set: str) -> str:
     return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
-def _plan(config: Config, study: str) -> Plan:
+def describe(config: Config, study: str) -> Plan:
+    """The plan of a study.
+
+    Raises:
+        NoStudy: there is no such study.
+    """
     return Plan(**json.loads(chosen.path_of(config, study, PLAN, "run `plan_tuning` first").read_text()))
 
 
@@ -177,7 +194,7 @@ def _journal_folder(config: Config, study: str) -> Path:
 def _current_plan(config: Config, study: str) -> Plan:
     """The plan of a study; an error if the deployment or the code changed since."""
     _tuning(config)
-    plan = _plan(config, study)
+    plan = describe(config, study)
     if _name(config, plan.training_set) != study:
         raise StudyMismatch(
             f"study {study[:12]} was planned for another deployment file or by other code; run `plan_tuning` again"
