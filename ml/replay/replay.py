@@ -180,11 +180,11 @@ def days_to(share: float, figures: Figures, bound: Figures, drift: dt.date, days
 
     A week is of seven days with figures, and begins with any of them. None if the last week has less, or if there is none.
 
-    Example: the bound is 1 on all days; half of it is reached on the fourth day after the drift.
+    Example: nothing for a week, and then all; the first week with more than half of it begins four days after the drift.
         >>> days = [dt.date(2025, 5, 1) + number * DAY for number in range(20)]
         >>> figures = {day: float(day.day >= 8) for day in days}
         >>> days_to(0.5, figures, dict.fromkeys(days, 1.0), dt.date(2025, 5, 1), days)
-        3
+        4
     """
     since = [day for day in days if day >= drift]
     weeks = [since[number : number + WEEK] for number in range(len(since) - WEEK + 1)]
