@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from ml.ledger.ledger import Ledger
 from ml.training.fit import registry
 from tests.dags.triggering import NEVER
 from tests.deployments import FIRST_AS_OF, land_text, small_told, write
+from tests.monitoring import living
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,46 @@ def test_a_stopped_file_turns_the_run_red_with_its_message(stack: Stack, config:
     told = Ledger(config.ledger).messages.all(config.name)
     assert [(m.process, m.run_id) for m in told if m.event == "stopped batch"] == [("ingest", run_id)]
     assert [(m.process, m.version) for m in told if m.event == "promotion"] == [("train", "1")]
+
+
+@pytest.fixture
+def browser(stack: Stack) -> Iterator[httpx.Client]:
+    """A client that carries the cookie of a login, as a browser does."""
+    with httpx.Client(base_url=stack.url, timeout=120, trust_env=False, headers={"accept": "text/html"}) as client:
+        login = {"username": "admin", "password": stack.password}
+        client.cookies.set("_token", client.post("/auth/token", json=login).raise_for_status().json()["access_token"])
+        yield client
+
+
+@pytest.mark.usefixtures("first")
+def test_the_pages_tell_what_happened(stack: Stack, config: Config, browser: httpx.Client) -> None:
+    home = f"/perennial/deployments/{config.name}"
+    told = {page: browser.get(f"{home}/{page}").raise_for_status().text for page in ("model", "drift", "data", "requests")}
+    assert "<h1>Version 1 is champion</h1>" in told["model"]
+    assert "The challenger is better" in told["model"]
+    assert "monitored up to" in told["drift"]
+    assert "payments_" in told["data"]
+    assert "for request 1 (new_data, by ingest)" in told["requests"]
+    assert "model card" in browser.get(f"{home}/card/1").raise_for_status().text
+    assert browser.get(f"{home}/model.json").json()["reigns"][0]["version"] == "1"
+    answers = {place: httpx.get(f"{stack.url}{home}/{place}", trust_env=False).status_code for place in (*told, "card/1")}
+    assert set(answers.values()) == {401}
+    with stack.api() as api:
+        run = next(run for run in api.runs("train") if run.note)
+        link = run.note.rpartition("](")[2].rstrip(")")
+        assert link == f"/dags/train/runs/{quote(run.run_id, safe='')}/plugin/perennial-run"
+        views = [view for plugin in api._ask("GET", "/plugins")["plugins"] for view in plugin["external_views"]]
+    assert {view["name"] for view in views} >= {"Model", "Drift", "Data", "Requests"}
+
+
+@pytest.mark.usefixtures("first")
+def test_one_step_back_is_recorded_under_the_name_of_who_pressed(config: Config, browser: httpx.Client) -> None:
+    living.move(config, "1", "2")
+    home = f"/perennial/deployments/{config.name}"
+    form = browser.get(f"{home}/model").text.partition('action="act/rollback"')[2].partition("</form>")[0]
+    fields = {name: form.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("token", "after")}
+    answer = browser.post(f"{home}/act/rollback", data=fields | {"reason": "it alerts too much"}, follow_redirects=True)
+    assert "<h1>Version 1 is champion</h1>" in answer.raise_for_status().text
+    move = Ledger(config.ledger).moves.history(config.name)[-1]
+    assert (move.action, move.to_version, move.actor, move.reason) == ("rollback", "1", "admin", "it alerts too much")
+    assert registry(config).aliases()["champion"] == "1"
