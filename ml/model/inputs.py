@@ -70,10 +70,11 @@ class Inputs:
 
 
 def filled(frame: pd.DataFrame, fill: dict[str, float]) -> Iterator[np.ndarray]:
-    """Columns of numbers, shape (n_rows,) each, with missing values filled."""
+    """Columns of numbers as float32, shape (n_rows,) each, with missing values filled."""
     for name, value in fill.items():
-        numbers = frame[name].astype("float64", copy=False).to_numpy()
-        yield np.where(np.isnan(numbers), value, numbers)
+        numbers = frame[name].astype("float64", copy=False).to_numpy().astype(np.float32)
+        np.copyto(numbers, value, where=np.isnan(numbers))
+        yield numbers
 
 
 def onnx_feeds(inputs: Inputs, frame: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -1,14 +1,17 @@
 """The step `score`: a table of the lake, or some days of it, scored by a version into the table `scores`.
 
-Rows are read in one stream and committed in chunks, so that memory does not grow with the table. A run scores the rows that
-have no score of that version yet. The commits of a version on a table are numbered: a run that finds its next number taken is
-not alone; it looks again and goes on with what is left, so that no row is scored twice.
+Rows are read in one stream and committed in chunks, so that memory does not grow with the table; while a chunk is committed,
+the next one is read and scored. A run scores the rows that have no score of that version yet. The commits of a version on a
+table are numbered: a run that finds its next number taken is not alone; it looks again and goes on with what is left, so that
+no row is scored twice.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,9 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.config import Config
+from ml.explanation.reasons import CHAMPION
 from ml.lake import schema
 from ml.lake.sql import text
 from ml.model.version import Version
+from ml.serving.champion import open_champion
 from ml.serving.registered import open_registered
 from ml.serving.source import ID, TIME, Source, Span
 from ml.store.feast import retrieve
@@ -38,7 +43,7 @@ class Scored:
 
 
 def score(
-    config: Config, as_of: dt.datetime, version: str = "champion", table: str = schema.EVENTS, first: str = "", last: str = ""
+    config: Config, as_of: dt.datetime, version: str = CHAMPION, table: str = schema.EVENTS, first: str = "", last: str = ""
 ) -> Scored:
     """Score the rows of a table of the lake that have no score of a version yet; the same call again writes nothing.
 
@@ -56,7 +61,7 @@ def score(
         NotThere: there is no such version or table, or it has nothing in the range.
     """
     span = Span.of(first, last, as_of)
-    opened = open_registered(config, version)
+    opened = open_champion(config) if version == CHAMPION else open_registered(config, version)
     source = Source.open(config, table, opened, span, as_of)
     rows, added, alerts = source.count(), 0, 0
     is_done = False
@@ -75,14 +80,25 @@ def _pass(config: Config, as_of: dt.datetime, version: Version, source: Source) 
     taken = source.lake.count_batches(schema.SCORES, named)
     scores = source.lake.version(schema.SCORES)
     mine = f"batch_id BETWEEN {text(named(0))} AND {text(named(taken))}" if taken else "false"
+    chunks = enumerate(source.without(scores, mine), start=taken)
+    answers = (_scored(config, as_of, version, source, chunk, named(number)) for number, chunk in chunks)
     added = alerts = 0
-    for number, chunk in enumerate(source.without(scores, mine), start=taken):
-        scored = _scored(config, as_of, version, source, chunk, named(number))
-        if not source.lake.append_batches(schema.SCORES, scored):
-            return False, added, alerts
-        added += scored.num_rows
-        alerts += pc.sum(pc.equal(scored["decision"], "alert")).as_py()
+    with closing(_ahead(answers)) as ready:
+        for scored in ready:
+            if not source.lake.append_batches(schema.SCORES, scored):
+                return False, added, alerts
+            added += scored.num_rows
+            alerts += pc.sum(pc.equal(scored["decision"], "alert")).as_py()
     return True, added, alerts
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Generator[pa.Table, None, None]:
+    """The same tables; a thread makes the next one while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = thread.submit(next, tables, None)
+            yield table
 
 
 def _batch(table: str, version: Version, number: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ml import artifacts
 from ml.config import Config
+from ml.explanation.reasons import CHAMPION, resolve
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.model import version as versions
@@ -62,9 +63,21 @@ class Champion:
         self._changed(version)
 
     def _open(self, move: Promotion) -> Version:
-        if not artifacts.of(self._config).has(versions.KIND, versions.hash_of(move.hashes)):
-            _release(self._config, move)
+        _ensure_released(self._config, move)
         return opened(self._config, move.to_version, move.hashes)
+
+
+def open_champion(config: Config) -> Version:
+    """Open the champion as it was released, without asking the registry, whose client takes seconds to import.
+
+    Raises:
+        NotThere: there is no champion.
+        BrokenVersion, ParityError: its files or its scores are others.
+    """
+    resolve(config, CHAMPION)
+    move = Ledger(config.ledger).moves.history(config.name)[-1]
+    _ensure_released(config, move)
+    return Version.open(config, move.to_version, move.hashes)
 
 
 def opened(config: Config, number: str, hashes: Mapping[str, str]) -> Version:
@@ -81,8 +94,10 @@ def opened(config: Config, number: str, hashes: Mapping[str, str]) -> Version:
     return version
 
 
-def _release(config: Config, move: Promotion) -> None:
+def _ensure_released(config: Config, move: Promotion) -> None:
     """Release a version that became champion before versions were released."""
+    if artifacts.of(config).has(versions.KIND, versions.hash_of(move.hashes)):
+        return
     from ml.registry.versions import Registry
 
     registry = Registry(config.tracking, config.name)

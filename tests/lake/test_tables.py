@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml.lake.tables import Lake
@@ -44,6 +45,19 @@ def test_a_batch_is_appended_once(lake: Lake) -> None:
     assert lake.append_batches("table", _rows("a")) == 0
     assert lake.version("table") == 2
     assert lake.committed("table", ["a", "b", "c"]) == {"a", "b"}
+
+
+def test_values_that_hardly_repeat_have_no_dictionary(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append_batches("table", _rows("a").append_column("event_id", pa.array(["1", "2", "3"])))
+    found = lake.open("table")
+    assert found is not None
+    columns = pq.ParquetFile(lake.files("table", found)[0]).metadata.row_group(0).to_dict()["columns"]
+    assert {column["path_in_schema"]: column["has_dictionary_page"] for column in columns} == {
+        "batch_id": True,
+        "value": True,
+        "event_id": False,
+    }
 
 
 def test_processes_that_make_a_table_and_append_the_same_batches_at_once_double_nothing(place: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ml.model.inputs import MISSING, Inputs
 from ml.model.model import Model
 from ml.serving import batch, source
 from ml.serving.batch import score
+from ml.serving.champion import open_champion
+from ml.serving.registered import open_registered
 from ml.training import dataset
 from tests import villages
 from tests.models import INPUTS
@@ -162,6 +165,35 @@ def test_a_run_that_is_not_alone_doubles_nothing(config: Config, monkeypatch: py
     assert others[0].added > 0
     assert told.added + others[0].added == told.rows == len(scores(config))
     assert score(config, AS_OF).added == 0
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_while_a_chunk_is_committed_the_next_one_is_scored(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored, append, calls = batch._scored, Lake.append_batches, []
+    second = threading.Event()
+
+    def scoring(*given: Any) -> pa.Table:
+        calls.append(1)
+        if len(calls) == 2:
+            second.set()
+        return scored(*given)
+
+    def committing(self: Lake, *given: Any) -> int:
+        assert second.wait(60), "nothing is scored before the first chunk is in"
+        return append(self, *given)
+
+    monkeypatch.setattr(batch, "_scored", scoring)
+    monkeypatch.setattr(Lake, "append_batches", committing)
+    assert score(config, AS_OF).added == len(events(config)) > 300
+
+
+def test_the_champion_is_scored_as_it_was_released_when_the_registry_is_away(config: Config, tmp_path: Path) -> None:
+    champion = open_champion(config)
+    away = config.model_copy(update={"mlflow_uri": f"sqlite:///{tmp_path}/nowhere/mlflow.db"})
+    told = score(away, AS_OF)
+    assert (told.version, told.added) == ("1", len(events(config)))
+    assert champion.sha256 == open_registered(config, "1").sha256
+    assert scores(config)["batch_id"].str.contains(champion.sha256).all()
 
 
 @pytest.mark.usefixtures("small_chunks")
