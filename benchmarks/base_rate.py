@@ -28,8 +28,8 @@ from benchmarks.days import Floats
 from ml.config import PROJECT, Config, load
 from ml.monitoring import performance
 from ml.monitoring.cusum import ChartState
-from ml.monitoring.performance import Figure
-from ml.monitoring.reference import centres, charts_of
+from ml.monitoring.performance import DayMetric
+from ml.monitoring.reference import charted_means, charts_of
 from ml.monitoring.traffic import SCORE
 
 ROWS, REFERENCE_DAYS, YEAR, WITHIN = 1_600, 21, 365, 10
@@ -66,12 +66,12 @@ def year(number: int, config: Config, world: str, lost: bool, days: int = YEAR) 
     before = [rows_of(rng, rate, usual, APART) for rate in of_day[:REFERENCE_DAYS]]
     against = performance.reference_rates([labels for _, labels in before])
     measured = {FIRST + dt.timedelta(day): performance.measured(config, 0.5, against, *told) for day, told in enumerate(before)}
-    charts, centre = charts_of(config, measured), centres(measured)
+    charts, means = charts_of(config, measured), charted_means(measured)
     standings: dict[str, ChartState] = {}
     alarms, first = 0, math.inf
     for late, rate in enumerate(of_day[REFERENCE_DAYS:]):
         told = performance.measured(config, 0.5, against, *rows_of(rng, rate, usual, LOST if lost else APART))
-        charted = {name: _charted(told[name], centre[name]) for name in charts.charts}
+        charted = {name: _charted(told[name], means[name]) for name in charts.charts}
         standings = charts.advance(standings, FIRST + dt.timedelta(REFERENCE_DAYS + late), charted)
         raised = sum(standing.alarm for standing in standings.values())
         alarms += raised
@@ -79,8 +79,8 @@ def year(number: int, config: Config, world: str, lost: bool, days: int = YEAR) 
     return alarms, first
 
 
-def _charted(figure: Figure | None, centre: float) -> float | None:
-    return None if figure is None else figure.steadied(centre).charted
+def _charted(metric: DayMetric | None, mean: float) -> float | None:
+    return None if metric is None else metric.shrunk(mean).charted
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ml.monitoring.observed import Days
+from ml.monitoring.observed import DailyProfiles
 from ml.monitoring.profile import Counts, Profile
 
 Floats = NDArray[np.float64]
@@ -58,17 +58,17 @@ class Stream:
 
     world: World
     means: Floats
-    days: Days
+    days: DailyProfiles
 
     def date(self, number: int) -> dt.date:
         """The calendar day, counted from the first reference day."""
         return FIRST + dt.timedelta(number)
 
     @property
-    def reference(self) -> Days:
+    def reference(self) -> DailyProfiles:
         """The days that a detector is fitted on: the score and the alerts have only the last of them."""
         features, scored = ({self.date(n) for n in range(first, REFERENCE_DAYS)} for first in (0, REFERENCE_DAYS - SCORED_DAYS))
-        return Days(
+        return DailyProfiles(
             {day: profile for day, profile in self.days.features.items() if day in features},
             {day: profile for day, profile in self.days.outputs.items() if day in scored},
             {name: {day: told for day, told in days.items() if day in scored} for name, days in self.days.series.items()},
@@ -98,7 +98,7 @@ def stream(rng: np.random.Generator, days: int, world: World) -> Stream:
         features[day] = Profile(rows, dict(zip([*NUMBERS, *TEXTS], [*numbers, *of_texts], strict=True)))
         outputs[day] = Profile(rows, {"score": score})
         series[day] = float(np.log(0.002) + alerts[number])
-    return Stream(world, means, Days(features, outputs, {"alerts": series}))
+    return Stream(world, means, DailyProfiles(features, outputs, {"alerts": series}))
 
 
 def effects(rng: np.random.Generator, days: int, series: int, world: World) -> Floats:

@@ -32,7 +32,7 @@ from benchmarks.peers.drift import PEERS, peak_memory_mb
 from benchmarks.peers.environment import interpreter
 from ml.config import PROJECT
 from ml.monitoring.detector import Detector
-from ml.monitoring.observed import Days
+from ml.monitoring.observed import DailyProfiles
 from ml.monitoring.profile import Binning, Profile, cut
 
 ROWS, COLUMNS = 1_000_000, 10
@@ -58,7 +58,7 @@ def prepare(folder: Path) -> dict[str, float]:
         FIRST + dt.timedelta(number): binning.count(reference.iloc[piece[0] : piece[-1] + 1])
         for number, piece in enumerate(pieces)
     }
-    detector = Detector.fit(Days(days), dict.fromkeys(reference, 1.0))
+    detector = Detector.fit(DailyProfiles(days), dict.fromkeys(reference, 1.0))
     seconds = time.perf_counter() - begun
     week = {day.isoformat(): days[day].to_dict() for day in list(days)[-6:]}
     ready = {"binning": binning.to_dict(), "detector": detector.to_dict(), "week": week}
@@ -75,7 +75,7 @@ def judge(folder: Path) -> dict[str, float]:
     seconds = []
     for _ in range(RUNS):
         begun = time.perf_counter()
-        detector.assess(today, Days({**week, today: binning.count(live)}))
+        detector.assess(today, DailyProfiles({**week, today: binning.count(live)}))
         seconds.append(time.perf_counter() - begun)
     return {"seconds": min(seconds), "first_seconds": seconds[0], "peak_memory_mb": peak_memory_mb()}
 

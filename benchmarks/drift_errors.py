@@ -41,9 +41,9 @@ from benchmarks.days import EDGES, MOVED, NUMBERS, REFERENCE_DAYS, SCORED_DAYS, 
 from ml.config.monitoring import Monitoring
 from ml.monitoring.cusum import ChartState, ControlCharts
 from ml.monitoring.detector import Detector
-from ml.monitoring.observed import Days
+from ml.monitoring.observed import DailyProfiles
 from ml.monitoring.profile import Profile
-from ml.monitoring.state import SignalStateMachine
+from ml.monitoring.state import DriftState
 
 YEAR = 365
 PLANTED = {"015": (0.15, 3), "04": (0.4, 1)}
@@ -96,7 +96,7 @@ def watched(days: Stream, moved: Mapping[tuple[str, int], list[Profile]]) -> Yea
     """The year as our detector sees it."""
     asked = Monitoring().drift_alarms.value
     detector = Detector.fit(days.reference, dict.fromkeys(NUMBERS, 1.0), false_alarms_per_year=asked)
-    states: dict[str, SignalStateMachine] = {}
+    states: dict[str, DriftState] = {}
     alarms = 0
     delays: dict[str, list[float]] = {key: [] for key in PLANTED}
     for late in range(YEAR):
@@ -108,15 +108,13 @@ def watched(days: Stream, moved: Mapping[tuple[str, int], list[Profile]]) -> Yea
     return Year(alarms, delays)
 
 
-def delay(
-    detector: Detector, days: Stream, start: int, week: Sequence[Profile], states: dict[str, SignalStateMachine]
-) -> float:
+def delay(detector: Detector, days: Stream, start: int, week: Sequence[Profile], states: dict[str, DriftState]) -> float:
     """Days until one of the moved features is confirmed, when the drift begins after the days that the states have seen."""
     dates = [days.date(REFERENCE_DAYS + start + late) for late in range(len(week))]
-    live = Days({**days.days.features, **dict(zip(dates, week, strict=True))}, days.days.outputs, days.days.series)
+    live = DailyProfiles({**days.days.features, **dict(zip(dates, week, strict=True))}, days.days.outputs, days.days.series)
     for late, day in enumerate(dates):
         states = detector.assess(day, live).advance(states)
-        if any(state.alarm and name.split(":")[1] in MOVED for name, state in states.items()):
+        if any(state.alarm and name.rpartition(": ")[0] in MOVED for name, state in states.items()):
             return late
     return np.inf
 

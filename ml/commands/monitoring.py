@@ -48,7 +48,7 @@ def signals(config: Config, asked: argparse.Namespace) -> None:
 
 
 def _table_of_signals(seen: Signals) -> None:
-    from ml.monitoring.words import figure, is_number, ratio
+    from ml.monitoring.words import format_number, is_number, ratio
 
     shown = max(NEAREST, sum(r.state != "OK" for r in seen.judged))
     table(
@@ -59,8 +59,8 @@ def _table_of_signals(seen: Signals) -> None:
                 r.kind,
                 r.state,
                 f"{ratio(r):.2f}",
-                figure(r.details.get("measured")),
-                figure(r.details.get("usual")),
+                format_number(r.details.get("measured")),
+                format_number(r.details.get("usual")),
                 f"{importance:.1%}" if is_number(importance := r.details.get("importance")) and importance else "",
             ]
             for r in seen.judged[:shown]
@@ -72,7 +72,7 @@ def _table_of_signals(seen: Signals) -> None:
 
 def _table_of_performance(seen: Signals) -> None:
     """One row a day: what was measured once the answers were in, and before that what was estimated."""
-    from ml.monitoring.words import figure, is_number
+    from ml.monitoring.words import format_number, is_number
 
     names = list(dict.fromkeys(name for day in seen.performance for name in (*day.measured, *day.estimated)))
     guessed = {name for day in seen.performance for name in day.estimated}
@@ -80,13 +80,13 @@ def _table_of_performance(seen: Signals) -> None:
     for day in seen.performance:
         row = [day.day.isoformat(), f"{day.rate:.2%}" if is_number(day.rate) else ""]
         for name in names:
-            row.append(figure(day.measured[name]) if name in day.measured else "")
+            row.append(format_number(day.measured[name]) if name in day.measured else "")
             if name in guessed:
-                row.append(figure(day.estimated[name]) if name in day.estimated else "")
+                row.append(format_number(day.estimated[name]) if name in day.estimated else "")
         rows.append(row)
     heads = [head for name in names for head in (name, *([f"{name} (estimate)"] if name in guessed else []))]
     table(["day", "positives", *heads], rows)
-    for sentence in seen.trust:
+    for sentence in seen.estimate_errors:
         line(f"estimate      {sentence}; it takes each score for a true probability")
 
 

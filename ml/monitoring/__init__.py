@@ -1,1 +1,1 @@
-"""Has the data or the model's work changed? Numbers about days in, alarms and their weight out."""
+"""Compares each day of a champion with its reference. Input: daily statistics. Output: alarms with a severity; incidents."""

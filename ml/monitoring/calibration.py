@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from ml.errors import BadInput
 from ml.monitoring.shift import Floats
-from ml.monitoring.state import NEEDED, REARM, WINDOWS
+from ml.monitoring.state import CONFIRM_DAYS, CONFIRM_WITHIN_DAYS, REARM
 
 WEEK = 7
 YEAR = 365
@@ -41,9 +41,9 @@ class Null:
     """Null hypothesis: properties of a signal without any change.
 
     Attributes:
-        window: days over which it is averaged.
+        window: number of days over which the signal is averaged.
         reference_days: number of days from which weekday means and spread were estimated.
-        autocorrelation: from one day to the next.
+        autocorrelation: correlation of a day's value with that of the day before.
         signed: whether the last day must deviate in the same direction, see `evidence`; False for a distance.
     """
 
@@ -69,27 +69,28 @@ def evidence(mean: ArrayLike, last: ArrayLike) -> Floats:
 
 
 @cache
-def threshold(null: Null, alarms: float, *, cooldown: int, seed: int) -> float:
-    """The threshold, in units of the scale, at which a signal under the null is confirmed `alarms` times a year.
+def drift_threshold(null: Null, alarms_per_year: float, *, cooldown: int, seed: int) -> float:
+    """The alarm threshold of a drift signal, in units of its scale: under the null it is confirmed `alarms_per_year` times.
 
     Args:
-        alarms: confirmations per year and signal, above 0 and below 1.
+        null: properties of the signal.
+        alarms_per_year: confirmations per year and signal, above 0 and below 1.
         cooldown: days from one confirmation to the earliest next one.
-        seed: of the simulation; the same arguments give the same threshold.
+        seed: seed of the simulation; the same arguments give the same threshold.
 
     Raises:
-        ValueError: `alarms` is out of range.
+        ValueError: `alarms_per_year` is out of range.
     """
-    if not 0 < alarms < 1:
-        raise BadInput(f"asked for {alarms} alarms a year and signal, expected a number between 0 and 1")
+    if not 0 < alarms_per_year < 1:
+        raise BadInput(f"asked for {alarms_per_year} alarms a year and signal, expected a number between 0 and 1")
     sizes = _null_sizes(null, seed)
     highest = _second_of_windows(sizes).max(axis=0)
     # A signal above the threshold is confirmed at least once, so this quantile is a lower limit of the threshold.
-    low, high = float(np.quantile(highest, 1 - alarms)), float(highest.max())
+    low, high = float(np.quantile(highest, 1 - alarms_per_year)), float(highest.max())
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
         rate = confirmations(sizes[:, highest > middle] / middle, cooldown) / SIGNALS * YEAR / len(sizes)
-        low, high = (middle, high) if rate > alarms else (low, middle)
+        low, high = (middle, high) if rate > alarms_per_year else (low, middle)
     return high
 
 
@@ -97,7 +98,8 @@ def confirmations(ratios: Floats, cooldown: int) -> int:
     """Total number of confirmations of many signals; vectorized equivalent of `ml.monitoring.state.advance`.
 
     Args:
-        ratios: array of shape (n_days, n_signals), size over threshold.
+        ratios: array of shape (n_days, n_signals), size of a signal divided by its threshold.
+        cooldown: days from one confirmation to the earliest next one.
     """
     days, signals = ratios.shape
     confirmed = np.zeros(signals, dtype=bool)
@@ -107,7 +109,7 @@ def confirmations(ratios: Floats, cooldown: int) -> int:
         since += 1
         confirmed &= ratios[day] >= REARM
         over = ratios[day] > 1
-        often = (ratios[max(0, day - WINDOWS + 1) : day + 1] > 1).sum(axis=0) >= NEEDED
+        often = (ratios[max(0, day - CONFIRM_WITHIN_DAYS + 1) : day + 1] > 1).sum(axis=0) >= CONFIRM_DAYS
         alarm = over & often & ~confirmed & (since >= cooldown)
         confirmed |= alarm
         since[alarm] = 0
@@ -122,8 +124,9 @@ def autocorrelation(residuals: list[Floats], *, seed: int) -> float:
     to a multiple of `STEP`, which is larger than its error, so that similar references share their thresholds.
 
     Args:
-        residuals: by series, array of shape (n_days,) of successive calendar days, without the weekday's mean, NaN where there
-            was no day.
+        residuals: one array of shape (n_days,) per series: values on successive calendar days minus the mean of their weekday,
+            NaN on days without data.
+        seed: seed of the simulation.
     """
     estimate = pooled_correlation(residuals)
     tried = np.array([0.0, 0.2, 0.4, 0.6, 0.8, LARGEST])
@@ -169,9 +172,11 @@ def scale_of(daily: Floats, means: Floats, window: int, rho: float) -> Floats:
     spread of the windows, which is larger for a series with more autocorrelation than the others.
 
     Args:
-        daily: array of shape (n_days, n_signals), reference days minus the mean of their weekday, or their distances from it;
-            NaN where there was no day.
-        means: array of shape (n_windows, n_signals), the same of windows; NaN where a day of the window is missing.
+        daily: array of shape (n_days, n_signals), values of the reference days minus the mean of their weekday, or their
+            distances from it; NaN on days without data.
+        means: array of shape (n_windows, n_signals), means of `daily` over windows; NaN if a day of the window is missing.
+        window: number of days of a window.
+        rho: autocorrelation from one day to the next.
     """
     days = np.count_nonzero(~np.isnan(daily), axis=0)
     unbiased = np.sqrt(days / np.maximum(days - min(WEEK, len(daily)), 1))
@@ -209,6 +214,6 @@ def _weekday_means(days: Floats, reference: int) -> Floats:
 
 def _second_of_windows(sizes: Floats) -> Floats:
     """Second largest of the sizes of the last three days: a threshold below it is exceeded in two of three windows."""
-    padded = np.concatenate([np.zeros((WINDOWS - 1, sizes.shape[1]), dtype=sizes.dtype), sizes])
-    one, two, three = (padded[start : start + len(sizes)] for start in range(WINDOWS))
+    padded = np.concatenate([np.zeros((CONFIRM_WITHIN_DAYS - 1, sizes.shape[1]), dtype=sizes.dtype), sizes])
+    one, two, three = (padded[start : start + len(sizes)] for start in range(CONFIRM_WITHIN_DAYS))
     return np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))

@@ -18,7 +18,9 @@ class Champion:
     """A registered version.
 
     Attributes:
+        version: number of the version.
         model_hash: hash of all its files; it differs if another model was registered under the same number.
+        model: the model that scores.
         judged: the model that the gate judged, which has not seen the holdout; for a refit another one than `model`.
         fitted: record of the fit, with the alert threshold.
         frozen: record of the training set.

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.monitoring.lookup import Integers
+from ml.monitoring.bin_counter import Integers
 from ml.monitoring.measurements import Kind
 from ml.monitoring.profile import Counts
 from ml.monitoring.shift import Floats, angle, groups, mid_ranks, stability_index
@@ -36,8 +36,8 @@ class Column:
     """Counts of one column on the reference days.
 
     Attributes:
-        present: by bin, shape (n_bins,).
-        by_weekday: by weekday and group of bins, shape (7, n_groups); Monday is 0.
+        present: array of shape (n_bins,), rows of all reference days in each bin.
+        by_weekday: array of shape (7, n_groups), rows by weekday (Monday is 0) in each group of bins.
         text: whether the bins are categories, without an order.
     """
 

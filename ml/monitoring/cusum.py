@@ -56,9 +56,9 @@ class ChartState:
     Attributes:
         days, mean, squares: number, mean and sum of squared deviations of the residuals (value minus predicted part) so far.
         day: the last day that was processed; None at the beginning.
-        eve: value of that day; None where it has none.
+        previous_value: the metric on that day; None if it was undefined.
         total: the CUSUM, in standard deviations; 0 after an alarm.
-        pending: residuals of the current excursion, not in the mean yet.
+        pending: residuals of the current excursion, which are not in the mean yet.
         alarm: whether the last day raised the sum over the threshold.
     """
 
@@ -66,20 +66,22 @@ class ChartState:
     mean: float
     squares: float
     day: dt.date | None = None
-    eve: float | None = None
+    previous_value: float | None = None
     total: float = 0.0
     pending: tuple[float, ...] = ()
     alarm: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As a record for JSON."""
-        return asdict(self) | {"day": None if self.day is None else self.day.isoformat(), "pending": list(self.pending)}
+        """As a record for JSON, in which `previous_value` has the name `eve`."""
+        record = asdict(self) | {"day": None if self.day is None else self.day.isoformat(), "pending": list(self.pending)}
+        return record | {"eve": record.pop("previous_value")}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ChartState:
         """Restore from the record that `to_dict` returned."""
         day = None if record["day"] is None else dt.date.fromisoformat(record["day"])
-        return cls(**{**record, "day": day, "pending": tuple(record["pending"])})
+        values = {"previous_value" if name == "eve" else name: value for name, value in record.items()}
+        return cls(**{**values, "day": day, "pending": tuple(record["pending"])})
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class Chart:
     Attributes:
         reference: state after the reference days.
         higher_is_better: direction of the metric.
-        threshold: sum, in standard deviations, above which there is an alarm.
-        autocorrelation: from one day to the next.
+        threshold: sum, in standard deviations, above which an alarm is raised.
+        autocorrelation: correlation of a day's metric with that of the day before.
     """
 
     reference: ChartState
@@ -102,9 +104,9 @@ class Chart:
         """The state after one more day.
 
         Args:
-            state: after the days before; `reference` at the beginning.
-            day: later than the last one.
-            value: the metric of that day; None where it is undefined, which leaves the sum unchanged.
+            state: state after the days before; `reference` at the beginning.
+            day: the day to process, later than the last one.
+            value: the metric on that day; None if it is undefined, which leaves the sum unchanged.
 
         Raises:
             ValueError: the day is not later than the last one, or the value is not finite.
@@ -112,17 +114,17 @@ class Chart:
         if state.day is not None and day <= state.day:
             raise BadInput(f"{day} was to follow {state.day}: replay the days in their order, each once")
         if value is None:
-            return replace(state, day=day, eve=None, alarm=False)
+            return replace(state, day=day, previous_value=None, alarm=False)
         if not np.isfinite(value):
             raise BadInput(f"the measure of {day} is {value}, expected a finite number, or None for a day without one")
         own = value - self._carried(state)
         short = state.mean - own if self.higher_is_better else own - state.mean
         total = max(0.0, state.total + float(_normal(short, state.days, state.squares)) - ALLOWANCE)
         if total > self.threshold:
-            return replace(state, day=day, eve=value, total=0.0, pending=(), alarm=True)
+            return replace(state, day=day, previous_value=value, total=0.0, pending=(), alarm=True)
         pending = (*state.pending, own)
         if total > 0:
-            return replace(state, day=day, eve=value, total=total, pending=pending, alarm=False)
+            return replace(state, day=day, previous_value=value, total=total, pending=pending, alarm=False)
         added = np.array(pending)
         days = state.days + len(added)
         mean = (state.days * state.mean + added.sum()) / days
@@ -132,7 +134,7 @@ class Chart:
     def _carried(self, state: ChartState) -> float:
         """The part of a value that the day before predicts; a day without a value counts as a usual one."""
         usual = state.mean / (1 - self.autocorrelation)
-        return self.autocorrelation * (usual if state.eve is None else state.eve)
+        return self.autocorrelation * (usual if state.previous_value is None else state.previous_value)
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ class ControlCharts:
         Args:
             reference: values of each metric on the reference days, in their order, at least 14.
             lower_is_better: metrics that are worse when they rise, such as cost.
-            false_alarms_per_year: of all charts together.
-            seed: of the simulation; the same days and seed give the same thresholds.
+            false_alarms_per_year: rate of false alarms of all charts together.
+            seed: seed of the simulation; the same days and seed give the same thresholds.
 
         Raises:
             ValueError: too few or constant reference days, not finite values, or an unknown name in `lower_is_better`.
@@ -178,7 +180,7 @@ class ControlCharts:
         for name, values in days.items():
             own = values - carried * np.concatenate([[values.mean()], values[:-1]])
             learnt = ChartState(len(own), float(own.mean()), float(np.sum((own - own.mean()) ** 2)))
-            over = threshold(len(own), false_alarms_per_year / len(days), seed=seed)
+            over = chart_threshold(len(own), false_alarms_per_year / len(days), seed=seed)
             charts[name] = Chart(learnt, name not in lower, over, carried)
         return cls(charts)
 
@@ -188,8 +190,9 @@ class ControlCharts:
         """The state of each chart after one more day, by metric.
 
         Args:
-            states: after the days before; empty at the beginning.
-            values: of the day; a missing metric counts as undefined.
+            states: state of each chart after the days before; empty at the beginning.
+            day: the day to process.
+            values: the metrics on that day; a missing one counts as undefined.
         """
         return {
             name: chart.advance(states.get(name, chart.reference), day, values.get(name)) for name, chart in self.charts.items()
@@ -231,15 +234,15 @@ def autocorrelation(series: Sequence[NDArray[np.float64]]) -> float:
 
 
 @cache
-def threshold(reference_days: int, alarms: float, *, seed: int) -> float:
-    """The sum that a chart without any change exceeds `alarms` times a year, by simulation."""
+def chart_threshold(reference_days: int, alarms_per_year: float, *, seed: int) -> float:
+    """The alarm threshold of a chart: the sum that is exceeded `alarms_per_year` times without any change, by simulation."""
     rng = np.random.default_rng([seed, reference_days])
     reference = rng.standard_normal((reference_days, CHARTS))
     days = rng.standard_normal((YEAR, CHARTS))
     low, high = 1.0, 50.0
     while high - low > 0.01 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if _alarms(reference, days, middle) / CHARTS > alarms else (low, middle)
+        low, high = (middle, high) if _alarms(reference, days, middle) / CHARTS > alarms_per_year else (low, middle)
     return high
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ml.monitoring.detector import FEWEST_OF_WEEK
-from ml.monitoring.observed import Days
+from ml.monitoring.observed import DailyProfiles
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.reference import ALERTS
 from ml.monitoring.traffic import DAY, SCORE
@@ -19,20 +19,21 @@ WEEK = 7
 
 
 @dataclass(frozen=True, eq=False)
-class Day:
+class MonitoredDay:
     """Profiles and faults of one day of a champion.
 
     Attributes:
-        features, outputs: profiles of the model's inputs and of its score.
-        alerts: logarithm of the alert rate, see `reference.alert_rate`.
+        features: profile of the model's inputs.
+        outputs: profile of the model's score.
+        log_alert_rate: logarithm of the share of alerted rows, see `ml.monitoring.reference.log_alert_rate`.
         faulty: whether rows were lost or duplicated; such a day is not assessed.
         muted: columns that a fault of this day or of an earlier one affects.
-        doubts: see `ml.monitoring.faults.Faults`.
+        doubts: suspicions of a fault, which the next day can confirm.
     """
 
     features: Profile
     outputs: Profile
-    alerts: float
+    log_alert_rate: float
     faulty: bool
     muted: frozenset[str]
     doubts: frozenset[str] = frozenset()
@@ -43,18 +44,18 @@ class Day:
         return not self.faulty and SCORE not in self.muted
 
     def to_dict(self) -> dict[str, Any]:
-        """As a record for JSON."""
+        """As a record for JSON, in which `log_alert_rate` has the name `alerts`."""
         return {
             "features": self.features.to_dict(),
             "outputs": self.outputs.to_dict(),
-            "alerts": self.alerts,
+            "alerts": self.log_alert_rate,
             "faulty": self.faulty,
             "muted": sorted(self.muted),
             "doubts": sorted(self.doubts),
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Day:
+    def from_dict(cls, record: Mapping[str, Any]) -> MonitoredDay:
         """Restore from the record that `to_dict` returned; in older records the score has the name `score`."""
         features, outputs = (Profile.from_dict(record[role]) for role in ("features", "outputs"))
         muted, doubts = (frozenset(record.get(name, ())) for name in ("muted", "doubts"))
@@ -64,17 +65,17 @@ class Day:
         return cls(features, outputs, record["alerts"], record["faulty"], muted, doubts)
 
 
-def comparable(days: Mapping[dt.date, Day]) -> Days:
+def comparable(days: Mapping[dt.date, MonitoredDay]) -> DailyProfiles:
     """The days for the comparison with the reference: without faulty days, and with empty counts for muted columns."""
     sound = {day: kept for day, kept in days.items() if not kept.faulty}
-    return Days(
+    return DailyProfiles(
         {day: _without(kept.features, kept.muted) for day, kept in sound.items()},
         {day: _without(kept.outputs, kept.muted) for day, kept in sound.items()},
-        {ALERTS: {day: kept.alerts for day, kept in sound.items() if ALERTS not in kept.muted}},
+        {ALERTS: {day: kept.log_alert_rate for day, kept in sound.items() if ALERTS not in kept.muted}},
     )
 
 
-def too_few(days: Mapping[dt.date, Day], last: dt.date) -> set[str]:
+def too_few(days: Mapping[dt.date, MonitoredDay], last: dt.date) -> set[str]:
     """Columns whose shape cannot be measured, because they were muted on too many days of the week up to `last`."""
     week = [days[day] for back in range(WEEK) if (day := last - back * DAY) in days and not days[day].faulty]
     muted = [name for kept in week for name in kept.muted]

@@ -2,9 +2,9 @@
 
 Example: the reference has a mean average precision of 0.6 with a standard deviation of 0.03; the matured day has 0.4.
     >>> chart = Chart(ChartState(days=20, mean=0.6, squares=0.02), higher_is_better=True, threshold=3.0)
-    >>> charts, usual = ControlCharts({"average precision": chart}), {"average precision": 0.6}
-    >>> values = {"average precision": Figure(value=0.4, rate=0.1, at_usual_rate=0.4, charted=0.4, weight=1.0)}
-    >>> decay = decay_of(charts, usual, 0.1, "1", dt.date(2025, 6, 2), values, sound=True, before={}, cooled=True)
+    >>> charts, means = ControlCharts({"average precision": chart}), {"average precision": 0.6}
+    >>> metrics = {"average precision": DayMetric(value=0.4, rate=0.1, at_reference_rate=0.4, charted=0.4, weight=1.0)}
+    >>> decay = decay_of(charts, means, 0.1, "1", dt.date(2025, 6, 2), metrics, sound=True, before={}, cooled=True)
     >>> decay.alarm.trigger, decay.readings[0].state
     ('performance', 'CONFIRMED')
 """
@@ -17,10 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ml.ledger.signals import Alarm, Reading
-from ml.monitoring import words
 from ml.monitoring.cusum import Chart, ChartState, ControlCharts
-from ml.monitoring.performance import UNITS, Figure
-from ml.monitoring.words import PERFORMANCE, figure
+from ml.monitoring.performance import UNITS, DayMetric
+from ml.monitoring.words import PERFORMANCE, at_rate, format_number
 
 WARN = 0.5
 """Share of the threshold from which a chart is in the state WARN."""
@@ -31,8 +30,8 @@ class Decay:
     """Result of the matured day.
 
     Attributes:
-        readings: of all charts.
-        alarm: the reason to train, on the day on which it was confirmed.
+        readings: readings of all charts.
+        alarm: the alarm on the day on which a loss is confirmed; None on every other day.
     """
 
     readings: tuple[Reading, ...]
@@ -41,11 +40,11 @@ class Decay:
 
 def decay_of(
     charts: ControlCharts,
-    usual: Mapping[str, float],
-    rate: float,
+    means: Mapping[str, float],
+    reference_rate: float,
     version: str,
     matured: dt.date,
-    values: Mapping[str, Figure | None],
+    metrics: Mapping[str, DayMetric | None],
     sound: bool,
     before: Mapping[str, Reading],
     cooled: bool,
@@ -53,18 +52,18 @@ def decay_of(
     """Advance the charts by a matured day.
 
     Args:
-        charts: of the champion.
-        usual: mean of each metric on the reference days.
-        rate: base rate of the reference days.
-        version: of the champion.
-        matured: the day.
-        values: of the metrics on that day.
+        charts: the champion's charts.
+        means: mean of each metric on the reference days.
+        reference_rate: base rate of the reference days.
+        version: the champion's version.
+        matured: the day whose labels have just matured.
+        metrics: each metric on that day; None if it is undefined.
         sound: whether the inputs of that day were without faults; if not, the charts stay unchanged.
         before: readings of the day before, by signal; empty for the first day.
         cooled: whether the cooldown after the last alarm is over.
     """
     states = {name: _state_of(before.get(PERFORMANCE + name), chart) for name, chart in charts.charts.items()}
-    charted = {name: measured.charted if sound and (measured := values[name]) else None for name in charts.charts}
+    charted = {name: measured.charted if sound and (measured := metrics[name]) else None for name in charts.charts}
     after = charts.advance(states, matured, charted)
     readings = []
     for name, chart in charts.charts.items():
@@ -72,12 +71,12 @@ def decay_of(
         endless = replace(chart, threshold=math.inf)
         total = endless.advance(states[name], matured, charted[name]).total
         fell, warns = after[name].alarm and cooled, total > WARN * chart.threshold
-        measured = values[name]
+        measured = metrics[name]
         details = {
             "day": matured.isoformat(),
-            "measured": measured.at_usual_rate if measured else None,
-            "usual": usual[name],
-            "usual_rate": rate,
+            "measured": measured.at_reference_rate if measured else None,
+            "usual": means[name],
+            "usual_rate": reference_rate,
             "of_day": measured.value if measured else None,
             "rate": measured.rate if measured else None,
         }
@@ -94,7 +93,7 @@ def decay_of(
     fallen = [reading for reading in readings if reading.state == "CONFIRMED"]
     if not fallen:
         return Decay(tuple(readings), None)
-    words = "; ".join(in_words(reading) for reading in fallen)
+    losses = "; ".join(in_words(reading) for reading in fallen)
     evidence = {
         "version": version,
         "day": matured.isoformat(),
@@ -104,7 +103,7 @@ def decay_of(
             for r in fallen
         },
     }
-    alarm = Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {words}", evidence=evidence)
+    alarm = Alarm(trigger="performance", reason=f"loss confirmed on {matured}: {losses}", evidence=evidence)
     return Decay(tuple(readings), alarm)
 
 
@@ -112,9 +111,10 @@ def in_words(reading: Reading) -> str:
     """The reading of a chart as text."""
     name = reading.signal.removeprefix(PERFORMANCE)
     unit = f" ({UNITS[name]})" if name in UNITS else ""
-    text = f"{name} {figure(reading.details.get('measured'))}{unit}, usually {figure(reading.details.get('usual'))}"
-    text += words.at_rate(reading.details)
-    return f"{text}; sum of shortfalls {figure(reading.value, 2)} of {figure(reading.threshold, 2)} standard deviations"
+    measured, usual = (format_number(reading.details.get(key)) for key in ("measured", "usual"))
+    text = f"{name} {measured}{unit}, usually {usual}{at_rate(reading.details)}"
+    total, threshold = format_number(reading.value, 2), format_number(reading.threshold, 2)
+    return f"{text}; sum of shortfalls {total} of {threshold} standard deviations"
 
 
 def _state_of(before: Reading | None, chart: Chart) -> ChartState:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from ml.config import Config
 from ml.ledger.signals import Alarm, Reading
-from ml.monitoring.day import Day, comparable, too_few
+from ml.monitoring.day import MonitoredDay, comparable, too_few
 from ml.monitoring.detector import Detector
 from ml.monitoring.measurements import Assessment, Kind, Measurement, Role
-from ml.monitoring.state import SignalStateMachine
-from ml.monitoring.words import SEVERITY, figure
+from ml.monitoring.state import DriftState
+from ml.monitoring.words import SEVERITY, format_number
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Drift:
     """Result of a day.
 
     Attributes:
-        readings: of all signals, the severity first.
-        alarm: the reason to train, on the day on which it was confirmed.
+        readings: readings of all signals, the severity first.
+        alarm: the alarm on the day on which a reason to train is confirmed; None on every other day.
     """
 
     readings: tuple[Reading, ...]
@@ -33,17 +33,18 @@ def drift_of(
     detector: Detector,
     version: str,
     day: dt.date,
-    days: Mapping[dt.date, Day],
+    days: Mapping[dt.date, MonitoredDay],
     before: Mapping[str, Reading],
     cooled: bool,
 ) -> Drift:
     """Compare a day with the reference.
 
     Args:
-        detector: of the champion.
-        version: of the champion.
-        day: that is assessed.
-        days: the day itself and the days of the last week.
+        config: the deployment.
+        detector: the champion's detector.
+        version: the champion's version.
+        day: the day to assess.
+        days: that day and the recorded days of the week before it.
         before: readings of the day before, by signal; empty for the first day.
         cooled: whether the cooldown after the last alarm is over.
     """
@@ -59,9 +60,9 @@ def drift_of(
     )
     states = assessment.advance(
         {
-            str(r.signal): SignalStateMachine.from_dict(before[name_of(r)].details["state"])
-            for r in assessment.measurements
-            if name_of(r) in before
+            name: DriftState.from_dict(before[name].details["state"])
+            for name in (str(r.signal) for r in assessment.measurements)
+            if name in before
         }
     )
     if days[day].faulty and SEVERITY in before:
@@ -71,19 +72,13 @@ def drift_of(
     return Drift((severity, *[_reading(r, detector, states[str(r.signal)]) for r in assessment.measurements]), alarm)
 
 
-def name_of(measurement: Measurement) -> str:
-    """Name under which a signal is recorded."""
-    return f"{measurement.signal.name}: {measurement.signal.kind}"
-
-
 def _severity(
     config: Config, version: str, assessment: Assessment, confirmed: Assessment, before: Reading | None, cooled: bool
 ) -> tuple[Reading, Alarm | None]:
     """The reading of the severity: CONFIRMED while there is a reason to train; an alarm on the first such day of a cooldown."""
     least = config.monitoring.severity.value
-    asks = confirmed.asks(least)
     goes_on = before is not None and before.state == "CONFIRMED"
-    stands = asks and (goes_on or cooled)
+    stands = confirmed.is_reason_to_train(least) and (goes_on or cooled)
     begins = stands and not goes_on
     over = [r for r in assessment.measurements if r.ratio is not None and r.ratio > 1 and r.signal.role is not Role.FEED]
     reading = Reading(
@@ -92,7 +87,7 @@ def _severity(
         value=assessment.severity,
         threshold=least,
         state="CONFIRMED" if stands else "WARN" if over else "OK",
-        details={"confirmed": confirmed.severity, "signals": [name_of(r) for r in confirmed.measurements]},
+        details={"confirmed": confirmed.severity, "signals": [str(r.signal) for r in confirmed.measurements]},
     )
     if not begins:
         return reading, None
@@ -104,7 +99,8 @@ def _severity(
         "severity": assessment.severity,
         "figure": f"severity {assessment.severity:.2f} of {least:g}",
         "signals": {
-            name_of(r): {"value": r.value, "usual": r.usual, "z": r.z, "threshold": r.threshold} for r in confirmed.measurements
+            str(r.signal): {"value": r.value, "usual": r.expected, "z": r.z, "threshold": r.threshold}
+            for r in confirmed.measurements
         },
     }
     return reading, Alarm(trigger="drift", reason=f"drift confirmed on {assessment.day}: {reason}", evidence=evidence)
@@ -113,22 +109,22 @@ def _severity(
 def in_words(measurement: Measurement) -> str:
     """A measurement as text."""
     if measurement.ratio is None:
-        return f"{name_of(measurement)} is not judged"
-    figures = f"{figure(measurement.value)}, usually {figure(measurement.usual)}"
-    return f"{name_of(measurement)} at {measurement.ratio:.1f} times its threshold ({figures})"
+        return f"{measurement.signal} is not judged"
+    values = f"{format_number(measurement.value)}, usually {format_number(measurement.expected)}"
+    return f"{measurement.signal} at {measurement.ratio:.1f} times its threshold ({values})"
 
 
-def _reading(measurement: Measurement, detector: Detector, state: SignalStateMachine) -> Reading:
+def _reading(measurement: Measurement, detector: Detector, state: DriftState) -> Reading:
     """The reading for the ledger: z as value, with the measured value in its details."""
     return Reading(
-        signal=name_of(measurement),
+        signal=str(measurement.signal),
         kind="feed" if measurement.signal.role is Role.FEED or measurement.signal.kind is Kind.MISSING else "drift",
         value=measurement.z,
         threshold=measurement.threshold,
         state=state.phase.value,
         details={
             "measured": measurement.value,
-            "usual": measurement.usual,
+            "usual": measurement.expected,
             "importance": detector.importance.get(measurement.signal.name, 0.0),
             "state": state.to_dict(),
         },

@@ -11,7 +11,7 @@ Example: certain scores have an expected average precision of 1, uncertain ones 
     (1.0, 0.875)
     >>> expected_card_precision(["a", "a", "b"], [0.9, 0.2, 0.4], k=2)
     0.65
-    >>> Trust().after(estimate=0.6, value=0.5).after(estimate=0.6, value=0.6).days
+    >>> EstimateError().after(estimate=0.6, value=0.5).after(estimate=0.6, value=0.6).days
     2
 """
 
@@ -33,12 +33,17 @@ from ml.monitoring.traffic import SCORE
 from ml.training.entities import cluster_codes
 
 REMEMBERED = 28
-"""Days over which errors are averaged; the weight of earlier days decays exponentially."""
+"""Number of days over which errors are averaged; the weight of earlier days decays exponentially."""
 
 
 @dataclass(frozen=True)
-class Trust:
-    """Error of earlier estimates: number of days whose labels are known, and mean squared error."""
+class EstimateError:
+    """Error of earlier estimates, measured on matured days.
+
+    Attributes:
+        days: number of matured days with an estimate.
+        square: mean squared error on them.
+    """
 
     days: int = 0
     square: float = 0.0
@@ -48,19 +53,19 @@ class Trust:
         """Root mean squared error; None before any labels are known."""
         return sqrt(self.square) if self.days else None
 
-    def after(self, estimate: float | None, value: float | None) -> Trust:
-        """Update with one more day; a day without estimate or without value changes nothing."""
+    def after(self, estimate: float | None, value: float | None) -> EstimateError:
+        """The error updated with one more day; a day without estimate or without value changes nothing."""
         if estimate is None or value is None:
             return self
         days = self.days + 1
-        return Trust(days, self.square + ((estimate - value) ** 2 - self.square) / min(days, REMEMBERED))
+        return EstimateError(days, self.square + ((estimate - value) ** 2 - self.square) / min(days, REMEMBERED))
 
     def to_dict(self) -> dict[str, Any]:
         """As a record for JSON, with the error for a reader."""
         return asdict(self) | {"error": self.error}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Trust:
+    def from_dict(cls, record: Mapping[str, Any]) -> EstimateError:
         """Restore from the record that `to_dict` returned."""
         return cls(record["days"], record["square"])
 
@@ -69,6 +74,7 @@ def estimated(config: Config, rows: pd.DataFrame) -> dict[str, float | None]:
     """Expected average precision and card precision of the rows of one day; None where there are no rows.
 
     Args:
+        config: the deployment.
         rows: rows of a day with the champion's score, a probability.
     """
     if rows.empty:

@@ -7,7 +7,7 @@ signals a fault mutes.
 
 Example: the limit for a share of missing values follows the reference days.
     >>> share = Share.of([(10, 1000), (10, 1000), (70, 1000)])  # missing values and rows by reference day
-    >>> share.usual, share.largest
+    >>> share.overall, share.largest
     (0.03, 0.07)
     >>> round(share.allowed(0.02), 3), share.is_clear(0.3)
     (0.05, True)
@@ -30,13 +30,13 @@ from ml.monitoring.profile import Counts, Profile, numbers_of
 from ml.monitoring.traffic import raw_columns
 from ml.monitoring.units import CLEAR, Sizes
 
-NOTHING, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
+NO_EVENTS, VOLUME, SET_ASIDE = "nothing came", "volume", "set aside"
 MISSING, UNSEEN, UNIT = "missing values", "unseen categories", "unit"
-OF_THE_DAY = (NOTHING, VOLUME, SET_ASIDE)
+OF_THE_DAY = (NO_EVENTS, VOLUME, SET_ASIDE)
 """Faults of all rows of a day; the other faults are of one column."""
 
 WIDER = 1.25
-"""A day may exceed the usual share by this factor times the largest excess of a reference day."""
+"""A day may exceed the overall share by this factor times the largest excess of a reference day."""
 CLEAR_SHARE = 0.2
 """An excess of this share, and of `CLEAR` times the largest of a reference day, is clear on the first day."""
 CLEAR_VOLUME = 0.9
@@ -59,9 +59,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of rows on the reference days: over all of them, and the largest of a single day."""
+    """A share of rows on the reference days.
 
-    usual: float
+    Attributes:
+        overall: share of the rows of all reference days together.
+        largest: largest share of a single reference day.
+    """
+
+    overall: float
     largest: float
 
     @classmethod
@@ -71,22 +76,23 @@ class Share:
         return cls(sum(count for count, _ in days) / max(sum(rows for _, rows in days), 1), max(shares, default=0.0))
 
     def allowed(self, most: float) -> float:
-        """Largest allowed excess over the usual share: `most`, or that of the reference days if it is larger."""
-        return max(most, WIDER * (self.largest - self.usual))
+        """Largest allowed excess over the overall share: `most`, or that of the reference days if it is larger."""
+        return max(most, WIDER * (self.largest - self.overall))
 
     def is_clear(self, over: float) -> bool:
-        """Whether an excess over the usual share is sufficient evidence on one day."""
-        return over > max(CLEAR_SHARE, CLEAR * (self.largest - self.usual))
+        """Whether an excess over the overall share is sufficient evidence on one day."""
+        return over > max(CLEAR_SHARE, CLEAR * (self.largest - self.overall))
 
 
 @dataclass(frozen=True, eq=False)
 class FeedReference:
-    """What is usual of the feed on the reference days.
+    """The feed on the reference days.
 
     Attributes:
         rows: median number of rows by weekday, Monday first; 0 for a weekday without events.
-        missing, unseen: by raw column.
-        sizes: by measure.
+        missing: share of missing values, by raw column.
+        unseen: share of values that the training set does not have, by raw column of text.
+        sizes: distribution of the sizes of the values, by measure.
     """
 
     rows: Sequence[float]
@@ -101,9 +107,9 @@ class FeedReference:
         """From the reference days.
 
         Args:
-            volumes: rows in the lake, by day.
-            columns: by raw column, what was counted on each day; those of text have unseen values.
-            sizes: by measure.
+            volumes: number of rows in the lake, by day.
+            columns: counts of each day, by raw column; columns of text have unseen values.
+            sizes: distribution of the sizes of the values, by measure.
         """
         weekdays = [[rows for day, rows in volumes.items() if day.weekday() == weekday] for weekday in range(7)]
         texts = {name: days for name, days in columns.items() if all(counts.unseen is not None for counts in days)}
@@ -166,7 +172,7 @@ def left_out(incidents: Iterable[Incident], days: Collection[dt.date]) -> set[dt
 
 def faults_of(
     config: Config,
-    usual: FeedReference,
+    reference: FeedReference,
     day: dt.date,
     rows: pd.DataFrame,
     profile: Profile,
@@ -176,14 +182,15 @@ def faults_of(
     """The faults of a day by `monitoring.faults`.
 
     Args:
-        usual: of the reference days.
-        day: that is checked.
+        config: the deployment.
+        reference: the feed on the reference days.
+        day: the day to check.
         rows: events of the day with their raw columns.
-        profile: of the same rows, with all raw columns.
-        delivery: of the day.
+        profile: profile of these rows, with all raw columns.
+        delivery: row counts and files of the day.
         doubted: doubts of the day before.
     """
-    suspicions = list(_suspicions(config, usual, day, rows, profile, delivery))
+    suspicions = list(_suspicions(config, reference, day, rows, profile, delivery))
     return Faults(
         incidents=tuple(each.incident for each in suspicions if each.is_clear or each.doubt in doubted),
         doubts=frozenset(each.doubt for each in suspicions),
@@ -191,21 +198,21 @@ def faults_of(
 
 
 def _suspicions(
-    config: Config, usual: FeedReference, day: dt.date, rows: pd.DataFrame, profile: Profile, delivery: Delivery
+    config: Config, reference: FeedReference, day: dt.date, rows: pd.DataFrame, profile: Profile, delivery: Delivery
 ) -> Iterator[_Suspicion]:
     yield from _set_aside(config, day, delivery)
-    yield from _volume(config, usual, day, len(rows), delivery)
+    yield from _volume(config, reference, day, len(rows), delivery)
     if not len(rows):
         return
     limits = config.monitoring.faults
     for name in raw_columns(config):
         share = profile.counts[name].missing / profile.rows
-        yield from _more(MISSING, day, name, "are missing", share, usual.missing[name], limits.missing.value)
+        yield from _more(MISSING, day, name, "are missing", share, reference.missing[name], limits.missing.value)
     for name in (*config.categories, *config.attributes):
         share = (profile.counts[name].unseen or 0) / profile.rows
-        yield from _more(UNSEEN, day, name, "were never seen before", share, usual.unseen[name], limits.unseen.value)
+        yield from _more(UNSEEN, day, name, "were never seen before", share, reference.unseen[name], limits.unseen.value)
     for name in config.measures:
-        yield from _unit(day, name, usual.sizes[name], rows[name])
+        yield from _unit(day, name, reference.sizes[name], rows[name])
 
 
 def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Iterator[_Suspicion]:
@@ -228,20 +235,20 @@ def _set_aside(config: Config, day: dt.date, delivery: Delivery) -> Iterator[_Su
     yield _Suspicion(incident, True, SET_ASIDE)
 
 
-def _volume(config: Config, usual: FeedReference, day: dt.date, rows: int, delivery: Delivery) -> Iterator[_Suspicion]:
+def _volume(config: Config, reference: FeedReference, day: dt.date, rows: int, delivery: Delivery) -> Iterator[_Suspicion]:
     """Compare the number of received rows, accepted or not, with the usual number; rows set aside are a fault of their own.
 
     A weekday without events in the reference is not checked.
     """
     lost = delivery.share(delivery.quarantined)
     came = rows / (1 - lost) if lost < 1 else float(delivery.quarantined)
-    expected, least = usual.rows[day.weekday()], config.monitoring.faults.volume.value
+    expected, least = reference.rows[day.weekday()], config.monitoring.faults.volume.value
     evidence = {"rows": rows, "usual": expected}
     if not expected:
         return
     if not came:
-        silent = Incident(day=day, fault=NOTHING, subject="events", reason=f"no event of {day} came", evidence=evidence)
-        yield _Suspicion(silent, True, NOTHING)
+        silent = Incident(day=day, fault=NO_EVENTS, subject="events", reason=f"no event of {day} came", evidence=evidence)
+        yield _Suspicion(silent, True, NO_EVENTS)
         return
     ratio = came / expected
     if least <= ratio <= 1 / least:
@@ -253,20 +260,20 @@ def _volume(config: Config, usual: FeedReference, day: dt.date, rows: int, deliv
     yield _Suspicion(incident, is_clear, f"{VOLUME}, {'few' if ratio < 1 else 'many'}")
 
 
-def _more(fault: str, day: dt.date, name: str, verb: str, share: float, usual: Share, most: float) -> Iterator[_Suspicion]:
+def _more(fault: str, day: dt.date, name: str, verb: str, share: float, reference: Share, most: float) -> Iterator[_Suspicion]:
     """A share of a column's values (missing, unseen) has grown by more than the reference days allow."""
-    over, allowed = share - usual.usual, usual.allowed(most)
+    over, allowed = share - reference.overall, reference.allowed(most)
     if over <= allowed:
         return
-    most_seen = f", on a reference day at most {usual.largest:.1%}"
+    most_seen = f", on a reference day at most {reference.largest:.1%}"
     incident = Incident(
         day=day,
         fault=fault,
         subject=name,
-        reason=f"{share:.1%} of the values of {name} on {day} {verb}, usually {usual.usual:.1%}{most_seen}",
-        evidence={"share": share, "usual": usual.usual, "largest": usual.largest},
+        reason=f"{share:.1%} of the values of {name} on {day} {verb}, usually {reference.overall:.1%}{most_seen}",
+        evidence={"share": share, "usual": reference.overall, "largest": reference.largest},
     )
-    yield _Suspicion(incident, usual.is_clear(over), f"{fault} {name}")
+    yield _Suspicion(incident, reference.is_clear(over), f"{fault} {name}")
 
 
 def _unit(day: dt.date, name: str, sizes: Sizes, values: pd.Series) -> Iterator[_Suspicion]:
@@ -279,14 +286,15 @@ def _unit(day: dt.date, name: str, sizes: Sizes, values: pd.Series) -> Iterator[
         fault=UNIT,
         subject=name,
         reason=(
-            f"{name} of {day} has changed its unit: {part} of its values are {change.factor:g} times what is usual; sizes lie "
-            f"{change.distance:.2f} powers of ten from the reference, and {change.rest:.2f} when that is taken into account"
+            f"{name} of {day} has changed its unit: {part} of its values are {change.factor:g} times what is usual; "
+            f"sizes lie {change.distance:.2f} powers of ten from the reference, and {change.remaining_distance:.2f} when that "
+            "is taken into account"
         ),
         evidence={
             "factor": change.factor,
             "part": change.part,
             "distance": change.distance,
-            "distance_then": change.rest,
+            "distance_then": change.remaining_distance,
             "farthest_of_reference": sizes.farthest,
         },
     )

@@ -4,9 +4,9 @@ Severity is the sum over the features of importance times excess over the thresh
 does not start a training.
 
 Example: a feature with importance 0.5 is 40 % over its threshold.
-    >>> amount = Measurement(Signal("amount", Kind.LOCATION, Role.FEATURE), value=0.1, usual=0.0, z=5.6, threshold=4.0)
+    >>> amount = Measurement(Signal("amount", Kind.LOCATION, Role.FEATURE), value=0.1, expected=0.0, z=5.6, threshold=4.0)
     >>> assessment = Assessment(dt.date(2025, 6, 2), (amount,), importance={"amount": 0.5}, cooldown=14)
-    >>> round(amount.ratio, 2), round(assessment.severity, 2), assessment.asks(severity=0.3)
+    >>> round(amount.ratio, 2), round(assessment.severity, 2), assessment.is_reason_to_train(severity=0.3)
     (1.4, 0.2, False)
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ml.monitoring.state import Phase, SignalStateMachine, advance
+from ml.monitoring.state import DriftState, Phase, advance
 
 FULL_EXCESS = 1.0
 """Upper limit of the excess of a feature, so that an unimportant feature never has a large effect."""
@@ -43,14 +43,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Signal:
-    """One monitored property of one column or series."""
+    """One monitored property of one column or series; as text it is the name in the ledger, such as `amount: location`."""
 
     name: str
     kind: Kind
     role: Role
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
+        return f"{self.name}: {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Measurement:
     """One signal on one day. The ledger stores it as a `Reading`, together with the state of the signal.
 
     Attributes:
-        value: in the unit of the kind: shift of the mean rank, stability index over a week, share, or logarithm; None without
-            data.
-        usual: the value on such a weekday in the reference.
+        value: the measured value in the unit of the kind: shift of the mean rank, stability index over a week, share, or
+            logarithm; None without data.
+        expected: mean of the value on the same weekday in the reference.
         z: deviation over the last days divided by its scale, limited by the last day (`ml.monitoring.calibration.evidence`);
             None without data.
-        threshold: of the size of z.
+        threshold: alarm threshold for the absolute value of z.
     """
 
     signal: Signal
     value: float | None
-    usual: float
+    expected: float
     z: float | None
     threshold: float
 
@@ -83,7 +83,10 @@ class Assessment:
     """The measurements of one day.
 
     Attributes:
-        importance: of each feature to the model, sum 1.
+        day: the day that was measured.
+        measurements: one per signal.
+        importance: importance of each feature to the model, sum 1.
+        cooldown: days from one confirmation of a signal to the earliest next one.
     """
 
     day: dt.date
@@ -105,20 +108,20 @@ class Assessment:
                 excess[name] = max(excess.get(name, 0.0), min(measurement.ratio - 1, FULL_EXCESS))
         return sum(self.importance.get(name, 0.0) * over for name, over in excess.items())
 
-    def advance(self, states: Mapping[str, SignalStateMachine]) -> dict[str, SignalStateMachine]:
-        """Each signal's state after this day, by `str(signal)`."""
+    def advance(self, states: Mapping[str, DriftState]) -> dict[str, DriftState]:
+        """Each signal's state after this day, by the text of the signal."""
         return {
             str(measurement.signal): advance(
-                states.get(str(measurement.signal), SignalStateMachine()), self.day, measurement.ratio, cooldown=self.cooldown
+                states.get(str(measurement.signal), DriftState()), self.day, measurement.ratio, cooldown=self.cooldown
             )
             for measurement in self.measurements
         }
 
-    def confirmed(self, states: Mapping[str, SignalStateMachine]) -> Assessment:
+    def confirmed(self, states: Mapping[str, DriftState]) -> Assessment:
         """The confirmed measurements that may cause a training; missing values and the number of rows never do.
 
         Args:
-            states: after this day.
+            states: state of each signal after this day, by the text of the signal.
         """
         return replace(
             self,
@@ -131,6 +134,6 @@ class Assessment:
             ),
         )
 
-    def asks(self, severity: float) -> bool:
+    def is_reason_to_train(self, severity: float) -> bool:
         """Whether these measurements are a reason to train: one is of the model's outputs, or `severity` is reached."""
         return any(r.signal.role is Role.OUTPUT for r in self.measurements) or self.severity >= severity

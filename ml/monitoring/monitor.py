@@ -19,27 +19,27 @@ from ml.ledger.signals import Incident, Reading
 from ml.ledger.words import Trigger
 from ml.monitoring import faults, muting, performance, words
 from ml.monitoring.champion import Champion, champion_of
-from ml.monitoring.day import WEEK, Day
+from ml.monitoring.day import WEEK, MonitoredDay
 from ml.monitoring.decay import Decay, decay_of
 from ml.monitoring.drift import drift_of
-from ml.monitoring.estimate import Trust, estimated
+from ml.monitoring.estimate import EstimateError, estimated
 from ml.monitoring.faults import Delivery, FeedReference
-from ml.monitoring.performance import Figure
-from ml.monitoring.reference import ALERTS, Reference, reference_of, trusted
+from ml.monitoring.performance import DayMetric
+from ml.monitoring.reference import ALERTS, Reference, reference_of, updated_errors
 from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.monitoring.words import ESTIMATE, TRAFFIC
 
 AT_ONCE = 28
-"""Days per point-in-time join: the join takes the same time for one day and for some weeks."""
+"""Number of days per point-in-time join: the join takes the same time for one day and for some weeks."""
 
 
 @dataclass(frozen=True)
-class Monitored:
+class MonitorResult:
     """Result of the step.
 
     Attributes:
-        days: that this run recorded, oldest first.
-        version: of the champion, None where there is none.
+        days: days that this run recorded, oldest first.
+        version: the champion's version; None without a champion.
         states: number of signals by state on the newest recorded day.
         confirmed: reasons of the alarms of these days.
         incidents: reasons of the incidents of these days.
@@ -54,10 +54,12 @@ class Monitored:
     note: str
 
 
-def monitor(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Monitored:
+def monitor(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> MonitorResult:
     """Assess every complete day of the champion that is not recorded yet; a second run does nothing.
 
     Args:
+        config: the deployment.
+        as_of: the instant of the run.
         run: the run, for the messages.
 
     Raises:
@@ -66,7 +68,7 @@ def monitor(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Monitored
     """
     version = Ledger(config.ledger).moves.champion(config.name)
     if version is None:
-        return Monitored((), None, {}, (), (), "There is no champion yet, so there is nothing to compare with.")
+        return MonitorResult((), None, {}, (), (), "There is no champion yet, so there is nothing to compare with.")
     signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     last = _last_complete(config, as_of)
@@ -94,7 +96,7 @@ class _Watch:
     def __init__(self, config: Config, as_of: dt.datetime, champion: Champion, reference: Reference) -> None:
         self._config, self._as_of, self._champion, self._reference = config, as_of, champion, reference
         self._signals = Ledger(config.ledger).signals
-        self._usual: FeedReference = reference.usual(config)
+        self._feed: FeedReference = reference.feed(config)
         self._inputs = set(champion.model.inputs.names)
 
     def assess(self, days: Sequence[dt.date], run_id: str) -> None:
@@ -114,36 +116,39 @@ class _Watch:
             drift = drift_of(config, self._reference.detector, version, day, kept, before, self._cooled("drift", day))
             readings = [self._traffic(events[day], kept[day], broken), *drift.readings]
             alarms = [drift.alarm] if drift.alarm else []
-            trust = self._trust(before)
+            errors = self._estimate_errors(before)
             if matured[day] in kept:
-                values = self._reference.measured(config, events[matured[day]].rows, answered)
-                decay = self._decay(matured[day], values, kept, before, self._cooled("performance", day))
+                metrics = self._reference.measured(config, events[matured[day]].rows, answered)
+                decay = self._decay(matured[day], metrics, kept, before, self._cooled("performance", day))
                 readings += decay.readings
                 alarms += [decay.alarm] if decay.alarm else []
                 if kept[matured[day]].sound:
-                    trust = trusted(trust, estimated(config, events[matured[day]].rows), values)
-            readings += self._estimates(events[day], trust)
+                    errors = updated_errors(errors, estimated(config, events[matured[day]].rows), metrics)
+            readings += self._estimates(events[day], errors)
             self._signals.record_day(config.name, version, day, self._as_of, readings, alarms, broken)
             _post_messages(config, self._as_of, run_id, version, day)
             before = {reading.signal: reading for reading in readings}
 
-    def _recorded(self, since: dt.date) -> tuple[dict[dt.date, Day], dict[str, Reading]]:
+    def _recorded(self, since: dt.date) -> tuple[dict[dt.date, MonitoredDay], dict[str, Reading]]:
         """Recorded days since a day, and the readings of the newest day by signal."""
         recorded = self._signals.readings(self._config.name, self._champion.version, since)
-        kept = {reading.day: Day.from_dict(reading.details["kept"]) for reading in recorded if reading.signal == TRAFFIC}
+        kept = {
+            reading.day: MonitoredDay.from_dict(reading.details["kept"]) for reading in recorded if reading.signal == TRAFFIC
+        }
         newest = self._signals.newest_day(self._config.name, self._champion.version)
         return kept, {reading.signal: reading for reading in recorded if reading.day == newest}
 
     def _kept(
         self, events: Traffic, delivery: Delivery, incidents: Sequence[Incident], doubted: frozenset[str]
-    ) -> tuple[tuple[Incident, ...], Day]:
-        features, outputs, alerts = self._reference.count(events.rows)
-        faults_of_day = faults.faults_of(self._config, self._usual, events.day, events.rows, features, delivery, doubted)
+    ) -> tuple[tuple[Incident, ...], MonitoredDay]:
+        features, outputs, log_alert_rate = self._reference.count(events.rows)
+        faults_of_day = faults.faults_of(self._config, self._feed, events.day, events.rows, features, delivery, doubted)
         muted = muting.muted(self._config, [*incidents, *faults_of_day.incidents], events.day)
         if muted & self._inputs:
             muted |= {SCORE, ALERTS}
         faulty = muting.is_faulty(faults_of_day.incidents)
-        return faults_of_day.incidents, Day(features, outputs, alerts, faulty, frozenset(muted), faults_of_day.doubts)
+        day = MonitoredDay(features, outputs, log_alert_rate, faulty, frozenset(muted), faults_of_day.doubts)
+        return faults_of_day.incidents, day
 
     def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
         """Whether the cooldown after the last alarm of this champion is over."""
@@ -154,19 +159,19 @@ class _Watch:
     def _decay(
         self,
         matured: dt.date,
-        values: Mapping[str, Figure | None],
-        kept: Mapping[dt.date, Day],
+        metrics: Mapping[str, DayMetric | None],
+        kept: Mapping[dt.date, MonitoredDay],
         before: Mapping[str, Reading],
         cooled: bool,
     ) -> Decay:
         reference = self._reference
-        usual = {name: reference.usual_performance(name) for name in reference.charts.charts}
+        means = {name: reference.mean_performance(name) for name in reference.charts.charts}
         sound = kept[matured].sound
         return decay_of(
-            reference.charts, usual, reference.rates.rate, self._champion.version, matured, values, sound, before, cooled
+            reference.charts, means, reference.rates.rate, self._champion.version, matured, metrics, sound, before, cooled
         )
 
-    def _traffic(self, events: Traffic, kept: Day, broken: Sequence[Incident]) -> Reading:
+    def _traffic(self, events: Traffic, kept: MonitoredDay, broken: Sequence[Incident]) -> Reading:
         return Reading(
             signal=TRAFFIC,
             kind="feed",
@@ -176,17 +181,17 @@ class _Watch:
             details={"scores": events.source, "faults": [incident.reason for incident in broken], "kept": kept.to_dict()},
         )
 
-    def _trust(self, before: Mapping[str, Reading]) -> dict[str, Trust]:
+    def _estimate_errors(self, before: Mapping[str, Reading]) -> dict[str, EstimateError]:
         """The error of estimates up to the day before; from the reference days if there is no record."""
-        recorded = {name: before.get(ESTIMATE + name) for name in self._reference.trust}
+        recorded = {name: before.get(ESTIMATE + name) for name in self._reference.estimate_errors}
         return {
-            name: Trust.from_dict(reading.details["trust"])
+            name: EstimateError.from_dict(reading.details["trust"])
             if reading and "trust" in reading.details
-            else self._reference.trust[name]
+            else self._reference.estimate_errors[name]
             for name, reading in recorded.items()
         }
 
-    def _estimates(self, events: Traffic, trust: Mapping[str, Trust]) -> list[Reading]:
+    def _estimates(self, events: Traffic, errors: Mapping[str, EstimateError]) -> list[Reading]:
         return [
             Reading(
                 signal=ESTIMATE + name,
@@ -194,7 +199,7 @@ class _Watch:
                 value=value,
                 threshold=None,
                 state="OK",
-                details={"trust": trust[name].to_dict()},
+                details={"trust": errors[name].to_dict()},
             )
             for name, value in estimated(self._config, events.rows).items()
         ]
@@ -232,17 +237,17 @@ def _post_messages(config: Config, as_of: dt.datetime, run_id: str, version: str
         )
 
 
-def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> Monitored:
+def _monitored(config: Config, version: str, days: Sequence[dt.date]) -> MonitorResult:
     """The result of this run, from the ledger."""
     signals = Ledger(config.ledger).signals
     newest = signals.newest_day(config.name, version)
     if newest is None:
         note = f"Version {version} is champion, and no day after its reference is complete yet."
-        return Monitored((), version, {}, (), (), note)
+        return MonitorResult((), version, {}, (), (), note)
     readings = signals.readings(config.name, version, newest)
     alarms = [alarm for alarm in signals.confirmations(config.name) if alarm.version == version and alarm.day in days]
     incidents = [incident for incident in signals.incidents(config.name) if incident.day in days]
     states: dict[str, int] = Counter(reading.state for reading in readings if reading.kind != "estimate")
     confirmed, broken = tuple(alarm.reason for alarm in alarms), tuple(incident.reason for incident in incidents)
     note = words.note(version, newest, readings, len(days), confirmed, broken)
-    return Monitored(tuple(map(str, days)), version, dict(states), confirmed, broken, note)
+    return MonitorResult(tuple(map(str, days)), version, dict(states), confirmed, broken, note)

@@ -15,7 +15,7 @@ its measure; the score and the alerts are muted with any input of the model.
 
 Example: incidents of whole days make a day faulty, incidents of one column do not.
     >>> day = dt.date(2025, 6, 2)
-    >>> lost = Incident(day=day, fault=NOTHING, subject="events", reason="no event came", evidence={})
+    >>> lost = Incident(day=day, fault=NO_EVENTS, subject="events", reason="no event came", evidence={})
     >>> unit = Incident(day=day, fault=UNIT, subject="amount", reason="amount is in cents", evidence={})
     >>> is_faulty([lost]), is_faulty([unit])
     (True, False)
@@ -31,7 +31,7 @@ from ml.config import AnyWindow, Config, EventWindow
 from ml.config.names import ratio
 from ml.features import request
 from ml.ledger.signals import Incident
-from ml.monitoring.faults import MISSING, NOTHING, OF_THE_DAY, SET_ASIDE, UNIT, VOLUME
+from ml.monitoring.faults import MISSING, NO_EVENTS, OF_THE_DAY, SET_ASIDE, UNIT, VOLUME
 from ml.monitoring.traffic import DAY
 
 
@@ -75,7 +75,7 @@ def _days(window: AnyWindow, length: int) -> tuple[int, int]:
 
 
 def _affects(config: Config, incident: Incident, window: AnyWindow, aggregate: str) -> bool:
-    if incident.fault in (NOTHING, VOLUME):
+    if incident.fault in (NO_EVENTS, VOLUME):
         return aggregate in ("count", "sum")
     if incident.fault == SET_ASIDE:
         return bool(incident.evidence["quarantined"])

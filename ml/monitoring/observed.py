@@ -16,12 +16,12 @@ ROWS = "event rows"
 
 
 @dataclass(frozen=True)
-class Days:
+class DailyProfiles:
     """Profiles and series by day.
 
     Attributes:
-        features: profiles of the model's columns.
-        outputs: profiles of the model's score.
+        features: profile of the model's columns on each day.
+        outputs: profile of the model's score on each day.
         series: by name, one number a day computed from the model's outputs, for example the logarithm of alerts per row.
     """
 

@@ -10,7 +10,7 @@ shift: Saerens et al. 2002, Adjusting the outputs of a classifier to new a prior
 Example: base rate and median counts of two reference days.
     >>> reference_rates([np.array([1, 0, 0, 0]), np.array([1, 1, 0, 0, 0])])
     ReferenceRates(rate=0.35, positives=1.5, negatives=3.0)
-    >>> Figure(value=0.5, rate=0.1, at_usual_rate=0.6, charted=0.6, weight=0.5).steadied(0.8).charted
+    >>> DayMetric(value=0.5, rate=0.1, at_reference_rate=0.6, charted=0.6, weight=0.5).shrunk(0.8).charted
     0.7
 """
 
@@ -52,7 +52,8 @@ class ReferenceRates(NamedTuple):
 
     Attributes:
         rate: share of positives in the rows of the reference days.
-        positives, negatives: median number of a reference day, at least 1.
+        positives: median number of positives per reference day, at least 1.
+        negatives: median number of negatives per reference day, at least 1.
     """
 
     rate: float
@@ -60,29 +61,29 @@ class ReferenceRates(NamedTuple):
     negatives: float
 
 
-class Figure(NamedTuple):
+class DayMetric(NamedTuple):
     """A metric of one day.
 
     Attributes:
-        value: on the rows of the day.
-        rate: share of positives on the day.
-        at_usual_rate: the metric at the base rate of the reference.
+        value: the metric on the rows of the day.
+        rate: base rate of the day, its share of positives.
+        at_reference_rate: the metric at the base rate of the reference.
         charted: value for the control charts, transformed so that its variance is about the same on all days. The calibration
             error is divided by the standard error of the number of positives, because it is larger by chance on a day with few
             positives; the cost is its logarithm, because a few large amounts dominate it.
-        weight: share of the deviation from the usual value that is charted, at most 1: a day with a quarter of the usual
-            positives deviates twice as far by chance.
+        weight: share of the deviation from the mean that is charted, at most 1: a day with a quarter of the positives of a
+            reference day deviates twice as far by chance.
     """
 
     value: float
     rate: float
-    at_usual_rate: float
+    at_reference_rate: float
     charted: float
     weight: float
 
-    def steadied(self, usual: float) -> Figure:
-        """The figure with its deviation from the usual value multiplied by `weight` (shrinkage)."""
-        return self._replace(charted=usual + (self.charted - usual) * self.weight)
+    def shrunk(self, mean: float) -> DayMetric:
+        """The metric with the deviation of its charted value from a mean multiplied by `weight` (shrinkage)."""
+        return self._replace(charted=mean + (self.charted - mean) * self.weight)
 
 
 def matured_by(config: Config, day: dt.date) -> dt.date:
@@ -120,6 +121,8 @@ def judged(config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> tupl
     """Rows of a day and their labels.
 
     Args:
+        config: the deployment.
+        rows: rows of the day.
         answered: label by event id; an event without a label counts as negative, or is left out where labels are complete.
     """
     if config.labels.complete:
@@ -136,74 +139,80 @@ def reference_rates(days: Sequence[Labels]) -> ReferenceRates:
 
 
 def measured(
-    config: Config, threshold: float, against: ReferenceRates, rows: pd.DataFrame, labels: Labels
-) -> dict[str, Figure | None]:
+    config: Config, alert_threshold: float, reference: ReferenceRates, rows: pd.DataFrame, labels: Labels
+) -> dict[str, DayMetric | None]:
     """Each metric on the rows of one matured day; None where it is undefined, as on a day without a positive.
 
     Args:
-        threshold: score from which a row is alerted.
-        against: of the reference days.
-        rows: rows of a day with the champion's score.
-        labels: of the rows, 0 or 1.
+        config: the deployment.
+        alert_threshold: score from which a row is alerted.
+        reference: base rate and class counts of the reference days.
+        rows: rows of the day with the champion's score.
+        labels: label of each row, 0 or 1.
     """
     positives = int(labels.sum())
     if not 0 < positives < len(labels):
         return dict.fromkeys(metrics(config))
     rate = positives / len(labels)
-    of_label = ((1 - against.rate) / (1 - rate), against.rate / rate)
+    of_label = ((1 - reference.rate) / (1 - rate), reference.rate / rate)
     weights = np.array(of_label)[labels]
-    weight = math.sqrt(min(1.0, positives / against.positives, (len(labels) - positives) / against.negatives))
+    weight = math.sqrt(min(1.0, positives / reference.positives, (len(labels) - positives) / reference.negatives))
     scores, clusters = rows[SCORE].to_numpy(np.float64), cluster_codes(config, rows)
 
-    def figure(value: float, at_usual_rate: float, charted: float | None = None, weight: float = weight) -> Figure:
-        return Figure(value, rate, at_usual_rate, at_usual_rate if charted is None else charted, weight)
+    def metric(value: float, at_reference_rate: float, charted: float | None = None, weight: float = weight) -> DayMetric:
+        return DayMetric(value, rate, at_reference_rate, at_reference_rate if charted is None else charted, weight)
 
     alerts = int(config.training.alerts.value)
-    followed = _followed(scores, positives, against.rate)
-    error, expected = calibration_error(labels, followed), float(np.sqrt(np.sum(followed * (1 - followed))))
-    figures: dict[str, Figure | None] = {
-        AVERAGE_PRECISION.name: figure(
+    adjusted = adjusted_to_base_rate(scores, positives, reference.rate)
+    error, expected = calibration_error(labels, adjusted), float(np.sqrt(np.sum(adjusted * (1 - adjusted))))
+    found: dict[str, DayMetric | None] = {
+        AVERAGE_PRECISION.name: metric(
             float(average_precision(labels, scores)), float(average_precision(labels, scores, weights))
         ),
-        CARD_PRECISION: figure(
+        CARD_PRECISION: metric(
             float(daily_card_precision(np.zeros(len(rows)), clusters, labels, scores, alerts)[0]),
             _card_precision(clusters, labels, scores, of_label, alerts),
         ),
-        CALIBRATION.name: figure(calibration_error(labels, scores), error, error * positives / expected, 1.0)
+        CALIBRATION.name: metric(calibration_error(labels, scores), error, error * positives / expected, 1.0)
         if expected > 0
         else None,
     }
     if config.costs is not None:
         missed = rows[config.costs.amount].abs().fillna(0.0).to_numpy(np.float64) + config.costs.missed.value
         looked_at, false_alert = config.costs.alert.value, config.costs.false_alert.value
-        costs = decision_costs(labels, scores >= threshold, missed, looked_at, false_alert)
+        costs = decision_costs(labels, scores >= alert_threshold, missed, looked_at, false_alert)
         cost = float(np.average(costs, weights=weights))
-        figures[EXPECTED_COST.name] = figure(float(costs.mean()), cost, math.log(cost)) if cost > 0 else None
-    return {name: figures[name] for name in metrics(config)}
+        found[EXPECTED_COST.name] = metric(float(costs.mean()), cost, math.log(cost)) if cost > 0 else None
+    return {name: found[name] for name in metrics(config)}
 
 
-def _followed(scores: Floats, positives: int, usual: float) -> Floats:
+def adjusted_to_base_rate(scores: Floats, positives: int, reference_rate: float) -> Floats:
     """Scores adjusted to the base rate of the day: their odds times a common factor, so that their sum is `positives`.
 
     If the base rate changes and the model's inputs do not show it, all odds are wrong by the same factor (Saerens et al. 2002).
     A model whose inputs do show it is right already. So the factor is limited to the range from 1 to the ratio of the odds of
     both base rates.
+
+    Args:
+        scores: probabilities of the rows of the day, shape (n_rows,).
+        positives: number of positives among them.
+        reference_rate: base rate of the reference days.
     """
     from scipy.optimize import brentq
     from scipy.special import expit, logit
 
     rate = positives / len(scores)
     odds = logit(np.clip(scores, 1e-9, 1 - 1e-9))
-    low, high = sorted((0.0, float(logit(rate) - logit(usual))))
+    low, high = sorted((0.0, float(logit(rate) - logit(reference_rate))))
 
-    def missing(step: float) -> float:
+    def excess_positives(step: float) -> float:
         return float(expit(odds + step).sum()) - positives
 
-    if missing(low) >= 0:
+    if excess_positives(low) >= 0:
         return np.asarray(expit(odds + low)) if low else scores
-    if missing(high) <= 0:
+    if excess_positives(high) <= 0:
         return np.asarray(expit(odds + high)) if high else scores
-    return np.asarray(expit(odds + brentq(missing, low, high)))
+    return np.asarray(expit(odds + brentq(excess_positives, low, high)))
 
 
 def _card_precision(cards: ArrayLike, labels: Labels, scores: Floats, weights: tuple[float, float], k: int) -> float:

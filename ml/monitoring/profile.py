@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml.errors import BadInput
-from ml.monitoring.lookup import Integers, Lookup
+from ml.monitoring.bin_counter import BinCounter, Integers
 
 BINS = 256
 
@@ -146,7 +146,7 @@ class Binning:
             bins = self.columns[name]
             if bins.edges is None:
                 return _count_text(frame[name], bins.categories or ())
-            return Counts(*self._lookups[name].count(numbers_of(frame[name])))
+            return Counts(*self._counters[name].count(numbers_of(frame[name])))
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return Profile(len(frame), dict(zip(self.columns, pool.map(of, self.columns), strict=True)))
@@ -161,8 +161,8 @@ class Binning:
         return cls({name: Bins.from_dict(bins) for name, bins in record.items()})
 
     @cached_property
-    def _lookups(self) -> dict[str, Lookup]:
-        return {name: Lookup(np.array(bins.edges)) for name, bins in self.columns.items() if bins.edges is not None}
+    def _counters(self) -> dict[str, BinCounter]:
+        return {name: BinCounter(np.array(bins.edges)) for name, bins in self.columns.items() if bins.edges is not None}
 
 
 def cut(frame: pd.DataFrame, numbers: Sequence[str], categories: Sequence[str] = (), bins: int = BINS) -> Binning:

@@ -30,10 +30,10 @@ from ml.monitoring.champion import Champion, champion_of
 from ml.monitoring.cusum import FEWEST_DAYS as FEWEST_CHARTED
 from ml.monitoring.cusum import ControlCharts
 from ml.monitoring.detector import FEWEST_DAYS, Detector
-from ml.monitoring.estimate import Trust, estimated
+from ml.monitoring.estimate import EstimateError, estimated
 from ml.monitoring.faults import FeedReference
-from ml.monitoring.observed import Days
-from ml.monitoring.performance import Figure, ReferenceRates
+from ml.monitoring.observed import DailyProfiles
+from ml.monitoring.performance import DayMetric, ReferenceRates
 from ml.monitoring.profile import Binning, Counts, Profile, cut, numbers_of
 from ml.monitoring.traffic import SCORE, midnight, raw_columns
 from ml.monitoring.units import Sizes
@@ -54,8 +54,18 @@ class ReferenceMissing(Refused, LookupError):
 
 
 @dataclass(frozen=True)
-class Profiled:
-    """Result of the step: version, folder, reference days and number of signals."""
+class ProfileResult:
+    """Result of the step.
+
+    Attributes:
+        version: the champion's version.
+        reference: key of the reference among the artifacts.
+        first_day, last_day: first and last reference day.
+        days: number of reference days.
+        scored_days: number of reference days with scores.
+        signals: number of monitored signals.
+        note: summary for people.
+    """
 
     version: str
     reference: str
@@ -72,57 +82,59 @@ class Reference:
     """The reference of a champion.
 
     Attributes:
-        version, model_hash: of the champion.
+        version: the champion's version.
+        model_hash: hash of the champion's files.
         until: the first day after the reference; monitoring starts with it.
-        threshold: score from which a row is alerted.
+        alert_threshold: score from which a row is alerted.
         binning: bins of the model's inputs and the raw columns.
         outputs: bins of the score.
-        days: profiles and series by day.
-        volumes: rows in the lake, by day.
-        sizes: of the measures.
+        days: profiles and series of the reference days.
+        volumes: number of rows in the lake, by day.
+        sizes: distribution of the sizes of the values, by measure.
         rates: base rate and class counts of the days of `performance`.
-        performance: each metric by day, None where it was undefined.
-        trust: error of the estimated metrics on these days.
-        detector: fitted on `days`.
-        charts: fitted on `performance`, for the metrics with enough days.
+        performance: each metric by day, None if it was undefined.
+        estimate_errors: error of each estimated metric on these days.
+        detector: drift detector that was fitted on `days`.
+        charts: control charts that were fitted on `performance`, of the metrics with enough days.
     """
 
     version: str
     model_hash: str
     until: dt.date
-    threshold: float
+    alert_threshold: float
     binning: Binning
     outputs: Binning
-    days: Days
+    days: DailyProfiles
     volumes: Mapping[dt.date, int]
     sizes: Mapping[str, Sizes]
     rates: ReferenceRates
-    performance: Mapping[dt.date, Mapping[str, Figure | None]]
-    trust: Mapping[str, Trust]
+    performance: Mapping[dt.date, Mapping[str, DayMetric | None]]
+    estimate_errors: Mapping[str, EstimateError]
     detector: Detector
     charts: ControlCharts
 
     def count(self, rows: pd.DataFrame) -> tuple[Profile, Profile, float]:
         """Profiles of a day's features and scores, and the logarithm of its alert rate."""
-        return self.binning.count(rows), self.outputs.count(rows), alert_rate(rows[SCORE].to_numpy(), self.threshold)
+        return self.binning.count(rows), self.outputs.count(rows), log_alert_rate(rows[SCORE].to_numpy(), self.alert_threshold)
 
-    def usual_performance(self, name: str) -> float:
+    def mean_performance(self, name: str) -> float:
         """Mean of a metric, at the reference's base rate, over the days on which it was defined."""
-        return float(np.mean([figure.at_usual_rate for metrics in self.performance.values() if (figure := metrics[name])]))
+        return float(np.mean([metric.at_reference_rate for metrics in self.performance.values() if (metric := metrics[name])]))
 
-    def measured(self, config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, Figure | None]:
+    def measured(self, config: Config, rows: pd.DataFrame, answered: pd.Series[int]) -> dict[str, DayMetric | None]:
         """The metrics of a matured day for the charts; see `ml.monitoring.performance.measured`."""
-        figures = performance.measured(config, self.threshold, self.rates, *performance.judged(config, rows, answered))
-        centre = centres(self.performance)
-        return {name: figure and figure.steadied(centre.get(name, figure.charted)) for name, figure in figures.items()}
+        rows, labels = performance.judged(config, rows, answered)
+        metrics = performance.measured(config, self.alert_threshold, self.rates, rows, labels)
+        means = charted_means(self.performance)
+        return {name: metric and metric.shrunk(means.get(name, metric.charted)) for name, metric in metrics.items()}
 
-    def usual(self, config: Config) -> FeedReference:
-        """What is usual of the feed, for the detection of faults."""
+    def feed(self, config: Config) -> FeedReference:
+        """The feed on the reference days, for the detection of faults."""
         columns = {name: [day.counts[name] for day in self.days.features.values()] for name in raw_columns(config)}
         return FeedReference.of(self.volumes, columns, self.sizes)
 
 
-def profile_champion(config: Config, as_of: dt.datetime, version: str) -> Profiled:
+def profile_champion(config: Config, as_of: dt.datetime, version: str) -> ProfileResult:
     """Build the reference of a champion from its frozen training set; a second call returns the same reference.
 
     Raises:
@@ -153,19 +165,19 @@ def key_of(config: Config, champion: Champion) -> str:
     return f"{champion.version}-{champion.model_hash[:16]}-{settings}"
 
 
-def alert_rate(scores: np.ndarray, threshold: float) -> float:
+def log_alert_rate(scores: np.ndarray, alert_threshold: float) -> float:
     """Logarithm of the share of alerted rows; half an alert is added, so that it is defined on a day without one."""
-    return float(np.log((np.count_nonzero(scores >= threshold) + 0.5) / (len(scores) + 1)))
+    return float(np.log((np.count_nonzero(scores >= alert_threshold) + 0.5) / (len(scores) + 1)))
 
 
-def _summary(name: str, reference: Reference) -> Profiled:
+def _summary(name: str, reference: Reference) -> ProfileResult:
     days, scored, signals = len(reference.days.features), len(reference.days.outputs), len(reference.detector.baselines)
     first, last = min(reference.days.features), max(reference.days.features)
     note = f"version {reference.version} is compared with {days} days from {first} to {last}, by {signals} signals"
-    note += f", and charts of {', '.join(reference.charts.charts) or 'nothing, for too few days have answers'}"
+    note += f", and charts of {', '.join(reference.charts.charts) or 'nothing, for too few days have positives'}"
     if not scored:
         note += f"; its scores are not compared, for fewer than {FEWEST_DAYS} days were kept from its fit"
-    return Profiled(reference.version, name, str(first), str(last), days, scored, signals, note)
+    return ProfileResult(reference.version, name, str(first), str(last), days, scored, signals, note)
 
 
 def _build(config: Config, champion: Champion) -> Reference:
@@ -180,31 +192,33 @@ def _build(config: Config, champion: Champion) -> Reference:
     numbers = list(dict.fromkeys([*champion.model.inputs.fill, *config.measures]))
     binning, outputs = cut(rows, numbers, texts), cut(scored, [SCORE])
     volumes = _volumes(config, champion, broken)
-    days = Days({day: _of(binning, part, volumes[day]) for day, part in rows.groupby(OF_DAY)})
+    days = DailyProfiles({day: _of(binning, part, volumes[day]) for day, part in rows.groupby(OF_DAY)})
     if scored[OF_DAY].nunique() >= FEWEST_DAYS:
         of_day = dict(list(scored.groupby(OF_DAY)))
-        alerts = {day: alert_rate(part[SCORE].to_numpy(), champion.fitted.threshold) for day, part in of_day.items()}
-        days = Days(days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts})
+        alerts = {day: log_alert_rate(part[SCORE].to_numpy(), champion.fitted.threshold) for day, part in of_day.items()}
+        days = DailyProfiles(
+            days.features, {day: _of(outputs, part, volumes[day]) for day, part in of_day.items()}, {ALERTS: alerts}
+        )
     detector = Detector.fit(
         days,
         champion.fitted.importance,
         cooldown=int(config.monitoring.cooldown.value),
         false_alarms_per_year=config.monitoring.drift_alarms.value,
     )
-    against, measured, trust = _performance(config, champion, scored)
+    rates, measured, errors = _performance(config, champion, scored)
     return Reference(
         version=champion.version,
         model_hash=champion.model_hash,
         until=until,
-        threshold=champion.fitted.threshold,
+        alert_threshold=champion.fitted.threshold,
         binning=binning,
         outputs=outputs,
         days=days,
         volumes=volumes,
         sizes={name: Sizes.of({day: numbers_of(part) for day, part in rows.groupby(OF_DAY)[name]}) for name in config.measures},
-        rates=against,
+        rates=rates,
         performance=measured,
-        trust=trust,
+        estimate_errors=errors,
         detector=detector,
         charts=charts_of(config, measured),
     )
@@ -229,48 +243,48 @@ def _volumes(config: Config, champion: Champion, broken: set[dt.date]) -> dict[d
 
 def _performance(
     config: Config, champion: Champion, scored: pd.DataFrame
-) -> tuple[ReferenceRates, dict[dt.date, dict[str, Figure | None]], dict[str, Trust]]:
+) -> tuple[ReferenceRates, dict[dt.date, dict[str, DayMetric | None]], dict[str, EstimateError]]:
     """Metrics of the holdout's days; with those of the validation window if the holdout has too few days for a chart."""
     holdout = scored[scored[dataset.SPLIT] == dataset.HOLDOUT]
     rows = holdout if holdout[OF_DAY].nunique() >= FEWEST_CHARTED else scored
     answered = performance.answers(config, dt.datetime.fromisoformat(champion.frozen.as_of), sorted(rows[OF_DAY].unique()))
     days = {day: performance.judged(config, part, answered) for day, part in rows.groupby(OF_DAY)}
-    against = performance.reference_rates([labels for _, labels in days.values()])
-    measured, trust = {}, dict.fromkeys(estimated(config, rows), Trust())
+    rates = performance.reference_rates([labels for _, labels in days.values()])
+    measured, errors = {}, dict.fromkeys(estimated(config, rows), EstimateError())
     for day, (part, labels) in days.items():
-        measured[day] = performance.measured(config, champion.fitted.threshold, against, part, labels)
-        trust = trusted(trust, estimated(config, part), measured[day])
-    return against, measured, trust
+        measured[day] = performance.measured(config, champion.fitted.threshold, rates, part, labels)
+        errors = updated_errors(errors, estimated(config, part), measured[day])
+    return rates, measured, errors
 
 
-def trusted(
-    before: Mapping[str, Trust], estimates: Mapping[str, float | None], measured: Mapping[str, Figure | None]
-) -> dict[str, Trust]:
-    """The error of estimates, updated with one more matured day."""
+def updated_errors(
+    before: Mapping[str, EstimateError], estimates: Mapping[str, float | None], measured: Mapping[str, DayMetric | None]
+) -> dict[str, EstimateError]:
+    """The error of each estimated metric, updated with one more matured day."""
     return {
-        name: trust.after(estimates[name], figure.value if (figure := measured.get(name)) else None)
-        for name, trust in before.items()
+        name: error.after(estimates[name], metric.value if (metric := measured.get(name)) else None)
+        for name, error in before.items()
     }
 
 
-def centres(measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> dict[str, float]:
-    """The usual charted value of each metric: mean over the days, weighted by the squared weight of their figures."""
-    by_name: dict[str, list[Figure]] = {}
+def charted_means(measured: Mapping[dt.date, Mapping[str, DayMetric | None]]) -> dict[str, float]:
+    """Mean of the charted values of each metric over the days, weighted by their squared `weight`."""
+    by_name: dict[str, list[DayMetric]] = {}
     for metrics in measured.values():
-        for name, figure in metrics.items():
-            if figure:
-                by_name.setdefault(name, []).append(figure)
+        for name, metric in metrics.items():
+            if metric:
+                by_name.setdefault(name, []).append(metric)
     return {
-        name: float(np.average([f.charted for f in figures], weights=[f.weight**2 for f in figures]))
-        for name, figures in by_name.items()
+        name: float(np.average([day.charted for day in days], weights=[day.weight**2 for day in days]))
+        for name, days in by_name.items()
     }
 
 
-def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, Figure | None]]) -> ControlCharts:
+def charts_of(config: Config, measured: Mapping[dt.date, Mapping[str, DayMetric | None]]) -> ControlCharts:
     """Control charts of the metrics that were defined on enough days and are not constant."""
-    centre = centres(measured)
+    means = charted_means(measured)
     series = {
-        name: [figure.steadied(centre[name]).charted for metrics in measured.values() if (figure := metrics[name])]
+        name: [metric.shrunk(means[name]).charted for metrics in measured.values() if (metric := metrics[name])]
         for name in performance.metrics(config)
     }
     charted = {name: values for name, values in series.items() if len(values) >= FEWEST_CHARTED and len(set(values)) > 1}
@@ -294,7 +308,7 @@ def _write(folder: Path, reference: Reference) -> None:
         "version": reference.version,
         "model_hash": reference.model_hash,
         "until": reference.until.isoformat(),
-        "threshold": reference.threshold,
+        "threshold": reference.alert_threshold,
         "binning": reference.binning.to_dict(),
         "outputs": reference.outputs.to_dict(),
         "series": {name: _by_text(days) for name, days in reference.days.series.items()},
@@ -302,7 +316,7 @@ def _write(folder: Path, reference: Reference) -> None:
         "sizes": {name: sizes.to_dict() for name, sizes in reference.sizes.items()},
         "usually": reference.rates._asdict(),
         "performance": _by_text(reference.performance),
-        "trust": {name: trust.to_dict() for name, trust in reference.trust.items()},
+        "trust": {name: error.to_dict() for name, error in reference.estimate_errors.items()},
         "detector": reference.detector.to_dict(),
         "charts": reference.charts.to_dict(),
     }
@@ -325,16 +339,16 @@ def read(folder: Path) -> Reference:
         version=record["version"],
         model_hash=record["model_hash"],
         until=dt.date.fromisoformat(record["until"]),
-        threshold=record["threshold"],
+        alert_threshold=record["threshold"],
         binning=Binning.from_dict(record["binning"]),
         outputs=Binning.from_dict(record["outputs"]),
-        days=Days(days[FEATURES], days[OUTPUTS], series),
+        days=DailyProfiles(days[FEATURES], days[OUTPUTS], series),
         volumes=_by_day(record["volumes"]),
         sizes={name: Sizes.from_dict(sizes) for name, sizes in record["sizes"].items()},
         rates=ReferenceRates(**record["usually"]),
-        trust={name: Trust.from_dict(trust) for name, trust in record["trust"].items()},
+        estimate_errors={name: EstimateError.from_dict(error) for name, error in record["trust"].items()},
         performance={
-            day: {name: figure and Figure(*figure) for name, figure in measured.items()}
+            day: {name: metric and DayMetric(*metric) for name, metric in measured.items()}
             for day, measured in _by_day(record["performance"]).items()
         },
         detector=Detector.from_dict(record["detector"]),

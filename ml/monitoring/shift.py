@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ml.monitoring.lookup import Integers
+from ml.monitoring.bin_counter import Integers
 
 Floats = NDArray[np.floating[Any]]
 

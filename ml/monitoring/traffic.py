@@ -25,6 +25,7 @@ class Traffic:
     """The events of one day.
 
     Attributes:
+        day: the day, in UTC.
         rows: event id, time, keys, raw columns, features and `SCORE`, in the order of time.
         logged: number of rows with a score from the prediction log; the others were scored here.
     """
@@ -48,6 +49,9 @@ def traffic(config: Config, as_of: dt.datetime, champion: Champion, days: Sequen
     """The events of days as known at an instant, in one point-in-time join.
 
     Args:
+        config: the deployment.
+        as_of: the instant.
+        champion: the champion.
         days: days in UTC, in any order.
 
     Raises:

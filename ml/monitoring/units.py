@@ -56,15 +56,17 @@ class Change:
     """A factor that explains a day.
 
     Attributes:
-        factor: by which values were multiplied; part: share of the rows that were.
-        distance: of the day from the reference, in powers of ten; rest: the same after the shift by the factor.
+        factor: factor by which values were multiplied.
+        part: share of the rows whose values were multiplied.
+        distance: distance of the day from the reference, in powers of ten.
+        remaining_distance: distance of the day from the reference after its shift by the factor, in powers of ten.
         is_clear: whether one day is sufficient evidence.
     """
 
     factor: float
     part: float
     distance: float
-    rest: float
+    remaining_distance: float
     is_clear: bool
 
 
@@ -106,11 +108,11 @@ class Sizes:
         least, most = self.zeros
         if distance < self.farthest or not least - ZEROS <= _zeros(present) <= most + ZEROS:
             return None
-        rest, part, factor = min(self._explained(levels))
-        if rest > FITS * distance or part < LEAST_PART:
+        remaining, part, factor = min(self._explained(levels))
+        if remaining > FITS * distance or part < LEAST_PART:
             return None
-        is_clear = self.days >= ENOUGH_DAYS and distance >= CLEAR * self.farthest and rest <= FITS_WELL * distance
-        return Change(factor, part, distance, rest, is_clear)
+        is_clear = self.days >= ENOUGH_DAYS and distance >= CLEAR * self.farthest and remaining <= FITS_WELL * distance
+        return Change(factor, part, distance, remaining, is_clear)
 
     def _explained(self, day: Floats) -> Iterator[tuple[float, float, float]]:
         """For each factor: remaining distance, part of the rows that fits best (least squares), and the factor."""

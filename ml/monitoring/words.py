@@ -1,10 +1,10 @@
-"""Recorded readings as text: figures, signals, and the note of a run.
+"""Recorded readings as text: numbers, signals, and the note of a run.
 
-A record may lack any figure: a day without a positive has no average precision, a muted column has no value. A missing figure
+A record may lack any number: a day without a positive has no average precision, a muted column has no value. A missing number
 is shown as a dash.
 
-Example: figures, and the text of a reading.
-    >>> figure(0.123456), figure(None), figure(float("nan"))
+Example: numbers, and the text of a reading.
+    >>> format_number(0.123456), format_number(None), format_number(float("nan"))
     ('0.1235', '-', '-')
     >>> reading = Reading(signal="amount: location", kind="drift", value=5.0, threshold=4.0, state="WARN", details={})
     >>> in_words(reading)
@@ -24,12 +24,12 @@ SEVERITY = "drift: severity"
 TRAFFIC = "traffic"
 ESTIMATE = "estimate: "
 PERFORMANCE = "performance: "
-NOTHING = "-"
+DASH = "-"
 
 
-def figure(value: Any, digits: int = 4) -> str:
+def format_number(value: Any, digits: int = 4) -> str:
     """A number with the given significant digits; a dash if it is missing or not finite."""
-    return f"{value:.{digits}g}" if is_number(value) else NOTHING
+    return f"{value:.{digits}g}" if is_number(value) else DASH
 
 
 def is_number(value: Any) -> bool:
@@ -55,14 +55,14 @@ def signal_of(readings: Sequence[Reading], signal: str) -> Reading | None:
 
 def measured(details: Mapping[str, Any]) -> str:
     """The measured value and the usual one, from the details of a reading."""
-    now, usual = details.get("measured"), details.get("usual")
-    if not is_number(now):
-        return f"not measured, usually {figure(usual)}" if is_number(usual) else "not measured"
-    return f"{figure(now)} where {figure(usual)} is usual" if is_number(usual) else figure(now)
+    value, usual = details.get("measured"), details.get("usual")
+    if not is_number(value):
+        return f"not measured, usually {format_number(usual)}" if is_number(usual) else "not measured"
+    return f"{format_number(value)} where {format_number(usual)} is usual" if is_number(usual) else format_number(value)
 
 
 def in_words(reading: Reading) -> str:
-    """A reading with its figures."""
+    """A reading with its numbers."""
     of = f"{ratio(reading):.2f} of its threshold" if is_judged(reading) else "not judged"
     values = (
         f", {measured(reading.details)}{at_rate(reading.details)}" if {"measured", "usual"} & reading.details.keys() else ""
@@ -72,25 +72,25 @@ def in_words(reading: Reading) -> str:
 
 def at_rate(details: Mapping[str, Any]) -> str:
     """The base rate at which a metric is given, and its value at the rate of the day; empty if the rates are not recorded."""
-    rate, usual = details.get("rate"), details.get("usual_rate")
-    if not is_number(rate) or not is_number(usual):
+    rate, reference_rate = details.get("rate"), details.get("usual_rate")
+    if not is_number(rate) or not is_number(reference_rate):
         return ""
-    return f", both at a base rate of {usual:.1%} (that day {figure(details.get('of_day'))} at {rate:.1%})"
+    return f", both at a base rate of {reference_rate:.1%} (that day {format_number(details.get('of_day'))} at {rate:.1%})"
 
 
-def trust_in_words(estimate: Reading) -> str:
+def estimate_error_in_words(estimate: Reading) -> str:
     """The error of earlier estimates as text."""
-    name, trust = estimate.signal.removeprefix(ESTIMATE), estimate.details.get("trust") or {}
-    if not is_number(trust.get("error")) or not trust.get("days"):
-        return f"{name}: no day whose answers are in says how far off it is"
-    return f"{name}: off by {figure(trust['error'], 2)} (root mean square) on {trust['days']} days whose answers are in"
+    name, error = estimate.signal.removeprefix(ESTIMATE), estimate.details.get("trust") or {}
+    if not is_number(error.get("error")) or not error.get("days"):
+        return f"{name}: no matured day says how far off it is"
+    return f"{name}: off by {format_number(error['error'], 2)} (root mean square) on {error['days']} matured days"
 
 
 def severity_in_words(severity: Reading | None) -> str:
     """The severity of a day and the limit from which it causes a training, as text."""
     if severity is None or not is_number(severity.value):
         return "not judged"
-    return f"{severity.value:.2f} of {figure(severity.threshold)}"
+    return f"{severity.value:.2f} of {format_number(severity.threshold)}"
 
 
 def largest(readings: Sequence[Reading], count: int = 3) -> list[Reading]:
@@ -110,9 +110,9 @@ def note(
     """The note of a run.
 
     Args:
-        version: of the champion.
+        version: the champion's version.
         newest: the newest recorded day.
-        readings: of that day.
+        readings: readings of that day.
         looked_at: number of days that this run recorded.
         confirmed, broken: reasons of the alarms and of the incidents of these days.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.signals import Confirmation, Incident, Reading, ReadingOfDay
-from ml.monitoring.words import ESTIMATE, PERFORMANCE, SEVERITY, is_judged, is_number, ratio, signal_of, trust_in_words
+from ml.monitoring.words import ESTIMATE, PERFORMANCE, SEVERITY, estimate_error_in_words, is_judged, is_number, ratio, signal_of
 
 ORDER = ("CONFIRMED", "WARN", "OK")
 
@@ -41,7 +41,7 @@ class Signals:
         not_judged: number of signals of that day that have a threshold and no value.
         alarms, incidents: of the days that were asked for, oldest first.
         performance: by day, oldest first.
-        trust: how far each estimate was off where the answers are in, a sentence a metric.
+        estimate_errors: how far each estimate was off on matured days, a sentence a metric.
     """
 
     version: str
@@ -52,7 +52,7 @@ class Signals:
     alarms: tuple[Confirmation, ...]
     incidents: tuple[Incident, ...]
     performance: tuple[Performance, ...]
-    trust: tuple[str, ...]
+    estimate_errors: tuple[str, ...]
 
 
 def signals(config: Config, days: int) -> Signals | None:
@@ -78,7 +78,9 @@ def signals(config: Config, days: int) -> Signals | None:
         alarms=tuple(alarm for alarm in confirmed if alarm.version == version and alarm.day >= since),
         incidents=tuple(ledger.signals.incidents(config.name, since)),
         performance=_performance(readings),
-        trust=tuple(trust_in_words(r) for r in {r.signal: r for r in readings if r.kind == "estimate"}.values()),
+        estimate_errors=tuple(
+            estimate_error_in_words(r) for r in {r.signal: r for r in readings if r.kind == "estimate"}.values()
+        ),
     )
 
 

@@ -14,11 +14,11 @@ from ml.monitoring.calibration import (
     Null,
     autocorrelation,
     confirmations,
+    drift_threshold,
     evidence,
     means_of,
     scale_of,
     spread_of_mean,
-    threshold,
 )
 
 finite = st.floats(-1e6, 1e6)
@@ -82,7 +82,7 @@ def test_a_threshold_holds_its_rate_on_signals_that_it_was_not_made_from(null):
 
     The signals are made here by `benchmarks.days`, not by the simulation that set the threshold.
     """
-    over = threshold(null, 0.03, cooldown=14, seed=0)
+    over = drift_threshold(null, 0.03, cooldown=14, seed=0)
     days = effects(
         np.random.default_rng([20250714, null.window]),
         null.reference_days + YEAR,
@@ -100,15 +100,15 @@ def test_a_threshold_holds_its_rate_on_signals_that_it_was_not_made_from(null):
 
 def test_fewer_reference_days_and_more_autocorrelation_ask_for_more_evidence():
     def over(days, rho):
-        return threshold(Null(3, days, rho, True), 0.03, cooldown=14, seed=0)
+        return drift_threshold(Null(3, days, rho, True), 0.03, cooldown=14, seed=0)
 
     assert over(14, 0.3) > over(21, 0.3) > over(77, 0.3)
 
 
 def test_a_threshold_is_the_same_for_the_same_seed_and_rarer_alarms_need_a_higher_one():
     null = Null(3, 77, 0.3, True)
-    rare, often = (threshold(null, alarms, cooldown=14, seed=0) for alarms in (0.005, 0.1))
+    rare, often = (drift_threshold(null, alarms, cooldown=14, seed=0) for alarms in (0.005, 0.1))
     assert rare > often
-    assert threshold.__wrapped__(null, 0.1, cooldown=14, seed=0) == often
+    assert drift_threshold.__wrapped__(null, 0.1, cooldown=14, seed=0) == often
     with pytest.raises(ValueError, match="between 0 and 1"):
-        threshold(null, 1.5, cooldown=14, seed=0)
+        drift_threshold(null, 1.5, cooldown=14, seed=0)

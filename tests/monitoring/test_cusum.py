@@ -20,7 +20,7 @@ from ml.monitoring.cusum import (
     ControlCharts,
     _alarms,
     autocorrelation,
-    threshold,
+    chart_threshold,
 )
 
 FIRST = dt.date(2025, 1, 6)
@@ -105,13 +105,13 @@ def test_the_simulation_alarms_exactly_when_the_charts_do():
 def test_the_threshold_holds_its_rate_on_days_that_it_was_not_made_from(days):
     """Asked for .75; Poisson error of 4,000 charts below .02 on each side, that of the search (1 % of h) below .04."""
     rng = np.random.default_rng([20250709, days])
-    over = threshold(days, 0.75, seed=0)
+    over = chart_threshold(days, 0.75, seed=0)
     alarms = _alarms(rng.normal(size=(days, CHARTS)), rng.normal(size=(365, CHARTS)), over)
     assert 0.66 <= alarms / CHARTS <= 0.84
 
 
 def test_fewer_reference_days_ask_for_more_evidence():
-    assert threshold(14, 0.2, seed=0) > threshold(21, 0.2, seed=0) > threshold(60, 0.2, seed=0)
+    assert chart_threshold(14, 0.2, seed=0) > chart_threshold(21, 0.2, seed=0) > chart_threshold(60, 0.2, seed=0)
 
 
 @pytest.fixture(scope="module")

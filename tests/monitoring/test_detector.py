@@ -10,7 +10,7 @@ from benchmarks.days import MOVED, NUMBERS, REFERENCE_DAYS, World, stream
 from ml.config.monitoring import Monitoring
 from ml.monitoring.detector import Detector
 from ml.monitoring.measurements import Kind, Role
-from ml.monitoring.observed import ROWS, Days
+from ml.monitoring.observed import ROWS, DailyProfiles
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.state import Phase
 
@@ -67,7 +67,7 @@ def moved(name, bins):
 def test_days_like_the_reference_confirm_nothing_and_ask_for_nothing(detector, days):
     assessed, states = replay(detector, days, days.days)
     assert confirmed(states) == set()
-    assert not any(assessment.confirmed(states).asks(LEAST) for assessment in assessed)
+    assert not any(assessment.confirmed(states).is_reason_to_train(LEAST) for assessment in assessed)
 
 
 def test_every_column_is_watched_for_what_it_can_do(detector):
@@ -81,25 +81,25 @@ def test_every_column_is_watched_for_what_it_can_do(detector):
 
 def test_a_feature_that_moved_is_confirmed_and_weighs_by_its_importance(detector, days):
     assessed, states = replay(detector, days, live(days, moved(MOVED[0], 40)))
-    assert f"location:{MOVED[0]}" in confirmed(states)
+    assert f"{MOVED[0]}: location" in confirmed(states)
     assert assessed[-1].severity == pytest.approx(1 / 20)
     asking = assessed[-1].confirmed(states)
     assert MOVED[0] in {reading.signal.name for reading in asking.measurements}
-    assert asking.asks(LEAST)
+    assert asking.is_reason_to_train(LEAST)
 
 
 def test_a_feature_that_the_model_ignores_alarms_but_is_no_reason(detector, days):
     assessed, states = replay(detector, days, live(days, moved(NUMBERS[25], 128)))
-    assert f"location:{NUMBERS[25]}" in confirmed(states)
-    assert not assessed[-1].confirmed(states).asks(LEAST)
+    assert f"{NUMBERS[25]}: location" in confirmed(states)
+    assert not assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
 def test_a_feature_of_little_importance_never_reaches_retraining_alone(days):
     detector = Detector.fit(days.reference, {NUMBERS[0]: 3.0, NUMBERS[1]: 97.0})
     assessed, states = replay(detector, days, live(days, moved(NUMBERS[0], 128)))
-    assert f"location:{NUMBERS[0]}" in confirmed(states)
+    assert f"{NUMBERS[0]}: location" in confirmed(states)
     assert assessed[-1].severity == pytest.approx(0.03)
-    assert not assessed[-1].confirmed(states).asks(LEAST)
+    assert not assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
 def test_a_change_of_shape_that_leaves_the_location_is_found(detector, days):
@@ -108,8 +108,8 @@ def test_a_change_of_shape_that_leaves_the_location_is_found(detector, days):
         return replace(counts, present=np.where(order, counts.present * 3 // 2, counts.present * 4 // 5))
 
     _, states = replay(detector, days, live(days, lambda profile: column(profile, "number_3", wider)))
-    assert "shape:number_3" in confirmed(states)
-    assert "location:number_3" not in confirmed(states)
+    assert "number_3: shape" in confirmed(states)
+    assert "number_3: location" not in confirmed(states)
 
 
 def test_missing_values_and_unseen_text_are_confirmed_and_missing_ones_are_no_reason(detector, days):
@@ -123,12 +123,12 @@ def test_missing_values_and_unseen_text_are_confirmed_and_missing_ones_are_no_re
 
     change = lambda profile: column(column(profile, "number_4", absent), "text_0", new)  # noqa: E731
     assessed, states = replay(detector, days, live(days, change))
-    assert confirmed(states) == {"missing:number_4", "unseen:text_0"}
+    assert confirmed(states) == {"number_4: missing", "text_0: unseen"}
     readings = {str(reading.signal): reading for reading in assessed[-1].measurements}
-    assert readings["unseen:text_0"].value == pytest.approx(0.05, abs=0.002)
-    assert readings["missing:number_4"].value == pytest.approx(0.06, abs=0.005)
-    assert readings["missing:number_4"].usual == pytest.approx(0.01, abs=0.001)
-    assert not assessed[-1].confirmed(states).asks(LEAST)
+    assert readings["text_0: unseen"].value == pytest.approx(0.05, abs=0.002)
+    assert readings["number_4: missing"].value == pytest.approx(0.06, abs=0.005)
+    assert readings["number_4: missing"].expected == pytest.approx(0.01, abs=0.001)
+    assert not assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
 def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days):
@@ -138,14 +138,14 @@ def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days)
     for told in (replace(days.days, outputs=outputs), replace(days.days, series={"alerts": alerts})):
         assessed, states = replay(detector, days, told)
         assert len(confirmed(states)) >= 1
-        assert assessed[-1].confirmed(states).asks(LEAST)
+        assert assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
 def test_many_more_rows_are_confirmed_as_a_fault_of_the_feed(detector, days):
     double = lambda profile: profile + profile  # noqa: E731
     assessed, states = replay(detector, days, live(days, double))
     assert confirmed(states) == {f"volume:{ROWS}"}
-    assert not assessed[-1].confirmed(states).asks(LEAST)
+    assert not assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
 def test_one_wild_day_warns_and_is_not_confirmed(detector, days):
@@ -155,8 +155,8 @@ def test_one_wild_day_warns_and_is_not_confirmed(detector, days):
     for number in range(14):
         states = detector.assess(days.date(REFERENCE_DAYS + number), replace(days.days, features=features)).advance(states)
         if number == 7:
-            assert states[f"location:{MOVED[0]}"].phase is Phase.WARN
-    assert states[f"location:{MOVED[0]}"].confirmed is None
+            assert states[f"{MOVED[0]}: location"].phase is Phase.WARN
+    assert states[f"{MOVED[0]}: location"].confirmed is None
 
 
 def test_weekends_that_differ_as_they_did_in_the_reference_are_no_evidence():
@@ -178,7 +178,7 @@ def test_days_without_data_are_no_evidence_and_a_missing_sunday_changes_no_shape
 
 
 def test_a_day_without_anything_is_assessed_and_leaves_the_states(detector, days):
-    assessed = detector.assess(days.date(REFERENCE_DAYS), Days({}))
+    assessed = detector.assess(days.date(REFERENCE_DAYS), DailyProfiles({}))
     assert assessed.severity == 0
     assert all(reading.ratio is None for reading in assessed.measurements)
     assert confirmed(assessed.advance({})) == set()
@@ -218,7 +218,7 @@ def test_the_same_days_give_the_same_detector(detector, days):
 
 def test_few_reference_days_are_refused_and_the_fewest_have_high_thresholds(detector, days):
     def only(count):
-        return Days(dict(list(days.reference.features.items())[-count:]))
+        return DailyProfiles(dict(list(days.reference.features.items())[-count:]))
 
     with pytest.raises(ValueError, match=r"13.*at least 14"):
         Detector.fit(only(13), IMPORTANCE)
@@ -231,8 +231,8 @@ def test_a_column_that_was_always_missing_is_watched_for_nothing_else(days):
     empty = lambda told: column(told, "number_5", lambda c: Counts(c.present[:1] * 0, told.rows))  # noqa: E731
     reference = replace(days.reference, features={day: empty(told) for day, told in days.reference.features.items()})
     signals = {str(baseline.signal) for baseline in Detector.fit(reference, IMPORTANCE).baselines}
-    assert "missing:number_5" in signals
-    assert not {"location:number_5", "shape:number_5"} & signals
+    assert "number_5: missing" in signals
+    assert not {"number_5: location", "number_5: shape"} & signals
 
 
 def test_names_that_are_used_twice_and_negative_importance_are_refused(days):
@@ -245,7 +245,7 @@ def test_names_that_are_used_twice_and_negative_importance_are_refused(days):
 def test_a_reference_of_empty_days_is_refused_like_none(days):
     empty = dict.fromkeys(list(days.reference.features)[:70], Profile(0, _any(days).counts))
     with pytest.raises(ValueError, match=r"'features': 7"):
-        Detector.fit(Days({**days.reference.features, **empty}), IMPORTANCE)
+        Detector.fit(DailyProfiles({**days.reference.features, **empty}), IMPORTANCE)
     alerts = dict.fromkeys(list(days.reference.features), float("nan"))
     with pytest.raises(ValueError, match=r"alerts.*: 0"):
         Detector.fit(replace(days.reference, series={"alerts": alerts}), IMPORTANCE)
@@ -254,16 +254,16 @@ def test_a_reference_of_empty_days_is_refused_like_none(days):
 def test_a_live_day_that_was_counted_by_another_binning_is_refused(detector, days):
     day = days.date(REFERENCE_DAYS)
     with pytest.raises(ValueError, match=r"lack \['number_0'"):
-        detector.assess(day, Days({day: Profile(10, {"text_0": _any(days).counts["text_0"]})}))
+        detector.assess(day, DailyProfiles({day: Profile(10, {"text_0": _any(days).counts["text_0"]})}))
 
 
 def test_a_feed_without_weekends_can_be_watched(days):
     def working(told):
         return {day: profile for day, profile in told.items() if day.weekday() < 5}
 
-    reference = Days(working(days.reference.features))
+    reference = DailyProfiles(working(days.reference.features))
     detector = Detector.fit(reference, IMPORTANCE)
-    _, states = replay(detector, days, Days(working(days.days.features)))
+    _, states = replay(detector, days, DailyProfiles(working(days.days.features)))
     assert confirmed(states) == set()
 
 

@@ -16,8 +16,17 @@ from ml.config import Config
 from ml.evaluation.metrics import average_precision, card_precision
 from ml.lake import schema
 from ml.lake.tables import Lake
-from ml.monitoring.estimate import Trust, expected_average_precision, expected_card_precision
-from ml.monitoring.performance import Figure, ReferenceRates, _followed, answers, judged, matured_by, measured, reference_rates
+from ml.monitoring.estimate import EstimateError, expected_average_precision, expected_card_precision
+from ml.monitoring.performance import (
+    DayMetric,
+    ReferenceRates,
+    adjusted_to_base_rate,
+    answers,
+    judged,
+    matured_by,
+    measured,
+    reference_rates,
+)
 from ml.monitoring.traffic import SCORE
 from tests.deployments import FIRST_AS_OF, small
 from tests.monitoring.living import DAY
@@ -91,15 +100,15 @@ def test_a_base_rate_that_moves_moves_no_chart(deployment: Config, rate: float) 
     rng = np.random.default_rng(3)
     against = ReferenceRates(0.1, 400, 3600)
 
-    def days(of: float) -> list[dict[str, Figure | None]]:
+    def days(of: float) -> list[dict[str, DayMetric | None]]:
         return [_measured(deployment, *_world(rng, of), against) for _ in range(12)]
 
-    def mean(told: list[dict[str, Figure | None]], name: str, field: str) -> float:
+    def mean(told: list[dict[str, DayMetric | None]], name: str, field: str) -> float:
         return float(np.mean([getattr(day[name], field) for day in told]))
 
     usual, moved = days(0.1), days(rate)
     for name in ("average precision", "card precision", "expected cost"):
-        assert mean(moved, name, "at_usual_rate") == pytest.approx(mean(usual, name, "at_usual_rate"), rel=0.1), name
+        assert mean(moved, name, "at_reference_rate") == pytest.approx(mean(usual, name, "at_reference_rate"), rel=0.1), name
     charted = mean(moved, "calibration error", "charted") / mean(usual, "calibration error", "charted")
     assert charted == pytest.approx(1, abs=0.5)
     if rate != 0.1:
@@ -122,7 +131,7 @@ def test_scores_follow_a_base_rate_as_far_as_they_do_not_by_themselves(rate: flo
     if labels.sum() == 0:
         return
     scores = expit(logit(rows[SCORE].to_numpy()) + knows * (logit(rate) - logit(0.1)))
-    followed = _followed(scores, int(labels.sum()), 0.1)
+    followed = adjusted_to_base_rate(scores, int(labels.sum()), 0.1)
     assert abs(followed.sum() - labels.sum()) <= abs(scores.sum() - labels.sum()) + 1e-6
     steps = logit(followed) - logit(scores)
     moved = logit(labels.mean()) - logit(0.1)
@@ -136,8 +145,8 @@ def test_a_day_with_few_positives_is_believed_less(deployment: Config) -> None:
     assert few is not None
     assert usual is not None
     assert (0.3 < few.weight < 0.6, usual.weight > 0.9) == (True, True)
-    assert few.steadied(0.5).charted == pytest.approx(0.5 + few.weight * (few.charted - 0.5))
-    assert few.steadied(0.5).value == few.value
+    assert few.shrunk(0.5).charted == pytest.approx(0.5 + few.weight * (few.charted - 0.5))
+    assert few.shrunk(0.5).value == few.value
 
 
 def test_the_usual_base_rate_is_that_of_all_rows() -> None:
@@ -146,16 +155,16 @@ def test_the_usual_base_rate_is_that_of_all_rows() -> None:
     assert reference_rates([np.zeros(9, dtype=np.int64)]).positives == 1
 
 
-def test_trust_in_estimates_is_their_error_on_days_whose_answers_are_in() -> None:
-    trust = Trust()
-    assert trust.error is None
+def test_the_error_of_estimates_is_known_on_days_whose_answers_are_in() -> None:
+    error = EstimateError()
+    assert error.error is None
     for estimate, value in ((0.5, 0.4), (0.5, 0.6), (0.5, None), (None, 0.5)):
-        trust = trust.after(estimate, value)
-    assert (trust.days, trust.error) == (2, pytest.approx(0.1))
+        error = error.after(estimate, value)
+    assert (error.days, error.error) == (2, pytest.approx(0.1))
     for _ in range(300):
-        trust = trust.after(0.5, 0.2)
-    assert trust.error == pytest.approx(0.3, abs=1e-3)
-    assert Trust.from_dict(trust.to_dict()) == trust
+        error = error.after(0.5, 0.2)
+    assert error.error == pytest.approx(0.3, abs=1e-3)
+    assert EstimateError.from_dict(error.to_dict()) == error
 
 
 def test_scores_that_are_all_nothing_have_no_calibration(deployment: Config) -> None:

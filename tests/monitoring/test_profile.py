@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ml.monitoring.lookup import BLOCK, Lookup
+from ml.monitoring.bin_counter import BLOCK, BinCounter
 from ml.monitoring.profile import Binning, Bins, Profile, cut
 
 any_float = st.one_of(
@@ -34,7 +34,7 @@ def test_a_look_up_counts_exactly_what_a_search_counts(numbers, edges, dtype):
     with np.errstate(over="ignore"):
         numbers = numbers.astype(dtype)
     edges = edges.astype(np.float64)
-    counts, missing = Lookup(edges).count(numbers)
+    counts, missing = BinCounter(edges).count(numbers)
     expected, absent = searched(edges, numbers)
     assert counts.tolist() == expected.tolist()
     assert missing == absent
@@ -45,7 +45,7 @@ def test_it_does_so_over_many_rows_and_where_values_lie_on_the_edges(dtype):
     rng = np.random.default_rng(20250701)
     numbers = np.concatenate([rng.standard_normal(BLOCK), rng.integers(-3, 3, 5000), np.full(99, np.nan)]).astype(dtype)
     edges = np.unique(np.concatenate([np.quantile(numbers[:BLOCK], np.arange(1, 256) / 256), [-1.0, 0.0, 1.0]])).astype(float)
-    counts, missing = Lookup(edges).count(numbers)
+    counts, missing = BinCounter(edges).count(numbers)
     expected, _ = searched(edges, numbers)
     assert counts.tolist() == expected.tolist()
     assert missing == 99

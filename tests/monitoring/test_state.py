@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.monitoring.calibration import confirmations
-from ml.monitoring.state import Phase, SignalStateMachine, advance
+from ml.monitoring.state import DriftState, Phase, advance
 
 FIRST = dt.date(2025, 1, 6)
 histories = st.lists(st.one_of(st.none(), st.floats(0, 3)), max_size=60)
@@ -18,7 +18,7 @@ cooldowns = st.integers(0, 20)
 
 
 def replay(ratios, cooldown=14):
-    states, state = [], SignalStateMachine()
+    states, state = [], DriftState()
     for number, ratio in enumerate(ratios):
         state = advance(state, FIRST + dt.timedelta(number), ratio, cooldown=cooldown)
         states.append(state)
@@ -67,7 +67,7 @@ def test_no_signal_flaps_while_it_stays_above_seven_tenths(ratios, cooldown):
 
 @given(histories, cooldowns)
 def test_days_without_data_change_no_phase(ratios, cooldown):
-    states = [SignalStateMachine(), *replay(ratios, cooldown)]
+    states = [DriftState(), *replay(ratios, cooldown)]
     for before, after, ratio in zip(states, states[1:], ratios, strict=False):
         if ratio is None:
             assert (after.phase, after.confirmed) == (before.phase, before.confirmed)
@@ -76,8 +76,8 @@ def test_days_without_data_change_no_phase(ratios, cooldown):
 @given(histories, cooldowns, st.integers(0, 60))
 def test_a_history_that_is_stored_and_taken_up_again_gives_the_same_state(ratios, cooldown, stop):
     whole = replay(ratios, cooldown)
-    state = whole[min(stop, len(whole)) - 1] if whole and stop else SignalStateMachine()
-    state = SignalStateMachine.from_dict(json.loads(json.dumps(state.to_dict())))
+    state = whole[min(stop, len(whole)) - 1] if whole and stop else DriftState()
+    state = DriftState.from_dict(json.loads(json.dumps(state.to_dict())))
     for number in range(min(stop, len(ratios)), len(ratios)):
         state = advance(state, FIRST + dt.timedelta(number), ratios[number], cooldown=cooldown)
     assert not whole or state == whole[-1]
@@ -97,9 +97,9 @@ def test_the_simulation_confirms_exactly_when_the_states_do():
 
 
 def test_a_day_that_was_seen_already_and_a_size_that_is_none_are_refused():
-    state = advance(SignalStateMachine(), FIRST, 0.5, cooldown=14)
+    state = advance(DriftState(), FIRST, 0.5, cooldown=14)
     with pytest.raises(ValueError, match="each once"):
         advance(state, FIRST, 0.5, cooldown=14)
     for ratio in (float("nan"), -1.0):
         with pytest.raises(ValueError, match="at least 0"):
-            advance(SignalStateMachine(), FIRST, ratio, cooldown=14)
+            advance(DriftState(), FIRST, ratio, cooldown=14)

@@ -77,7 +77,7 @@ def test_a_measure_that_could_not_be_taken_is_told_beside_what_is_usual() -> Non
 def test_a_chart_that_is_alarmed_by_one_measure_while_others_lack_theirs_has_its_reason() -> None:
     chart = Chart(ChartState(20, 0.6, 0.02, total=5.0), higher_is_better=True, threshold=5.1)
     charts = ControlCharts({"average precision": chart, "card precision": chart})
-    values = {"average precision": decay.Figure(0.04, 0.03, 0.1, 0.1, 1.0), "card precision": None}
+    values = {"average precision": decay.DayMetric(0.04, 0.03, 0.1, 0.1, 1.0), "card precision": None}
     usual = dict.fromkeys(charts.charts, 0.6)
     found = decay.decay_of(charts, usual, 0.2, "1", DAY, values, sound=True, before={}, cooled=True)
     assert found.alarm is not None
@@ -125,4 +125,4 @@ def test_the_command_and_the_messages_show_any_record(deployment: Config, days: 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "text", SimpleNamespace()])
 def test_what_is_no_number_is_a_dash(value: object) -> None:
-    assert words.figure(value) == "-"
+    assert words.format_number(value) == "-"

@@ -151,7 +151,7 @@ def test_signals_come_worst_first_and_performance_by_day(config: Config, ledger:
         {},
     )
     assert (last.day, last.measured, last.estimated) == (DAY, {}, {"average precision": 0.45})
-    assert "off by 0.05" in found.trust[0]
+    assert "off by 0.05" in found.estimate_errors[0]
 
 
 @pytest.mark.parametrize("word", ["status", "signals", "history", "requests"])

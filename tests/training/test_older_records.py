@@ -11,7 +11,7 @@ import pytest
 from ml import artifacts
 from ml.config import load
 from ml.explanation import exploration
-from ml.monitoring.day import Day
+from ml.monitoring.day import MonitoredDay
 from ml.monitoring.profile import Counts, Profile
 from ml.monitoring.reference import ALERTS
 from ml.monitoring.traffic import SCORE
@@ -39,8 +39,10 @@ def test_a_column_that_is_named_split_stays_what_it_is() -> None:
 @pytest.mark.parametrize(("score", "alerts"), [("score", "alerts"), (SCORE, ALERTS)])
 def test_a_day_goes_on_whatever_its_score_was_named(score: str, alerts: str) -> None:
     counts = Counts.from_dict({"present": [3, 1], "missing": 0, "unseen": None})
-    day = Day(Profile(4, {"amount": counts}), Profile(4, {score: counts}), 0.5, False, frozenset({score, alerts, "amount"}))
-    read = Day.from_dict(day.to_dict())
+    day = MonitoredDay(
+        Profile(4, {"amount": counts}), Profile(4, {score: counts}), 0.5, False, frozenset({score, alerts, "amount"})
+    )
+    read = MonitoredDay.from_dict(day.to_dict())
     assert read.outputs.counts.keys() == {SCORE}
     assert read.muted == {SCORE, ALERTS, "amount"}
     assert not read.sound

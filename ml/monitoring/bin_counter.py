@@ -4,7 +4,7 @@ The range of the edges is divided into 2^16 equal cells. The cell of a row is co
 monotone under rounding. So a cell without an edge lies in one bin, and only rows in cells with an edge need the search.
 
 Example: bin i holds the numbers with exactly i edges below them.
-    >>> counts, missing = Lookup(np.array([1.0, 2.0])).count(np.array([0.5, 1.0, 1.5, 7.0, np.nan]))
+    >>> counts, missing = BinCounter(np.array([1.0, 2.0])).count(np.array([0.5, 1.0, 1.5, 7.0, np.nan]))
     >>> counts.tolist(), missing
     ([2, 1, 1], 1)
 """
@@ -26,7 +26,7 @@ SHIFT = 2.0**52
 SHIFT_BITS = np.float64(SHIFT).view(np.int64)
 
 
-class Lookup:
+class BinCounter:
     """Counts by bin: bin i holds the numbers with exactly i edges below them, as `np.searchsorted(edges, x)` says.
 
     Args:
