@@ -1,1 +1,1 @@
-"""What is decided about a model, and who decides: whether to train, whether it is better, whether it becomes champion."""
+"""Decides whether to train, whether a model is better than the champion, and whether it becomes champion."""

@@ -1,4 +1,4 @@
-"""The step `admit`: whether a training starts at all. Every open request is answered in the ledger."""
+"""The step `admit`: replies to all open requests in the ledger, and decides whether a training starts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ml.ledger.words import Trigger
 
 
 @dataclass(frozen=True)
-class Admittance:
-    """Whether the training starts, for which trigger, and why or why not."""
+class AdmitResult:
+    """Record of the step: whether the training starts, for which trigger, and why or why not."""
 
     admitted: bool
     as_of: str
@@ -32,7 +32,7 @@ class Admittance:
 
 @dataclass(frozen=True)
 class _Visible:
-    """What the lake shows at an instant."""
+    """What the lake shows at an instant: time of the newest event, and a hash of all that is visible."""
 
     newest: dt.datetime | None
     watermark: str
@@ -40,7 +40,7 @@ class _Visible:
 
 @dataclass(frozen=True)
 class _Asking:
-    """The run that asks, with what it sees."""
+    """The run that asks for a training, with what it sees; `force` trains although nothing is new."""
 
     situation: Situation
     seen: _Visible
@@ -68,12 +68,15 @@ def admit(
     reason: str = "",
     force: bool = False,
     run: Run = BY_HAND,
-) -> Admittance:
+) -> AdmitResult:
     """Admit a training if a request is open that nothing holds back, and no other run has the same data in hand.
 
     Args:
+        config: the deployment.
+        as_of: the instant of the training.
         reason: why the run asks, for the ledger.
         force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
+        run: the training run.
     """
     run_id, ledger = run.id_at(as_of), Ledger(config.ledger)
     requests = ledger.requests
@@ -81,7 +84,7 @@ def admit(
     situation = _situation(config, as_of, run_id, _obstacle(config, as_of, ledger, seen, run_id, force))
     own = _own_request(config, as_of, run, run.trigger, reason) if run.trigger else None
     asking = _Asking(situation, seen, force)
-    given: list[Admittance] = []
+    given: list[AdmitResult] = []
 
     def decide(turn: Turn) -> list[Answer]:
         if own is not None:
@@ -95,12 +98,17 @@ def admit(
 
 
 def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | None:
-    """Let a run that trains already serve the alarms that were raised since, and say what it is judged for.
+    """Attach alarms that were raised during this run to it, and return the trigger that the gate uses.
 
-    Monitoring looks at the very data that start a training, so its alarms often come while one is on its way.
+    Monitoring assesses the same data that start a training, so alarms are often raised while a training runs.
+
+    Args:
+        config: the deployment.
+        as_of: the instant of the training.
+        run_id: the training run.
 
     Returns:
-        The strongest trigger that the run serves, None for a run that nobody admitted.
+        The trigger of highest precedence among the requests that the run serves; None for a run that was not admitted.
     """
     requests = Ledger(config.ledger).requests
     if not requests.served_by(config.name, run_id):
@@ -108,7 +116,9 @@ def join_alarms(config: Config, as_of: dt.datetime, run_id: str) -> Trigger | No
     situation = _situation(config, as_of, run_id, obstacle=None)
 
     def decide(turn: Turn) -> list[Answer]:
-        raised = [r for r in turn.all() if arbiter.asks(situation, r) and r.trigger in arbiter.ALARMS and r.as_of <= as_of]
+        raised = [
+            r for r in turn.all() if arbiter.needs_answer(situation, r) and r.trigger in arbiter.ALARMS and r.as_of <= as_of
+        ]
         free = [r for r in raised if arbiter.held_back(config.retraining, situation, r) is None]
         return [situation.answer(r, "joined", "raised while this run was on its way") for r in free]
 
@@ -143,10 +153,10 @@ def _own_request(config: Config, as_of: dt.datetime, run: Run, trigger: Trigger,
     )
 
 
-def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], Admittance]:
+def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], AdmitResult]:
     situation, rules = asking.situation, config.retraining
     everything = turn.all()
-    asked = [r for r in everything if arbiter.asks(situation, r)]
+    asked = [r for r in everything if arbiter.needs_answer(situation, r)]
     served = [r for r in everything if r.is_served_by(situation.run_id)]
     if not asked and not served:
         return [], _refusal(situation, "", "no request is open: the run that was asked for has answered it already")
@@ -164,11 +174,11 @@ def _decide(config: Config, asking: _Asking, turn: Turn) -> tuple[list[Answer], 
     joined = [situation.answer(r, "joined", f"with request {leader.id} ({leader.trigger})") for r in left if r != leader]
     reason = _started(leader, len({r.id for r in [*left, *served]}) - 1) + arbiter.passes(rules, situation, leader)
     started = [situation.answer(leader, "started", reason)] if leader in left else []
-    return [*started, *joined, *held], Admittance(True, situation.as_of.isoformat(), leader.trigger, reason)
+    return [*started, *joined, *held], AdmitResult(True, situation.as_of.isoformat(), leader.trigger, reason)
 
 
-def _refusal(situation: Situation, trigger: str, why: str) -> Admittance:
-    return Admittance(False, situation.as_of.isoformat(), trigger, why)
+def _refusal(situation: Situation, trigger: str, why: str) -> AdmitResult:
+    return AdmitResult(False, situation.as_of.isoformat(), trigger, why)
 
 
 def _started(leader: Recorded, others: int) -> str:

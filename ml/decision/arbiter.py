@@ -1,11 +1,12 @@
-"""The arbiter: whether a training starts, for which of the open requests, and how the others are answered.
+"""The arbiter: decides whether a training starts, for which of the open requests, and replies to the others.
 
-Five triggers ask; at most one training starts, for the strongest request that nothing holds back, and every other one joins
-it. What nothing can close yet waits: a request by drift or lost performance stays open until a training serves it or the
-champion that it speaks of is no longer in place; every other one is refused, because its trigger comes again by itself.
+At most one training starts, for the request of highest precedence that nothing holds back; the others join it. If no training
+can start, requests of drift and performance stay open until a training serves them or their champion is replaced. Other
+requests are refused: the schedule and new data ask again by themselves, and a person has to ask again.
 
-A training serves a request when it comes to a decision. One that has not when another run asks has failed, for trainings of a
-deployment run one after the other: the alarms that it was for ask again, and count in no cooldown.
+A training serves its requests when it comes to a decision. Trainings of one deployment run one at a time. So if another run
+asks and the last training has no decision, that training failed: its alarm requests need a reply again, and it starts no
+cooldown.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class Situation:
     """What the arbiter sees besides the open requests.
 
     Attributes:
-        run_id: the run that asks.
-        champion: the version in place.
-        obstacle: why no training can start at all, or None.
-        decided: other runs whose trainings came to a decision.
-        alarmed: when trainings by drift or lost performance were started, by their `as_of`.
-        trained: when the last training that came to a decision was, by its `as_of`; None before the first.
+        as_of: the instant of the training that would start.
+        run_id: the run that asks for it.
+        champion: the champion's version; None without a champion.
+        obstacle: why no training can start for any request; None if one can.
+        decided: ids of other runs whose trainings came to a decision.
+        alarmed: `as_of` of each training that an alarm started and that came to a decision, oldest first.
+        trained: `as_of` of the last training that came to a decision; None before the first.
     """
 
     as_of: dt.datetime
@@ -51,12 +53,12 @@ class Situation:
 
 
 def leading(requests: Sequence[Recorded]) -> Recorded:
-    """The request whose trigger a training carries; the oldest one of the strongest trigger."""
+    """The request whose trigger a training carries: the oldest one of the trigger of highest precedence."""
     return min(requests, key=lambda request: (PRECEDENCE.index(request.trigger), request.id))
 
 
-def asks(situation: Situation, request: Recorded) -> bool:
-    """Whether a request is still to be answered by the run; a task that is cleared asks again for what it was refused."""
+def needs_answer(situation: Situation, request: Recorded) -> bool:
+    """Whether the run has to reply to a request; a task that is cleared replies again to what it refused."""
     if any(request.is_served_by(run_id) for run_id in situation.decided):
         return False
     if request.is_open:
@@ -67,7 +69,7 @@ def asks(situation: Situation, request: Recorded) -> bool:
 
 
 def alarmed(requests: Sequence[Recorded], decided: Collection[str]) -> list[dt.datetime]:
-    """When the trainings by drift or lost performance were started that came to a decision, oldest first."""
+    """The `as_of` of each training that an alarm started and that came to a decision, oldest first."""
     answers = [answer for request in requests if request.trigger in ALARMS for answer in request.answers]
     return sorted({a.run_id: a.as_of for a in answers if a.answer in SERVED and a.run_id in decided}.values())
 
@@ -119,7 +121,7 @@ def budget_until(rules: Retraining, situation: Situation) -> dt.datetime | None:
 
 
 def passes(rules: Retraining, situation: Situation, request: Recorded) -> str:
-    """What a person's request passes, as a sentence for the record; empty if nothing."""
+    """Cooldown and budget that do not hold back a person's request, as a sentence for the record; empty if there is none."""
     if request.trigger != "on_demand":
         return ""
     untils = {"cooldown": cooldown_until(rules, situation), "budget": budget_until(rules, situation)}

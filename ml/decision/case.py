@@ -1,4 +1,4 @@
-"""What the gate compares: both models with their scores on the holdout, and whatever they meet on besides."""
+"""Inputs of the gate: both models, their holdout scores, and the additional comparisons (golden set, ancestor)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ BASE_RATE = "base rate"
 
 
 @dataclass(frozen=True, eq=False)
-class Champion:
-    """Whom the challenger meets: the champion, or the base rate where there is none. Of a refit it is the judged model.
+class Opponent:
+    """The model that the challenger is compared with: the champion (of a refit its judged model), or without one the base rate.
 
-    `scores` are those of the holdout, `golden_scores` those of the golden set, or a text that says why there are none; `model`
-    is None for the base rate, whose `recipe` is empty.
+    Attributes:
+        contender: name, hash and windows of the model, for the gate.
+        model: the model; None for the base rate.
+        recipe: hash of the recipe that the model was made by; empty for the base rate.
+        scores: its scores on the holdout, shape (n_rows,).
+        golden_scores: its scores on the golden set, shape (n_golden_rows,), or a text that says why there are none.
     """
 
     contender: Contender
@@ -43,24 +47,28 @@ class Champion:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A comparison with everything that it rests on.
+    """One comparison: challenger and opponent, their scores, and the rows that they are scored on.
 
     Attributes:
-        fitted: record of the challenger's fit; `folder` has its exported model.
-        champion_version: None where the challenger meets the base rate.
-        scores: of the challenger on the holdout, shape (n_rows,).
-        holdout: rows of the training set; `window` says which they are.
+        fitted: record of the challenger's fit.
+        folder: folder of the challenger's exported model.
+        challenger: name, hash and windows of the challenger, for the gate.
+        opponent: the model that it is compared with.
+        champion_version: the champion's version; None if the opponent is the base rate.
+        scores: the challenger's scores on the holdout, shape (n_rows,).
+        holdout: rows of the holdout.
+        window: first and last instant of the holdout, and what was known of it.
         drift: how the attributions of both models differ; None without a champion.
-        beside: scores of models that decide nothing, by name.
-        meetings: with the golden set and with an ancestor.
-        notes: for the verdict.
+        beside: scores on the holdout of models that decide nothing, by name.
+        meetings: comparisons on the golden set and with an ancestor.
+        notes: remarks for the verdict.
         is_due: whether the champion is old enough for a refresh.
     """
 
     fitted: fit.Fit
     folder: Path
     challenger: Contender
-    champion: Champion
+    opponent: Opponent
     champion_version: str | None
     scores: np.ndarray
     holdout: pd.DataFrame
@@ -75,7 +83,7 @@ class Case:
         """The rows of the comparison, as the gate takes them."""
         return Rows(
             labels=self.holdout["label"].to_numpy(),
-            champion=self.champion.scores,
+            champion=self.opponent.scores,
             challenger=self.scores,
             clusters=cluster_codes(config, self.holdout),
             event_times=_event_times(self.holdout),
@@ -86,39 +94,42 @@ class Case:
 def gather(
     config: Config, as_of: dt.datetime, model: str, champions: Sequence[str], reserved: golden.GoldenSet | None, is_due: bool
 ) -> Case:
-    """Score all that is compared.
+    """Score the holdout and the golden set with challenger and opponent, and the holdout with an ancestor.
 
     Args:
+        config: the deployment.
+        as_of: the instant of the training.
         model: address of the challenger, fitted and exported.
         champions: versions whose promotions stand, oldest first.
-        reserved: the golden set, None if the deployment has none.
+        reserved: the golden set; None if the deployment has none.
+        is_due: whether the champion is old enough for a refresh.
 
     Raises:
         GateError: the champion cannot score the holdout.
     """
     fitted = fit.describe(config, model)
-    frozen = dataset.describe(config, fitted.training_set)
+    training_set = dataset.describe(config, fitted.training_set)
     rows = dataset.read(config, fitted.training_set)
     holdout = rows[rows[dataset.SPLIT] == dataset.HOLDOUT]
     folder = export.folder_of(config, model)
     challenger, version = Model(folder), champions[-1] if champions else None
     golden_rows = golden.read(config, reserved) if reserved else holdout.head(0)
     if version is None:
-        champion = _base_rate(fitted, rows, len(holdout), len(golden_rows))
+        opponent = _base_rate(fitted, rows, len(holdout), len(golden_rows))
     else:
-        champion = _champion(config, version, holdout, golden_rows)
+        opponent = _champion(config, version, holdout, golden_rows)
     beside = _beside(config, model, rows, first=version is None)
     scores = challenger.score(holdout)
-    drift = attribution_drift(champion.model, challenger, holdout) if champion.model else None
+    drift = attribution_drift(opponent.model, challenger, holdout) if opponent.model else None
     notes = [drift.sentence] if drift else []
     notes += _others_in_words(holdout, {name: beside[name] for name in fit.others(config, model)})
-    meetings = [_golden_meeting(config, reserved, golden_rows, champion, challenger)] if reserved else []
+    meetings = [_golden_meeting(config, reserved, golden_rows, opponent, challenger)] if reserved else []
     if config.gate.ancestor:
         met, note = _ancestor_meeting(config, champions, holdout, scores)
         meetings, notes = meetings + met, notes + note
     window = Holdout(
-        start=dt.datetime.fromisoformat(frozen.windows["holdout_start"]),
-        end=dt.datetime.fromisoformat(frozen.windows["holdout_end"]),
+        start=dt.datetime.fromisoformat(training_set.windows["holdout_start"]),
+        end=dt.datetime.fromisoformat(training_set.windows["holdout_end"]),
         labels_known_until=as_of,
         digest=fitted.training_set,
     )
@@ -126,7 +137,7 @@ def gather(
         fitted=fitted,
         folder=folder,
         challenger=_contender(f"challenger {model[:8]}", folder_hash(folder), fitted),
-        champion=champion,
+        opponent=opponent,
         champion_version=version,
         scores=scores,
         holdout=holdout,
@@ -140,7 +151,7 @@ def gather(
 
 
 def golden_set(config: Config, as_of: dt.datetime) -> golden.GoldenSet | None:
-    """The newest version; the first one is frozen here, when it is first asked for."""
+    """The newest version of the golden set, None if the deployment has none; the first version is frozen here."""
     if config.gate.golden is None:
         return None
     found = golden.newest(config)
@@ -169,15 +180,15 @@ def _others_in_words(holdout: pd.DataFrame, scores: dict[str, np.ndarray]) -> li
     return [f"candidates that the validation window did not select, average precision on the holdout: {figures}"]
 
 
-def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, holdout: int, frozen: int) -> Champion:
-    """Whom a first champion has to beat: the label's rate on the rows that it was fitted to, as the score of every row."""
+def _base_rate(fitted: fit.Fit, rows: pd.DataFrame, n_holdout_rows: int, n_golden_rows: int) -> Opponent:
+    """The opponent of a first champion: the share of positives in the rows that it was fitted on, as the score of every row."""
     rate = float(rows.loc[rows[dataset.SPLIT] != dataset.HOLDOUT, "label"].mean())
     digest = hashlib.sha256(f"{BASE_RATE} {rate!r}".encode()).hexdigest()
     contender = _contender(BASE_RATE, digest, fitted, threshold=1.0, ranks=False)
-    return Champion(contender, None, "", np.full(holdout, rate), np.full(frozen, rate))
+    return Opponent(contender, None, "", np.full(n_holdout_rows, rate), np.full(n_golden_rows, rate))
 
 
-def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.DataFrame) -> Champion:
+def _champion(config: Config, version: str, holdout: pd.DataFrame, golden_rows: pd.DataFrame) -> Opponent:
     """The champion with its scores.
 
     Raises:
@@ -188,13 +199,13 @@ def _champion(config: Config, version: str, holdout: pd.DataFrame, frozen: pd.Da
     fitted = fit.record_of(folder)
     contender = _contender(f"champion {version}", registry.judged_hash(version), fitted)
     scorer = Model(folder)
-    scores, frozen_scores = _scores(scorer, holdout), _scores(scorer, frozen)
+    scores, golden_scores = _scores(scorer, holdout), _scores(scorer, golden_rows)
     if isinstance(scores, str):
         raise GateError(
             f"{contender.name} cannot score the holdout: {scores}. A champion is judged with its own features: keep their "
             "windows in the deployment file until a successor is promoted"
         )
-    return Champion(contender, scorer, fitted.recipe, scores, frozen_scores)
+    return Opponent(contender, scorer, fitted.recipe, scores, golden_scores)
 
 
 def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:
@@ -208,10 +219,10 @@ def _scores(model: Model, rows: pd.DataFrame) -> np.ndarray | str:
 
 
 def _golden_meeting(
-    config: Config, version: golden.GoldenSet, rows: pd.DataFrame, champion: Champion, challenger: Model
+    config: Config, version: golden.GoldenSet, rows: pd.DataFrame, opponent: Opponent, challenger: Model
 ) -> Meeting:
     subject = f"version {version.version}"
-    old, new = champion.golden_scores, _scores(challenger, rows)
+    old, new = opponent.golden_scores, _scores(challenger, rows)
     why = old if isinstance(old, str) else new if isinstance(new, str) else ""
     if why:
         freeze = "freeze a new version with the features of today: `python -m ml golden freeze`"

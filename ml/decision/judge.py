@@ -37,13 +37,15 @@ def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) ->
     """Judge a fitted and exported model against the champion, or against the base rate where there is none.
 
     A first champion has to be shown to be better than no model, by the same statistics as any other. The base rate gives every
-    row the same score, so that its average precision is the share of positives, its ROC AUC is .5, and its cost is that of as
-    many alerts on rows at random. No guardrail asks a first champion to be calibrated as well as a constant.
+    row the same score, so that its average precision is the share of positives, its ROC AUC is .5, and its cost is that of the
+    same number of alerts on random rows. The calibration guardrail is skipped for a first champion.
 
     Args:
+        config: the deployment.
+        as_of: the instant of the training.
         model: address of the model.
-        run: its trigger counts if the ledger holds no request that it serves; else the strongest of those. The deployment file
-            may relax alpha for a confirmed drift or loss of performance, and for a champion that is old.
+        run: the training run. The trigger for the choice of alpha is the one of highest precedence among the requests that the
+            run serves; if there is none, the run's own.
 
     Raises:
         BadInput: the trigger is drift or lost performance, and the run serves no such request.
@@ -75,7 +77,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
     use = HoldoutUse(
         model=config.name,
         challenger_hash=case.challenger.model_hash,
-        champion_hash=case.champion.contender.model_hash,
+        champion_hash=case.opponent.contender.model_hash,
         start=case.window.start,
         end=case.window.end,
         alpha=alpha,
@@ -83,7 +85,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
         run_id=run.id_at(as_of),
     )
     verdict = gate.judge(
-        champion=case.champion.contender,
+        champion=case.opponent.contender,
         challenger=case.challenger,
         holdout=case.window,
         rows=case.rows(config),
@@ -102,7 +104,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
 
 
 def _trigger_of(config: Config, as_of: dt.datetime, run: Run) -> Trigger:
-    """The strongest reason for which a run trains; nobody has an alpha relaxed by saying so."""
+    """The trigger for which a run trains. A relaxed alpha needs a recorded alarm request; a caller's trigger is not enough."""
     served = join_alarms(config, as_of, run.id_at(as_of))
     if served:
         return served
@@ -115,7 +117,7 @@ def _trigger_of(config: Config, as_of: dt.datetime, run: Run) -> Trigger:
 
 
 def rules_of(config: Config, alpha: float) -> Rules:
-    """What the deployment file declares, at the alpha of a run."""
+    """The rules that the deployment file declares, at the alpha of a run."""
     gate, rails = config.gate, config.gate.guardrails
     margins = {
         ROC_AUC.name: rails.roc_auc,
@@ -142,7 +144,7 @@ def rules_of(config: Config, alpha: float) -> Rules:
 
 
 def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
-    """Take the window from the budget, or refuse."""
+    """Record the use of the holdout, or refuse it if too few of its days are fresh."""
 
     def allowed(past: list[HoldoutUse]) -> None:
         days = fresh_days(config, use.start, use.end, past)

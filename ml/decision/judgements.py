@@ -1,4 +1,4 @@
-"""The gate's answer on a model, kept in a folder: the verdict with its evidence, and its pictures."""
+"""A judgement: the gate's verdict on a model with its evidence and pictures, stored in a folder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ from ml.training.entities import cluster_codes
 
 KIND, VERDICT, RECORD = "judgements", "verdict.json", "judgement.json"
 BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "refresh")
-"""What stands in the record of a verdict beside its own attributes."""
+"""Keys of a verdict's record besides the attributes of `Verdict`."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The gate's answer on a model: where its evidence lies, and the sentence for the person on call.
+    """Record of the step `judge`: the gate's outcome on a model, and the address of its evidence.
 
-    `refresh` says whether the champion may be refreshed by this model's refit, if the outcome is not PROMOTE.
+    Attributes:
+        judgement: address of the judgement among the artifacts.
+        model: address of the judged model.
+        champion_version: version that it was compared with; None for the base rate.
+        outcome: PROMOTE, KEEP or INCONCLUSIVE.
+        reason: sentence with the figures, for the person on call.
+        metrics: metrics of both models on the holdout, by name.
+        refresh: whether the champion may be refreshed by this model's refit if the outcome is not PROMOTE.
     """
 
     judgement: str
@@ -69,16 +76,16 @@ def verdict_of(config: Config, judgement: str) -> dict[str, Any]:
 
 def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judgement:
     """Keep a verdict under its address, whole or not at all."""
-    challenger, champion = case.challenger, case.champion
+    challenger, opponent = case.challenger, case.opponent
     is_first = case.champion_version is None
-    refresh = case.is_due and champion.recipe == case.fitted.recipe != "" and not verdict.harms
+    refresh = case.is_due and opponent.recipe == case.fitted.recipe != "" and not verdict.harms
     document = verdict.to_dict() | {
         "challenger_hash": challenger.model_hash,
-        "champion_hash": None if is_first else champion.contender.model_hash,
+        "champion_hash": None if is_first else opponent.contender.model_hash,
         "attribution_drift": case.drift and asdict(case.drift),
         "refresh": refresh,
     }
-    scores = {"challenger": case.scores, "champion": champion.scores}
+    scores = {"challenger": case.scores, "champion": opponent.scores}
     scores |= {name.replace(" ", "_"): values for name, values in case.beside.items()}
     found = Judgement(
         judgement=judgement,
@@ -103,7 +110,7 @@ def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judge
 def _draw(case: Case, verdict: Verdict, folder: Path) -> None:
     pictures.draw_verdict(verdict, folder / "verdict.png")
     pictures.draw_checks(verdict, folder / "checks.png")
-    named = {case.champion.contender.name: case.champion.scores, case.challenger.name: case.scores}
+    named = {case.opponent.contender.name: case.opponent.scores, case.challenger.name: case.scores}
     pictures.draw_curves(case.holdout["label"].to_numpy(), named, folder / "curves.png")
     importance = case.fitted.importance
     pictures.draw_importance(list(importance), list(importance.values()), folder / "importance.png")

@@ -26,8 +26,15 @@ from ml.training import dataset, fit
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What was decided on a version, and who is champion now."""
+class PromoteResult:
+    """Record of the step.
+
+    Attributes:
+        version: the version that was decided on.
+        outcome: PROMOTE, KEEP or INCONCLUSIVE.
+        champion: the champion's version now; None without a champion.
+        note: summary for people.
+    """
 
     version: str
     outcome: str
@@ -41,7 +48,7 @@ def promote(
     judgement: str,
     version: str,
     run: Run = BY_HAND,
-) -> Decided:
+) -> PromoteResult:
     """Record the decision; if the champion is to move, check a copy of the model and move it by compare-and-swap; tell people.
 
     Raises:
@@ -89,7 +96,7 @@ def promote(
         note += f" {opened}"
     elif judged.outcome == "PROMOTE" and not action:
         note += f" {NO_REFIT}"
-    return Decided(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
+    return PromoteResult(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
 
 
 NO_REFIT = "It is not promoted, because its refit does not agree with it: see the step `refit`."

@@ -17,8 +17,15 @@ AGREEMENT = "agreement.json"
 
 
 @dataclass(frozen=True)
-class Refitted:
-    """The model to register, and why it is the judged one although a refit was due; `agreement` has the figures of a refit."""
+class RefitResult:
+    """Record of the step.
+
+    Attributes:
+        model: address of the model to register, the refit or the judged model.
+        is_refit: whether it is the refit.
+        agreement: figures of the comparison of the refit with the judged model; empty without a refit.
+        note: why the judged model is registered although there is a refit; empty otherwise.
+    """
 
     model: str
     is_refit: bool
@@ -26,13 +33,15 @@ class Refitted:
     note: str
 
 
-def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND) -> Refitted:
+def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND) -> RefitResult:
     """Fit a judged model's recipe on all that has matured, if it may become champion; else the judged model is registered.
 
     A refit that does not agree with the judged model is not registered, and nothing becomes champion.
 
     Args:
-        judgement: address of the gate's answer on the model.
+        config: the deployment.
+        as_of: the instant of the training.
+        judgement: address of the judgement on the model.
         run: the training run; it is recorded with a refusal.
 
     Raises:
@@ -41,16 +50,16 @@ def refit(config: Config, as_of: dt.datetime, judgement: str, run: Run = BY_HAND
     """
     judged = judgements.describe(config, judgement)
     if config.training.refit is None or not (judged.outcome == "PROMOTE" or judged.refresh):
-        return Refitted(judged.model, False, "", "")
+        return RefitResult(judged.model, False, "", "")
     with record_refusal(config, as_of, "refit", run.id, CapUnreachable):
         refitted = refits.refit(config, judged.model)
     export.export_graph(config, as_of, refitted.model, run)
     found = refits.agreement(config, refitted.model)
     _log(config, refitted.mlflow_run, found)
     if found.holds:
-        return Refitted(refitted.model, True, found.sentence, "")
+        return RefitResult(refitted.model, True, found.sentence, "")
     note = f"The refit does not agree with the judged model, so it is not promoted: {found.sentence}"
-    return Refitted(judged.model, False, found.sentence, note)
+    return RefitResult(judged.model, False, found.sentence, note)
 
 
 def _log(config: Config, run: str, found: refits.Agreement) -> None:

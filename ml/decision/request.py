@@ -1,6 +1,6 @@
-"""The step `request_for_new_data`: rows that came in become a request in the ledger.
+"""The step `request_for_new_data`: accepted rows are recorded as a request for a training.
 
-A request has a key of its own, so that it may be delivered again, and is only a wish: the arbiter answers it.
+A request has a key, so that delivering it again changes nothing. It does not guarantee a training: the arbiter replies to it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,32 @@ from ml.ledger.run import BY_HAND, Run
 
 
 @dataclass(frozen=True)
-class Requested:
-    """How many requests stand in the ledger for what was seen, and the instant that a training for them sees the world at."""
+class RequestResult:
+    """Record of the step.
+
+    Attributes:
+        requests: number of requests in the ledger for these rows, 0 or 1.
+        as_of: the `as_of` of the training.
+        note: why there is no request; empty if there is one.
+    """
 
     requests: int
     as_of: str
     note: str
 
 
-def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run: Run = BY_HAND) -> Requested:
-    """Ask for a training because rows came in; nothing is asked for where none did.
+def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run: Run = BY_HAND) -> RequestResult:
+    """Record a request for a training if rows were accepted.
 
     Args:
-        accepted: number of rows.
-        run: the run that took them in.
+        config: the deployment.
+        as_of: the instant of the ingest.
+        accepted: number of accepted rows.
+        run: the run that ingested them.
     """
     accepted = int(accepted)
     if not accepted:
-        return Requested(0, as_of.isoformat(), "no row was accepted: nothing new to learn from")
+        return RequestResult(0, as_of.isoformat(), "no row was accepted: nothing new to learn from")
     asked = Request(
         model=config.name,
         key=f"new data of {run.id_at(as_of)}",
@@ -43,7 +51,7 @@ def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run:
         evidence={"run_id": run.id_at(as_of), "accepted": accepted},
     )
     Ledger(config.ledger).requests.submit(asked)
-    return Requested(1, as_of.isoformat(), "")
+    return RequestResult(1, as_of.isoformat(), "")
 
 
 def ask(config: Config, as_of: dt.datetime, actor: str, reason: str, once: str) -> Recorded:
