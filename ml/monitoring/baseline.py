@@ -79,14 +79,10 @@ class SignalBaseline:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> SignalBaseline:
         """Restore from the record that `to_dict` returned."""
-        values, signal = dict(record), record["signal"]
-        return cls(
-            **values
-            | {
-                "signal": Signal(signal["name"], Kind(signal["kind"]), Role(signal["role"])),
-                "weekday_means": tuple(values.pop("usual")),
-            }
-        )
+        values = {name: value for name, value in record.items() if name != "usual"}
+        names = record["signal"]
+        values["signal"] = Signal(names["name"], Kind(names["kind"]), Role(names["role"]))
+        return cls(**values, weekday_means=tuple(record["usual"]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,9 +132,9 @@ class Chart:
         return ChartState(days, float(mean), float(squares), day, value)
 
     def _carried(self, state: ChartState) -> float:
-        """The part of a value that the day before predicts; a day without a value counts as a usual one."""
-        usual = state.mean / (1 - self.autocorrelation)
-        return self.autocorrelation * (usual if state.previous_value is None else state.previous_value)
+        """The part of a value that the day before predicts; a day without a value counts as one with the mean value."""
+        mean = state.mean / (1 - self.autocorrelation)
+        return self.autocorrelation * (mean if state.previous_value is None else state.previous_value)
 
 
 @dataclass(frozen=True)
