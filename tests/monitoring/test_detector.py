@@ -144,7 +144,7 @@ def test_a_score_or_alerts_that_moved_are_a_reason_by_themselves(detector, days)
 def test_many_more_rows_are_confirmed_as_a_fault_of_the_feed(detector, days):
     double = lambda profile: profile + profile  # noqa: E731
     assessed, states = replay(detector, days, live(days, double))
-    assert confirmed(states) == {f"volume:{ROWS}"}
+    assert confirmed(states) == {f"{ROWS}: volume"}
     assert not assessed[-1].confirmed(states).is_reason_to_train(LEAST)
 
 
@@ -202,7 +202,7 @@ def test_days_of_a_hundred_rows_after_a_reference_of_fifty_thousand_confirm_noth
 
         return Profile(100, {name: thinned(counts) for name, counts in profile.counts.items()})
 
-    assert confirmed(replay(detector, days, live(days, few, since=0))[1]) - {f"volume:{ROWS}"} == set()
+    assert confirmed(replay(detector, days, live(days, few, since=0))[1]) - {f"{ROWS}: volume"} == set()
 
 
 def test_a_detector_comes_back_from_json_and_judges_the_same(detector, days):
