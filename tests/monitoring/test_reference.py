@@ -30,7 +30,7 @@ def profiled(trained: Config, tmp_path_factory: pytest.TempPathFactory) -> Confi
 def test_it_is_read_back_as_it_was_made(profiled: Config) -> None:
     champion = champion_of(profiled, "1")
     made, found = _build(profiled, champion), reference_of(profiled, champion)
-    assert (found.until, found.threshold, found.volumes) == (made.until, made.threshold, made.volumes)
+    assert (found.until, found.alert_threshold, found.volumes) == (made.until, made.alert_threshold, made.volumes)
     assert (found.binning, found.outputs, found.performance) == (made.binning, made.outputs, made.performance)
     assert found.charts == made.charts
     assert found.detector.to_dict() == made.detector.to_dict()
