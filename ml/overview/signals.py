@@ -91,7 +91,7 @@ def _performance(readings: Sequence[ReadingOfDay]) -> tuple[Performance, ...]:
     for reading in readings:
         if reading.kind == "estimate":
             estimated.setdefault(reading.day, {})[reading.signal.removeprefix(ESTIMATE)] = reading.value
-        elif reading.kind == "performance" and "day" in reading.details:
+        elif reading.kind == "performance" and reading.details.get("day"):
             day = dt.date.fromisoformat(reading.details["day"])
             value = reading.details.get("of_day", reading.details.get("measured"))
             measured.setdefault(day, {})[reading.signal.removeprefix(PERFORMANCE)] = value

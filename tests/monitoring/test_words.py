@@ -107,9 +107,13 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 @settings(max_examples=10, deadline=None)
 @given(
-    days=st.lists(_readings(RECORDED).filter(bool), min_size=1, max_size=3), evidence=st.sampled_from([{}, {"figure": None}])
+    days=st.lists(_readings(RECORDED).filter(bool), min_size=1, max_size=3),
+    evidence=st.sampled_from([{}, {"figure": None}]),
+    as_json=st.booleans(),
 )
-def test_the_command_and_the_messages_show_any_record(deployment: Config, days: list[list[Reading]], evidence: dict) -> None:
+def test_the_command_and_the_messages_show_any_record(
+    deployment: Config, days: list[list[Reading]], evidence: dict, as_json: bool
+) -> None:
     """Days of one champion, in which a signal may come and go; each example goes on where the last one ended."""
     signals, before = Ledger(deployment.ledger).signals, len(Ledger(deployment.ledger).messages.all(deployment.name))
     first = (signals.newest_day(deployment.name, "1") or DAY) + dt.timedelta(days=9)
@@ -120,7 +124,7 @@ def test_the_command_and_the_messages_show_any_record(deployment: Config, days: 
         signals.record_day(deployment.name, "1", day, FIRST_AS_OF, readings, alarms, faults)
         _post_messages(deployment, FIRST_AS_OF, "run", "1", day)
     assert len(Ledger(deployment.ledger).messages.all(deployment.name)) == before + 2 * len(days)
-    command.signals(deployment, argparse.Namespace(days=14))
+    command.signals(deployment, argparse.Namespace(days=14, json=as_json))
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "text", SimpleNamespace()])
