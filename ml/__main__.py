@@ -1,8 +1,8 @@
 """Every step as a command, and the commands that a person on call needs.
 
 `python -m ml STEP --as-of … --config …` runs one step of the pipeline and prints its record, or writes it to the file of
-`--record`; everything else goes to stderr. Exit codes: 0 done; 1 an accident, or files that were stopped: try again; 2 unknown
-arguments; 3 refused: an answer about data, model or configuration, and the same again tomorrow.
+`--record`; everything else goes to stderr. Exit codes: 0 success; 1 temporary failure or stopped files, retry; 2 unknown
+arguments; 3 refused: a retry without other data, settings, code or `--as-of` does not help.
 """
 
 from __future__ import annotations
