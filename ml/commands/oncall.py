@@ -59,12 +59,12 @@ def status(config: Config, asked: argparse.Namespace) -> None:
 def _say_what_moves(config: Config) -> None:
     """Print the drift, what is being released, and how many requests wait."""
     from ml.ledger.ledger import Ledger
-    from ml.monitoring.words import figure
+    from ml.monitoring.words import format_number
     from ml.overview.drift import drift
     from ml.overview.model import under_way
 
     if (moved := drift(config, days=1)) and moved.days:
-        severity = f"severity {figure(moved.severity, 2)} of {figure(moved.limit)}"
+        severity = f"severity {format_number(moved.severity, 2)} of {format_number(moved.limit)}"
         say(f"drift         {moved.state or 'not judged'} on {moved.days[-1]}, {severity}")
         for fault in moved.standing[:FAULTS]:
             line(f"feed          {fault}")

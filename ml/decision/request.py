@@ -55,10 +55,14 @@ def request_for_new_data(config: Config, as_of: dt.datetime, accepted: int, run:
 
 
 def ask(config: Config, as_of: dt.datetime, actor: str, reason: str, once: str) -> Recorded:
-    """A person asks for a training; the watch starts one, and whatever it comes to, the request gets a reply.
+    """Record a person's request for a training; DAG `watch` starts a run, which replies to it.
 
     Args:
-        once: what tells two wishes of a person from one that is delivered twice.
+        config: the deployment.
+        as_of: the `as_of` of the training.
+        actor: the person.
+        reason: why, for the ledger.
+        once: id of the request, so that delivering it again changes nothing; by default `as_of`.
     """
     asked = Request(
         model=config.name,
