@@ -21,6 +21,7 @@ def main() -> None:
     store = os.environ.get(STORE)
     parser.add_argument("--store", default=store, required=not store, help=f"SQLAlchemy URL of MLflow's database (or {STORE})")
     parser.add_argument("--artifacts", required=True, help="folder or URI of the artifacts")
+    parser.add_argument("--root", help="where clients find the artifacts of new experiments (default: in the folder itself)")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
     args = parser.parse_args()
@@ -31,7 +32,7 @@ def main() -> None:
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: args.store,
         constants.REGISTRY_STORE_URI_ENV_VAR: args.store,
-        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.ARTIFACT_ROOT_ENV_VAR: args.root or args.artifacts,
         constants.ARTIFACTS_DESTINATION_ENV_VAR: args.artifacts,
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }

@@ -13,12 +13,13 @@ import pytest
 from deploy.local.api import RunFailed
 from deploy.local.demo import feed, instants, live, live_table, run_once, table
 from deploy.local.stack import DAG_IDS, Stack
+from ml import steps
 from ml.config import PROJECT, Config, load
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.training.fit import registry
-from tests.dags.triggering import NEVER
+from tests.dags.triggering import NEVER, until
 from tests.deployments import FIRST_AS_OF, land_text, small_told, write
 from tests.monitoring import living
 
@@ -89,13 +90,19 @@ def test_one_day_later_the_challenger_meets_the_champion(stack: Stack, config: C
         run_once(config, api, as_of)
         assert len(table(config, api).rows) == 2
     assert live_table(config, [played]).row_count == 1
-    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
-        rows = connection.execute("SELECT count(*), count(DISTINCT event_id), min(version), max(version) FROM predictions")
-        assert rows.fetchone() == (played.answered, played.answered, "1", "1")
+    assert until(lambda: _predictions(config) or None, "the predictions are in the lake") == (played.answered, "1", "1")
     decision = Ledger(config.ledger).decisions.all(config.name)[-1]
     assert (decision.champion_version, decision.challenger_version) == ("1", "2")
     assert decision.outcome in ("KEEP", "INCONCLUSIVE")
     assert registry(config).aliases()["champion"] == "1"
+
+
+def _predictions(config: Config) -> tuple[int, str, str] | None:
+    """How many events have a prediction in the lake, and their first and last version; the log is taken once it is sealed."""
+    steps.run("load_predictions", config, FIRST_AS_OF)
+    with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
+        query = "SELECT count(DISTINCT event_id), min(version), max(version) FROM predictions HAVING count(*) > 0"
+        return connection.execute(query).fetchone()
 
 
 @pytest.mark.usefixtures("first")

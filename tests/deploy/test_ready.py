@@ -105,7 +105,7 @@ def airflow(free_port: int) -> Iterator[Airflow]:
 @pytest.fixture
 def stack(tmp_path: Path, free_port: int) -> Stack:
     (tmp_path / "airflow").mkdir()
-    State(tmp_path, PROJECT / "config" / "demo.yaml", free_port, None, Process.of(getpid()), "running").write()
+    State(tmp_path, PROJECT / "config" / "demo.yaml", free_port, None, None, Process.of(getpid()), "running").write()
     return Stack(tmp_path, PROJECT / "config" / "demo.yaml", free_port)
 
 

@@ -174,7 +174,7 @@ def test_an_explanation_that_fails_is_reported_after_the_promotion(
         return records.get(step, {})
 
     monkeypatch.setattr(steps, "run", run)
-    asked = argparse.Namespace(as_of=dt.datetime(2025, 3, 12, tzinfo=dt.UTC), reason="", force=False)
+    asked = argparse.Namespace(as_of=dt.datetime(2025, 3, 12, tzinfo=dt.UTC), reason="", force=False, trigger="on_demand")
     with pytest.raises(attributions.AttributionError, match="does not add up"):
         loop.train(load(write(tmp_path, told)), asked)
     assert done[-2:] == ["promote", "explore"]

@@ -49,6 +49,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return load(path).landing
 
 
+@pytest.mark.proof
 def test_a_model_is_the_same_wherever_lake_and_artifacts_lie(tmp_path: Path, landed: Path, bucket: str) -> None:
     versions, rows = [], []
     for name, storage in (
