@@ -109,9 +109,10 @@ def bodies(config: Config, events: list[dict[str, Any]], version: Version) -> di
 
 @contextmanager
 def running(command: list[str], ready: str, cwd: Path = PROJECT, **environ: str) -> Iterator[None]:
-    """A server, once it answers at an address."""
+    """A server, once it answers at an address; it finds the programs of its own environment first, as MLflow needs to."""
+    environ = os.environ | {"PATH": os.pathsep.join([str(Path(command[0]).parent), os.environ["PATH"]])} | environ
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=cwd, env=os.environ | environ, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=log, stderr=log, start_new_session=True)
         try:
             end = time.monotonic() + PATIENCE
             while not _answers(ready):
@@ -121,11 +122,12 @@ def running(command: list[str], ready: str, cwd: Path = PROJECT, **environ: str)
                 time.sleep(0.3)
             yield
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(url: str) -> bool:
