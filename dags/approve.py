@@ -7,8 +7,7 @@ for a person blocks nothing; the form is under *Required Actions*. Who decided s
 | task | what it does | when it fails |
 | --- | --- | --- |
 | `decide` | waits for a person, a week at most | nobody answered: the release waits on, and ends by its patience |
-| `agree` | records the yes; the next look of DAG `release` takes the step | retried |
-| `end` | after a no: ends the release, the champion answers everything | retried |
+| `record` | a yes: the next look of DAG `release` takes the step; a no: the release has ended | retried; not if it had ended before |
 
 **At 3 a.m.** Nothing is urgent here: while a release waits, its share of the traffic stays as it is. *Reject* steps back at once.
 """
@@ -18,27 +17,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Literal
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 from perennial_deployments import Deployment, deployments
 from perennial_operators import as_of, as_of_param, task_defaults
 from perennial_operators import deployment as deployment_of
 
+YES, NO = "Approve", "Reject"
 FORM = """{{ dag_run.conf.get('reason', 'the release') }}
 
 `python -m ml releases list` has all that was seen, `python -m ml card` the model card."""
-
-
-def record(word: Literal["approved", "stopped"]) -> str:
-    """Record what a person decided, under his name."""
-    from ml.decision.release import end
-    from ml.ledger.run import Run
-
-    context = get_current_context()
-    answer: dict[str, Any] = context["ti"].xcom_pull(task_ids="decide")
-    person = (answer.get("responded_by_user") or {}).get("name") or "a person"
-    run = context["dag_run"]
-    return end(deployment_of(run.dag_id), as_of(context), word, "by the form in Airflow", Run(run.run_id, person)).note
 
 
 def dag_of(deployment: Deployment) -> DAG:
@@ -50,31 +39,39 @@ def dag_of(deployment: Deployment) -> DAG:
         doc_md=__doc__,
         schedule=None,
         catchup=False,
-        max_active_runs=1,
         dagrun_timeout=dt.timedelta(days=8),
         tags=["perennial", "model", config.name],
         default_args=task_defaults("ml-platform", timeout=dt.timedelta(hours=1)),
         params={"as_of": as_of_param()},
     ) as made:
-        decide = ApprovalOperator(
+        # Not an ApprovalOperator, which after a no hands nothing on, so that nobody learns whose no it was.
+        decide = HITLOperator(
             task_id="decide",
             subject=f"{config.name}: shall the new version take the next step?",
             body=FORM,
+            options=[YES, NO],
             execution_timeout=None,
             response_timeout=dt.timedelta(days=7),
         )
 
         @task
-        def agree() -> str:
-            """Records the yes."""
-            return record("approved")
+        def record(answer: dict[str, Any]) -> str:
+            """Records what a person decided, under his name."""
+            from ml.decision.release import end
+            from ml.errors import Refused
+            from ml.ledger.run import Run
 
-        @task(trigger_rule="all_skipped")
-        def end() -> str:
-            """Ends the release."""
-            return record("stopped")
+            context = get_current_context()
+            run = context["dag_run"]
+            word: Literal["approved", "stopped"] = "approved" if answer["chosen_options"] == [YES] else "stopped"
+            who = Run(run.run_id, answer["responded_by_user"]["name"])
+            release = (run.conf or {}).get("release", "")
+            try:
+                return end(deployment_of(run.dag_id), as_of(context), word, "by the form in Airflow", who, release).note
+            except Refused as error:
+                raise AirflowFailException(str(error)) from error
 
-        decide >> agree() >> end()
+        record(decide.output)
     return made
 
 

@@ -52,8 +52,8 @@ def dag_of(deployment: Deployment) -> DAG:
         ask = TriggerDagRunOperator(
             task_id="ask",
             trigger_dag_id=deployment.dag_id("approve"),
-            trigger_run_id=f"{config.name} version {look.output['version']} at {look.output['share']}",
-            conf={"reason": look.output["note"]},
+            trigger_run_id=f"release_{look.output['release']}_at_{look.output['share']}",
+            conf={"release": look.output["release"], "reason": look.output["note"]},
             skip_when_already_exists=True,
         )
         run_step(config, "load_predictions") >> look >> waits(look.output["waits"]) >> ask

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_CONFIG = "config/demo.yaml"
-OWN_COMMAND = re.compile(r"(`python -m ml (?:(?:golden|quarantine) )?[a-z_]+)(?=[^`]*`)(?![^`]*--config)")
+OWN_COMMAND = re.compile(r"(`python -m ml (?:(?:golden|quarantine|releases) )?[a-z_]+)(?=[^`]*`)(?![^`]*--config)")
 FRAME = 3
 """Characters that a column of a table takes besides its text."""
 
@@ -59,6 +59,8 @@ def with_deployment(text: str, asked: argparse.Namespace) -> str:
     >>> asked = argparse.Namespace(config="config/yours.yaml", home=None)
     >>> with_deployment("mend it, then run `python -m ml ingest --as-of 2025-05-02T02:00:00Z`", asked)
     'mend it, then run `python -m ml ingest --config config/yours.yaml --as-of 2025-05-02T02:00:00Z`'
+    >>> with_deployment("look at `python -m ml releases list`", asked)
+    'look at `python -m ml releases list --config config/yours.yaml`'
     """
     config = str(getattr(asked, "config", DEFAULT_CONFIG))
     options = "" if config == DEFAULT_CONFIG else f" --config {shlex.quote(config)}"

@@ -98,19 +98,26 @@ def release(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> Looked:
     return _told(config, moved, "release" if run.id else "")
 
 
-def end(config: Config, as_of: dt.datetime, word: Literal["approved", "stopped"], reason: str, run: Run) -> Looked:
+def end(
+    config: Config, as_of: dt.datetime, word: Literal["approved", "stopped"], reason: str, run: Run, release: str = ""
+) -> Looked:
     """A person stops the release, or agrees to its next step; a look in the same moment does not take that away.
 
     The same word by the same run again, which is a retry, changes nothing.
 
+    Args:
+        release: number of the release that is meant, by default of the one that is open.
+
     Raises:
-        NoRelease: none is open, or no longer.
+        NoRelease: none is open, no longer, or another one than is meant.
         ReleaseMoved: there is another step to agree to than a moment before.
     """
     releases = Ledger(config.ledger).releases
     course = releases.newest(config.name)
     if course and any((move.word, move.run_id) == (word, run.id_at(as_of)) for move in course.moves):
         return _looked(course)
+    if course and release not in ("", str(course.release.id)):
+        raise NoRelease(f"that release has ended; version {course.release.version} was released since, which is another matter")
     while course is not None and course.is_open:
         try:
             moved = releases.move(course, _asked(course, word, reason, {}, as_of, run))

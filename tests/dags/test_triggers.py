@@ -1,4 +1,4 @@
-"""Under a real scheduler: a person, an alarm, and new data each start a training by themselves.
+"""Under a real scheduler: a person, an alarm, and new data each start a training by themselves; a release waits for a person.
 
 The deployment has a single day of payments. That is enough for `admit`, which is what is looked at; a training that it lets
 through ends at the next step, for the lake does not reach back far enough.
@@ -6,6 +6,7 @@ through ends at the next step, for the lake does not reach back far enough.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,9 +14,12 @@ import pytest
 from deploy.local.api import Api
 from deploy.local.stack import DAG_IDS, Stack
 from ml.config import PROJECT, Config, load
+from ml.decision.release import end
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Posted
+from ml.ledger.run import Run
 from tests import deployments
+from tests.dags import releasing
 from tests.dags.triggering import (
     AS_OF,
     DAY,
@@ -36,12 +40,14 @@ from tests.dags.triggering import (
     write,
 )
 
+HOUR = dt.timedelta(hours=1)
+
 
 @pytest.fixture(scope="module")
 def stack(start_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Airflow with the project's own DAGs. No clock: its runs would answer alarms before the sensor does."""
-    path = write(tmp_path_factory.mktemp("triggers"), NEVER)
-    return start_stack(PROJECT / "dags", path, dag_ids=DAG_IDS, home=load(path).home)
+    path = write(tmp_path_factory.mktemp("triggers"), NEVER, release=releasing.APPROVED)
+    return start_stack(PROJECT / "dags", path, dag_ids=(*DAG_IDS, "release", "approve"), home=load(path).home)
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +144,32 @@ def test_new_data_start_a_training_which_serves_what_had_to_wait(api: Api, confi
     ]
     assert api.xcom("train", trained.run_id, "admit", "trigger") == "performance"
     assert {ring["name"] for ring in rings(api, "ingest")} == {"card_fraud_lake", "card_fraud_ingested"}
+
+
+def test_a_person_agrees_to_a_step_of_a_release_or_ends_it(api: Api, config: Config) -> None:
+    releases, known = Ledger(config.ledger).releases, set[str]()
+
+    def moves() -> list[tuple[str, str]]:
+        newest = releases.newest(config.name)
+        return [(move.word, move.actor) for move in newest.moves if move.word != "held"] if newest else []
+
+    for dag_id in ("release", "approve"):
+        api.unpause(dag_id)
+    releasing.begin(config, "a first verdict")
+    note = releasing.look(api, hours=2).note or ""
+    assert note.startswith("version 2 waits at 0 % of the traffic: a person has to agree to 10 %")
+    asked = releasing.asked(api, known)
+    assert moves() == [("waits", "admin")]
+    releasing.respond(api, asked, "Approve")
+    assert moves()[-1] == ("approved", "admin")
+    releasing.look(api, hours=3)
+    assert moves()[-1] == ("advanced", "admin")
+    end(config, AS_OF + 4 * HOUR, "stopped", "to make room for another one", Run(actor="test"))
+
+    known.add(asked.run_id)
+    releasing.begin(config, "another verdict")
+    releasing.look(api, hours=2)
+    releasing.respond(api, releasing.asked(api, known), "Reject")
+    assert moves() == [("waits", "admin"), ("stopped", "admin")]
+    assert releases.open(config.name) is None
+    assert releasing.look(api, hours=3).note == "no version is being released"

@@ -30,9 +30,9 @@ NEVER, EVERY_HALF_MINUTE = "0 0 29 2 *", "* * * * * */30"
 ENDED = ("success", "failed")
 
 
-def write(folder: Path, clock: str) -> Path:
-    """A deployment of which version 1 is champion; `clock` is the cron expression of its trainings."""
-    told = deployments.small_told()
+def write(folder: Path, clock: str, **more: Any) -> Path:
+    """A deployment of which version 1 is champion; `clock` is the cron expression of its trainings, `more` are sections."""
+    told = deployments.small_told() | more
     told["schedule"] |= {"train": clock}
     told["schedule"]["deadline"] = {"value": 0.01, "unit": "hours", "reason": "half a minute, to be missed in a test"}
     told["retraining"] = {

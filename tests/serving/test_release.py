@@ -136,6 +136,13 @@ def course(config: Config) -> Course:
     return Ledger(config.ledger).releases.all(config.name)[-1]
 
 
+def release_again(config: Config, **plan: Any) -> None:
+    """Release the version of the last release by another verdict, with changes to its plan."""
+    last = {field.name: getattr(course(config).release, field.name) for field in fields(Release)}
+    last |= {"judgement": "another", "plan": last["plan"] | plan}
+    Ledger(config.ledger).releases.begin(Release(**last))
+
+
 def predictions(config: Config) -> pd.DataFrame:
     with Lake(config.lake).connect({schema.PREDICTIONS: schema.PREDICTIONS_SCHEMA}) as connection:
         return connection.execute("SELECT * FROM predictions").df()
@@ -407,6 +414,16 @@ def test_a_run_that_says_its_word_again_says_it_once(config: Config) -> None:
     assert told[-2:] == [("approve", "approve 1")] * 2
 
 
+def test_a_word_about_a_release_that_has_ended_says_nothing_about_the_next_one(config: Config) -> None:
+    ended = course(config).release
+    stop(config, 1)
+    release_again(config)
+    for word in ("approved", "stopped"):
+        with pytest.raises(NoRelease, match="that release has ended; version 2 was released since"):
+            releases.end(config, FIRST_AS_OF + DAY, word, "by the form", Run("a form", "ann"), str(ended.id))  # type: ignore[arg-type]
+    assert course(config).moves == ()
+
+
 def test_a_broken_version_is_opened_less_and_less_often_and_keeps_its_share(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,8 +449,7 @@ def test_a_broken_version_is_opened_less_and_less_often_and_keeps_its_share(
     assert (now.share, now.version, now.broken) == (0.1, None, "BrokenVersion: its files are others")
     assert tried == [0, 1, 3]
     stop(config, 2)
-    again = {field.name: getattr(course(config).release, field.name) for field in fields(Release)}
-    Ledger(config.ledger).releases.begin(Release(**(again | {"judgement": "another"})))
+    release_again(config)
     follow(6.95, 7.9, 7.95)
     assert tried[3:] == [6.95, 7.95], "another release is tried at once"
 
@@ -449,8 +465,7 @@ def test_a_person_agrees_before_a_step_and_stops_a_release(config: Config, capsy
     say("stop", 1)
     (stopped,) = releases_of.all(config.name)
     assert (stopped.is_open, stopped.moves[-1].actor) == (False, "ann")
-    first = {field.name: getattr(stopped.release, field.name) for field in fields(Release)}
-    releases_of.begin(Release(**(first | {"judgement": "another", "plan": first["plan"] | {"approval": 10}})))
+    release_again(config, approval=10)
     serve(config, 1)
     assert look(config, 1).waits
     assert look(config, 2).word == "waits"
