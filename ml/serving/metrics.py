@@ -31,6 +31,7 @@ class Metrics:
         self.misses = counter("perennial_feature_misses", "entities without a snapshot, by view", ["view"])
         self.age = gauge("perennial_feature_age_seconds", "age of the newest snapshot that was read, by view", ["view"])
         self.fallbacks = counter("perennial_fallbacks", "events scored without the online store")
+        self.waiting = gauge("perennial_requests_waiting", "requests that wait to be scored")
         self.held = gauge("perennial_events_held", "events that windows with `publish: event` are computed from")
         self.second_scores_dropped = counter(
             "perennial_second_scores_dropped", "events of a release that only the version that answered has scored"

@@ -186,6 +186,7 @@ class Service:
     def update_metrics(self) -> None:
         """Bring the gauges up to date."""
         state, now = self.log.state, time.time()
+        self.metrics.waiting.set(self._waiting.qsize())
         self.metrics.held.set(len(self._scorer.recent))
         self.metrics.log_written.set(state.written)
         self.metrics.log_refused.set(state.refused)
