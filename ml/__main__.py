@@ -8,6 +8,7 @@ arguments; 3 refused: a retry without other data, settings, code or `--as-of` do
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import inspect
 import json
 import sys
@@ -118,13 +119,7 @@ def _step(step: str, description: steps.Description) -> Run:
     def run(config: Config, parsed: argparse.Namespace) -> None:
         given = {r.name: getattr(parsed, r.name) for r in description.references if hasattr(parsed, r.name)}
         try:
-            with stdout_to_stderr():
-                record = steps.run(step, config, parsed.as_of, given)
-        except FileNotFoundError as error:
-            references = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
-            raise NotThere(
-                f"{step} {references}: {error.filename or error} is not there; ids are those that steps print"
-            ) from error
+            record = _record(step, config, parsed.as_of, given)
         except Refused as refusal:
             if parsed.record:
                 _write(parsed.record, {"error": type(refusal).__name__, "refused": str(refusal)})
@@ -135,6 +130,18 @@ def _step(step: str, description: steps.Description) -> Run:
             say(json.dumps(record, indent=1))
 
     return run
+
+
+def _record(step: str, config: Config, as_of: dt.datetime, given: dict[str, Any]) -> dict[str, Any]:
+    """The record of a step; a file that is not there is a wrong id, and so a refusal."""
+    try:
+        with stdout_to_stderr():
+            return steps.run(step, config, as_of, given)
+    except FileNotFoundError as error:
+        references = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in given.items())
+        raise NotThere(
+            f"{step} {references}: {error.filename or error} is not there; ids are those that steps print"
+        ) from error
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -212,13 +212,18 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         from ml import steps
-        from ml.errors import Refused
 
         references = {**self.references, **self.each}
         if steps.describe(self.step).takes_run:
             references |= of_run(context["dag_run"])
+        return self.record_of(context, lambda: self.run_step(context, references))
+
+    def record_of(self, context: Context, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The record of a step that `run` brings to its end, noted on the run; a refusal fails the task for good."""
+        from ml.errors import Refused
+
         try:
-            record = self.run_step(context, references)
+            record = run()
         except Refused as error:
             write_note(context, f"{self.step}: {error}")
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error

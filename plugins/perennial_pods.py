@@ -8,13 +8,14 @@ The provider is imported when a pod is made: its client takes seconds, which eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 from perennial_deployments import of_dag
-from perennial_operators import MlflowRunLink, StepOperator, as_of
+from perennial_operators import MlflowRunLink, StepOperator, as_of, write_note
+from perennial_pod_endings import GONE, Ending, ending_of
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -40,17 +41,30 @@ class PodStepOperator(StepOperator):
         self.in_cluster: KubernetesPodOperator | None = None
 
     def run_step(self, context: Context, references: Mapping[str, Any]) -> dict[str, Any]:
+        made = self.in_cluster = self.pod_operator(context, references)
+        return self._ended(context, made, lambda: made.execute(context))
+
+    def trigger_reentry(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer has seen the pod end; Airflow calls this by its name."""
+        made = self.in_cluster = self.pod_operator(context, {})
+        return self.record_of(context, lambda: self._ended(context, made, lambda: made.trigger_reentry(context, event)))
+
+    def _ended(self, context: Context, made: Any, run: Callable[[], Any]) -> dict[str, Any]:
+        """The record of the pod; one that has not succeeded is told on the run, and a step that refused is not tried again."""
+        from kubernetes.client import ApiException
+
         from ml.errors import EXIT_REFUSED, Refused
 
-        self.in_cluster = made = self.pod_operator(context, references)
         try:
-            record = made.execute(context)
-        except AirflowException as error:
-            if exit_code(made.remote_pod, made.base_container_name) != EXIT_REFUSED:
-                raise
-            told = made.handed_over or {}
-            raise Refused(f"{told.get('error', 'refused')}: {told.get('refused', 'the log of the pod says why')}") from error
-        return dict(record or {})
+            return dict(run() or {})
+        except (AirflowException, ApiException) as error:
+            ending = made.ending or GONE
+            if ending.exit_code == EXIT_REFUSED:
+                told = made.handed_over or {}
+                why = f"{told.get('error', 'refused')}: {told.get('refused', 'the log of the pod says why')}"
+                raise Refused(why) from error
+            write_note(context, f"{self.step}: {ending.sentence}")
+            raise AirflowException(f"{self.step}: {ending.sentence}") from error
 
     def on_kill(self) -> None:
         if self.in_cluster is not None:
@@ -64,7 +78,7 @@ class PodStepOperator(StepOperator):
         pod, claim = self.pod, self.pod["volume_claim"]
         gpu = {"nvidia.com/gpu": str(pod["gpu"])} if pod["gpu"] else {}
         limits = {"memory": pod["memory_limit"] or pod["memory"]} | ({"cpu": pod["cpu_limit"]} if pod["cpu_limit"] else {})
-        volume = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+        source = k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim) if claim else None
         return _pod_operator()(
             task_id=self.task_id,
             name=f"perennial-{self.step.replace('_', '-')}",
@@ -81,14 +95,14 @@ class PodStepOperator(StepOperator):
             node_selector=dict(pod["node_selector"]),
             tolerations=[k8s.V1Toleration(**each) for each in pod["tolerations"]],
             env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=name)) for name in pod["secrets"]],
-            volumes=[k8s.V1Volume(name="home", persistent_volume_claim=volume)] if claim else [],
+            volumes=[k8s.V1Volume(name="home", persistent_volume_claim=source)] if claim else [],
             volume_mounts=[k8s.V1VolumeMount(name="home", mount_path=str(deployed.config.home))] if claim else [],
             startup_timeout_seconds=pod["start"],
             do_xcom_push=True,
             log_events_on_failure=True,
             log_pod_spec_on_failure=False,
             on_finish_action="delete_pod",
-            deferrable=False,
+            deferrable=pod["deferrable"],
         )
 
 
@@ -108,23 +122,17 @@ def command_line(step: str, file: Path, instant: str, references: Mapping[str, A
     return [*words, "--record", RECORD]
 
 
-def exit_code(pod: V1Pod | None, container: str) -> int | None:
-    """Exit code of a container of a pod; None if it did not get that far, because its node went, for example."""
-    for status in (pod.status.container_statuses if pod and pod.status else None) or []:
-        if status.name == container and status.state and status.state.terminated:
-            return int(status.state.terminated.exit_code)
-    return None
-
-
 def _pod_operator() -> type[KubernetesPodOperator]:
     """The provider's operator with a side-car of the deployment's choice, which keeps what a pod that fails hands over."""
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
+    from kubernetes.client import ApiException
 
     class Pod(KubernetesPodOperator):
         def __init__(self, *, sidecar: str | None, **kwargs: Any) -> None:
             super().__init__(**kwargs)
             self.sidecar, self.handed_over = sidecar, None
+            self.ending: Ending | None = None
 
         def build_pod_request_obj(self, context: Context | None = None, **options: Any) -> V1Pod:
             made = super().build_pod_request_obj(context, **options)
@@ -136,5 +144,17 @@ def _pod_operator() -> type[KubernetesPodOperator]:
         def extract_xcom(self, pod: V1Pod, **options: Any) -> dict[str, Any] | None:
             self.handed_over = super().extract_xcom(pod, **options)
             return self.handed_over
+
+        def cleanup(self, pod: V1Pod, remote_pod: V1Pod, *args: Any, **kwargs: Any) -> None:
+            # The provider deletes the pod here, and may hold what the pod was like before it started.
+            self.ending = self._look(pod)
+            super().cleanup(pod, remote_pod, *args, **kwargs)
+
+        def _look(self, pod: V1Pod) -> Ending:
+            try:
+                seen, events = self.pod_manager.read_pod(pod), self.pod_manager.read_pod_events(pod).items
+            except ApiException:
+                return GONE
+            return ending_of(seen, self.base_container_name, [each.message for each in events if each.type == "Warning"])
 
     return Pod

@@ -85,6 +85,7 @@ class Pod(Section):
         tolerations: taints that a node may have.
         sidecar: image of the container that hands over the record; null for the provider's, which has to be pulled.
         start: how long the pod may take to be started, in seconds.
+        deferrable: whether Airflow's triggerer waits for the pod instead of a worker; its log is then read when it has ended.
     """
 
     image: str
@@ -101,7 +102,8 @@ class Pod(Section):
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
     sidecar: str | None = None
-    start: Annotated[int, Field(ge=10, le=24 * 3600)] = 600
+    start: Annotated[int, Field(ge=1, le=24 * 3600)] = 600
+    deferrable: bool = False
 
 
 class StepSettings(Section):

@@ -13,7 +13,6 @@ import pytest
 from ml import steps
 from ml.config import PROJECT, ConfigError, load
 from ml.config.steps import StepName
-from ml.errors import EXIT_REFUSED
 from tests import deployments
 from tests.dags.test_dags import _context
 
@@ -122,62 +121,33 @@ def test_the_scheduler_can_store_the_dag(dag: Any) -> None:
     assert set(stored.task_dict) == set(dag.task_dict)
 
 
-def _ended(monkeypatch: pytest.MonkeyPatch, exit_code: int | None, record: dict[str, Any]) -> None:
-    """Let pods end so: this stands for the provider's waiting for a cluster, of which there is none."""
-    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-    from airflow.sdk.exceptions import AirflowException
+@pytest.mark.parametrize(
+    ("status", "exit_code", "sentence"),
+    [
+        ({"phase": "Failed"}, None, "its pod failed: Kubernetes does not say why"),
+        ({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too long"}, None, "its pod failed: too long"),
+        ({"phase": "Pending"}, None, "its pod did not start: no node took it in time"),
+        ({"phase": "Failed", "ended": 1}, 1, "ended with exit code 1; the task's log has its log"),
+        (
+            {"phase": "Failed", "ended": 143, "taken": "preempted by another pod"},
+            None,
+            "its pod was evicted: preempted by another",
+        ),
+    ],
+)
+def test_how_a_pod_ended_is_said_in_words(status: dict[str, Any], exit_code: int | None, sentence: str) -> None:
     from kubernetes.client import models as k8s
+    from perennial_pod_endings import ending_of
 
-    ended = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=exit_code or 0))
-    status = k8s.V1ContainerStatus(name="base", state=ended, image="i", image_id="i", ready=False, restart_count=0)
-    there = exit_code is not None
-
-    def execute(self: Any, context: Any) -> dict[str, Any]:
-        self.remote_pod = k8s.V1Pod(status=k8s.V1PodStatus(container_statuses=[status] if there else None))
-        self.pod_manager = SimpleNamespace(extract_xcom=lambda pod, **_: json.dumps(record))
-        made: dict[str, Any] = self.extract_xcom(self.remote_pod) if there else {}
-        if exit_code != 0:
-            raise AirflowException("Pod returned a failure.")
-        return made
-
-    monkeypatch.setattr(KubernetesPodOperator, "execute", execute)
-
-
-def _notes(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was noted on the run; without a connection to Airflow a note is in the log alone."""
-    found = [message.partition("note on the run: ") for message in caplog.messages]
-    return [note for _, is_note, note in found if is_note]
-
-
-def test_the_record_of_a_pod_is_handed_over(
-    dag: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    _ended(monkeypatch, 0, {"model": "m1", "note": "fitted"})
-    assert dag.get_task("model.fit").execute(_in_a_run())["model"] == "m1"
-    assert _notes(caplog) == ["fitted"]
-
-
-def test_a_pod_whose_step_refuses_is_not_retried(
-    dag: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    _ended(monkeypatch, EXIT_REFUSED, {"error": "BadInput", "refused": "no positives"})
-    with pytest.raises(AirflowFailException, match="BadInput: no positives"):
-        dag.get_task("model.fit").execute(_in_a_run())
-    assert _notes(caplog) == ["fit: BadInput: no positives"]
-
-
-@pytest.mark.parametrize("exit_code", [1, 137, None])
-def test_a_pod_that_fails_is_killed_or_lost_is_retried(
-    dag: Any, monkeypatch: pytest.MonkeyPatch, exit_code: int | None
-) -> None:
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
-    _ended(monkeypatch, exit_code, {})
-    with pytest.raises(AirflowException) as raised:
-        dag.get_task("model.fit").execute(_in_a_run())
-    assert not isinstance(raised.value, AirflowFailException)
+    ended, taken = status.pop("ended", None), status.pop("taken", None)
+    state = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=ended)) if ended else None
+    container = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    condition = k8s.V1PodCondition(type="DisruptionTarget", status="True", message=taken)
+    conditions = [condition] if taken else None
+    pod = k8s.V1Pod(status=k8s.V1PodStatus(container_statuses=[container], conditions=conditions, **status))
+    ending = ending_of(pod, "base")
+    assert ending.exit_code == exit_code
+    assert ending.sentence.startswith(sentence)
 
 
 def test_every_step_may_run_in_a_pod_and_no_other_name_may(tmp_path: Path) -> None:
