@@ -2,13 +2,15 @@
 
 The files of an artifact are uploaded under a name of their own, and a manifest that lists them is put last: it makes the
 artifact exist. The object store accepts a new manifest only if there is none (`If-None-Match: *`), so that of two writers the
-first one wins. Credentials and endpoint come from the environment: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and their like.
+first one wins; a store that does not is refused before anything is written to it. Credentials and endpoint come from the
+environment: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and their like.
 
 Source: the conditional put of S3, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import uuid
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.artifacts.folder import Folder, publish
 from ml.artifacts.store import Fill, Missing, Store, checked, digest
-from ml.errors import Refused
+from ml.errors import BadInput, Refused
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -37,13 +39,14 @@ class Objects(Store):
     """
 
     def __init__(self, uri: str, copies: Folder) -> None:
-        self._store = open_objects(uri)
+        self._uri, self._store = uri, open_objects(uri)
         self._copies = copies
 
     def put(self, kind: str, key: str, fill: Fill, replace: bool = False) -> Path:
         """See `Store.put`."""
         if not replace and self.has(kind, key):
             return self.get(kind, key)
+        require_conditional_puts(self._uri)
         path = self._copies.path(kind, key)
         with self.private(kind) as folder:
             made = folder / path.name
@@ -146,11 +149,55 @@ def _paths(name: str, manifest: dict[str, Any]) -> list[str]:
     return [f"{name}.files/{manifest['upload']}/{relative or 'content'}" for relative in manifest["files"]]
 
 
+UNSAFE = {
+    "AWS_S3_ALLOW_UNSAFE_RENAME": "lets two writers commit the same version of a table, and one of them is lost",
+    "AWS_S3_LOCKING_PROVIDER": "makes commits wait for a table of locks that other writers of this lake do not ask",
+}
+"""Settings of Delta Lake for stores without conditional puts, see https://github.com/delta-io/delta-rs/issues/4464."""
+
+
 def open_objects(uri: str) -> ObjectStore:
-    """The object store at a URI, with the credentials of the environment."""
+    """The object store at a URI, with the credentials of the environment.
+
+    Raises:
+        BadInput: the environment asks for commits that are not safe.
+    """
     from obstore.store import from_url
 
+    for name, what in UNSAFE.items():
+        if os.environ.get(name):
+            raise BadInput(f"the environment variable {name} {what}; unset it: {uri} needs nothing but conditional puts")
     return from_url(uri, client_options={"allow_http": is_plain()})
+
+
+@functools.cache
+def require_conditional_puts(uri: str) -> None:
+    """Refuse a store in which a second writer of a name would overwrite the first; asked once in a process, by two puts.
+
+    Raises:
+        BadInput: the store took both, or knows no conditional put.
+    """
+    import obstore
+    from obstore.exceptions import AlreadyExistsError, NotSupportedError
+
+    store, name = open_objects(uri), f".probe/{uuid.uuid4().hex}"
+    try:
+        for _ in range(2):
+            obstore.put(store, name, b"", mode="create")
+    except AlreadyExistsError:
+        return
+    except NotSupportedError as error:
+        raise _without_conditional_puts(uri) from error
+    finally:
+        obstore.delete(store, name)
+    raise _without_conditional_puts(uri)
+
+
+def _without_conditional_puts(uri: str) -> BadInput:
+    return BadInput(
+        f"{uri} does not keep a second writer from overwriting the first (`If-None-Match: *`), so rows would be lost where two "
+        "machines write; use a store with conditional puts, such as S3, MinIO or GCS"
+    )
 
 
 def is_plain() -> bool:

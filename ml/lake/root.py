@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.artifacts import lock_file, write_file
-from ml.artifacts.objects import is_plain, open_objects
+from ml.artifacts.objects import is_plain, open_objects, require_conditional_puts
 
 if TYPE_CHECKING:
     import duckdb
@@ -140,6 +140,7 @@ class BucketRoot(Root):
 
     def lock(self) -> AbstractContextManager[None]:
         """See `Root.lock`."""
+        require_conditional_puts(self.address)
         name = hashlib.sha256(self.address.encode()).hexdigest()[:32]
         return lock_file(Path(tempfile.gettempdir()) / f"perennial-{os.getuid()}" / f"{name}.lock")
 
