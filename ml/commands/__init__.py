@@ -1,6 +1,7 @@
 """What a person types besides single steps."""
 
 from ml.commands import (
+    competition,
     edge,
     explanation,
     explored,
@@ -30,6 +31,7 @@ COMMANDS = (
     | explored.COMMANDS
     | monitoring.COMMANDS
     | releases.COMMANDS
+    | competition.COMMANDS
     | replay.COMMANDS
     | serve.COMMANDS
     | edge.COMMANDS

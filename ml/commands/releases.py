@@ -41,7 +41,18 @@ def approve(config: Config, asked: argparse.Namespace) -> None:
 
 
 def stop(config: Config, asked: argparse.Namespace) -> None:
-    """End the release: the champion answers everything again."""
+    """End the release, or else the competition: the champion answers everything again."""
+    from ml.decision import competition
+    from ml.ledger.competitions import NoCompetition
+    from ml.ledger.ledger import Ledger
+
+    if Ledger(config.ledger).releases.open(config.name) is None:
+        try:
+            say(competition.stop(config, asked.as_of, asked.reason, Run(actor=asked.actor)))
+        except NoCompetition:
+            pass
+        else:
+            return
     _say(config, asked, "stopped")
 
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from ml.evaluation.bootstrap import student_probability
 from ml.evaluation.guardrails import GuardrailCheck, Status
+from ml.evaluation.holm import holm
 from ml.evaluation.metrics import Floats, Integers, wilson
-from ml.evaluation.slices import holm
 
 FAIRNESS = "fairness"
 

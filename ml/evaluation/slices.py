@@ -1,12 +1,8 @@
 """Slices: a challenger that is better overall is vetoed on evidence that it is worse in a part of the rows.
 
 A rule that no slice may fall would reject equal models, because some slice always falls by chance. So each slice is tested for
-a loss beyond a margin, and the tests are corrected together (Holm): a challenger that harms no slice is vetoed with probability
-alpha at most, for any number of slices.
-
-Example: Holm rejects the smallest p-values, each against alpha divided by the number of hypotheses that are left.
-    >>> holm([0.01, 0.04, None, 0.03], alpha=0.05)
-    [True, False, False, False]
+a loss beyond a margin, and the tests are corrected together (`ml.evaluation.holm`): a challenger that harms no slice is vetoed
+with probability alpha at most, for any number of slices.
 """
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ from numpy.typing import NDArray
 from ml.evaluation.bootstrap import closed_form, student_probability
 from ml.evaluation.clusters import Clusters
 from ml.evaluation.holdout import CheckedRows
+from ml.evaluation.holm import holm
 from ml.evaluation.statistics import AVERAGE_PRECISION, Ranking
 
 
@@ -75,20 +72,6 @@ def judge_slices(rows: CheckedRows, slices: Sequence[Slice], *, margin: float, f
     checks = [_test(rows, part, margin, fewest, alpha) for part in slices]
     vetoed = holm([check.p_harm for check in checks], alpha)
     return [_conclude(check, is_vetoed, margin) for check, is_vetoed in zip(checks, vetoed, strict=True)]
-
-
-def holm(probabilities: Sequence[float | None], alpha: float) -> list[bool]:
-    """Which hypotheses are rejected when all are tested together at level alpha; a probability of None is not tested.
-
-    Source: Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
-    """
-    tested = sorted((p, i) for i, p in enumerate(probabilities) if p is not None)
-    rejected = [False] * len(probabilities)
-    for rank, (probability, index) in enumerate(tested):
-        if probability > alpha / (len(tested) - rank):
-            break
-        rejected[index] = True
-    return rejected
 
 
 def _test(rows: CheckedRows, part: Slice, margin: float, fewest: int, alpha: float) -> SliceCheck:

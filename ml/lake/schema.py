@@ -87,9 +87,9 @@ BATCHES_SCHEMA = pa.schema(
 )
 
 # One row per score; `known_at` is the time of scoring, `version` the model version, `inputs` the JSON of what it scored. A
-# score that failed has an `error` in its place. The decision of an alert that was let through (`explored`) is `pass`. While a
-# version is released (`release`), `arm` says who answers the event, `key` by which entity that was decided, and `share` how
-# much of the traffic the new version answered then.
+# score that failed has an `error` in its place. The decision of an alert that was let through (`explored`) is `pass`. While
+# versions score beside the champion, because one is released (`release`) or several compete (`competition`), `arm` says who
+# answers the event, `key` by which entity that was decided, and `share` how much of the traffic these versions answered then.
 PREDICTIONS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
@@ -99,6 +99,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("prediction_id", pa.string()),
         pa.field("role", pa.string()),
         pa.field("release", pa.int64()),
+        pa.field("competition", pa.int64()),
         pa.field("arm", pa.string()),
         pa.field("key", pa.string()),
         pa.field("share", pa.float64()),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ml.ledger.competitions import Competitions
 from ml.ledger.database import Database
 from ml.ledger.decisions import Decisions
 from ml.ledger.holdouts import HoldoutUses
@@ -47,6 +48,7 @@ class Ledger:
         self.holdouts = HoldoutUses(database)
         self.moves = Moves(database)
         self.releases = Releases(database)
+        self.competitions = Competitions(database)
         self.requests = Requests(database)
         self.signals = Signals(database)
         self.messages = Messages(database)

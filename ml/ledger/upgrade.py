@@ -14,7 +14,7 @@ from ml.errors import Refused
 from ml.ledger.database import Database
 from ml.ledger.table import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration."""
 VERSION = sa.table("alembic_version", sa.column("version_num"))
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -58,6 +58,7 @@ def _rows(records: list[dict[str, Any]], batch: str) -> pa.Table:
         ("milliseconds", pa.float64()),
         ("share", pa.float64()),
         ("release", pa.int64()),
+        ("competition", pa.int64()),
         ("explored", pa.bool_()),
     ):
         columns[name] = pa.array([record.get(name) for record in records], kind)

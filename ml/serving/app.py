@@ -225,8 +225,11 @@ def _states(scoring: Service) -> APIRouter:
         """The version that scores, and the one that is being released."""
         live, refused = scoring.champion.live, scoring.champion.refused
         found = [] if live is None else [_described(live.number, live.sha256, live.threshold, live.names)]
-        if (release := scoring.challenger.now) is not None:
-            found.append({"version": release.number, "role": "challenger", "share": release.share, "broken": release.broken})
+        if (now := scoring.challengers.now) is not None:
+            found += [
+                {"version": each.number, "role": "challenger", "share": now.share_of(each), "broken": each.broken}
+                for each in now.contenders
+            ]
         broken = {"version": refused[0], "reason": refused[1]} if refused else None
         return JSONResponse({"models": found, "refused": broken})
 

@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,17 +24,33 @@ from ml.serving.windows import EventWindows
 FEW = 16
 """So many rows are scored by ONNX at least as fast as by the estimator."""
 
-Arm = Literal["canary", "control", "rest"]
+Kind = Literal["release", "competition"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an event falls while a version is released: its arm, the key by which, and the share of the canary then."""
+    """Where an event falls while versions score beside the champion.
 
-    release: int
-    arm: Arm
+    Attributes:
+        kind, number: what goes on, and its number in the ledger.
+        arm: `canary` for the version that is released, the version's number for one that competes; `control` for the champion
+            in as large a part as the canary's, `rest` for the champion elsewhere.
+        key: by which it was decided; None if the event has none.
+        share: of the traffic that versions beside the champion answer then.
+        answerer: number of the version that answers; None for the champion.
+    """
+
+    kind: Kind
+    number: int
+    arm: str
     key: str | None
     share: float
+    answerer: str | None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the prediction log keeps of it."""
+        return {self.kind: self.number, "arm": self.arm, "key": self.key, "share": self.share}
 
 
 @dataclass(frozen=True)
@@ -42,24 +58,17 @@ class Part:
     """The part that a version plays for some events.
 
     Attributes:
-        role: `champion` or `canary` for the version that answers, `shadow` for one that only scores.
-        places: of each event, while a version is released; else empty.
+        role: `champion` for the champion that answers, `canary` for another version that does, `shadow` for one that only
+            scores.
+        places: of each event, while versions score beside the champion; else empty.
     """
 
     role: str
     places: Sequence[Place] = ()
 
-    def as_champion(self) -> Part:
-        """The same events, answered by the champion."""
-        return replace(self, role="champion")
-
-    def as_shadow(self) -> Part:
-        """The same events, scored by the version that does not answer."""
-        return replace(self, role="shadow")
-
     def of_event(self, row: int) -> dict[str, Any]:
         """What a record says of it."""
-        return {"role": self.role} | (vars(self.places[row]) if self.places else {})
+        return {"role": self.role} | (self.places[row].record if self.places else {})
 
 
 CHAMPION = Part("champion")

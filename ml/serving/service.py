@@ -24,7 +24,7 @@ from typing import Any, Literal
 from ml.config import Config
 from ml.errors import Refused
 from ml.model.version import Version
-from ml.serving.challenger import Challenger
+from ml.serving.challengers import Challengers
 from ml.serving.champion import Champion
 from ml.serving.follow import Follower
 from ml.serving.log import LogUnavailable, PredictionLog, Record
@@ -107,8 +107,8 @@ class Service:
     def __init__(self, config: Config, now: Callable[[], dt.datetime] | None = None) -> None:
         self.config, self.metrics = config, Metrics()
         self._shown: tuple[str, str] | None = None
-        self.champion, self.challenger = Champion(config, self._changed), Challenger(config)
-        self._followers = [Follower(self.champion.look, "champion"), Follower(self.challenger.look, "release")]
+        self.champion, self.challengers = Champion(config, self._changed), Challengers(config)
+        self._followers = [Follower(self.champion.look, "champion"), Follower(self.challengers.look, "challengers")]
         self.log = PredictionLog(config, limit=int(config.serving.log_size.value * 1e6))
         self._now = now or (lambda: dt.datetime.now(dt.UTC))
         self._deadline, self._patience = config.serving.deadline.value / 1000, config.serving.log_wait.value / 1000
@@ -120,7 +120,7 @@ class Service:
     def start(self) -> None:
         """Open the online store, the champion and the log."""
         self._scorer = Scorer(self.config, self.metrics, self._now)
-        self._split = Split(self._scorer, self.challenger, self.log, self.metrics)
+        self._split = Split(self._scorer, self.challengers, self.log, self.metrics)
         for follower in self._followers:
             follower.start()
         self.log.start()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ml.evaluation.clusters import Clusters
 from ml.evaluation.gate import Outcome, judge
 from ml.evaluation.holdout import CheckedRows
-from ml.evaluation.slices import Slice, SliceStatus, holm, judge_slices
+from ml.evaluation.holm import adjusted, holm
+from ml.evaluation.slices import Slice, SliceStatus, judge_slices
 from tests.evaluation.meetings import meeting, scored
 
 GROUPS = 6
@@ -30,6 +31,14 @@ def by_closed_testing(probabilities, alpha):
 )
 def test_holm_rejects_what_closed_testing_rejects(probabilities, alpha):
     assert holm(probabilities, alpha) == by_closed_testing(probabilities, alpha)
+
+
+@given(st.lists(st.floats(1e-9, 1), max_size=8))
+def test_an_adjusted_p_value_is_the_level_from_which_on_holm_rejects(probabilities):
+    """Levels of 1 and more are all 1; of smaller ones the rounding of a product counts for nothing."""
+    for index, level in enumerate(adjusted(probabilities)):
+        assert level == 1 or holm(probabilities, level * 1.001 + 1e-12)[index]
+        assert not holm(probabilities, level * 0.999)[index]
 
 
 def test_what_is_not_tested_costs_no_correction():

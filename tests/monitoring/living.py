@@ -36,14 +36,19 @@ def train(folder: Path) -> Config:
 
 def crown(config: Config, champion: str | None, iterations: int) -> str:
     """Train a version as of the first night and make it champion in place of another, whatever the gate would say."""
+    version = register(config, iterations)
+    move(config, champion, version)
+    return version
+
+
+def register(config: Config, iterations: int) -> str:
+    """Train a version as of the first night."""
     model = config.training.model.model_copy(update={"iterations": iterations})
     config = config.model_copy(update={"training": config.training.model_copy(update={"model": model})})
     fitted = fit.fit(config, FIRST_AS_OF, dataset.build_training_set(config, FIRST_AS_OF).training_set)
     export.export_graph(config, FIRST_AS_OF, fitted.model)
     registry = fit.registry(config)
-    version = registry.register(export.folder_of(config, fitted.model), fitted.mlflow_run, {}, "a model")
-    move(config, champion, version)
-    return version
+    return registry.register(export.folder_of(config, fitted.model), fitted.mlflow_run, {}, "a model")
 
 
 def move(config: Config, champion: str | None, version: str, run_id: str = "") -> None:

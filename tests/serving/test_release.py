@@ -34,7 +34,7 @@ from ml.model.inputs import Columns
 from ml.model.version import BrokenVersion, Version
 from ml.quality.predictions import load_predictions
 from ml.registry.versions import Registry
-from ml.serving import challenger
+from ml.serving import challengers
 from ml.serving.explore import Exploration
 from ml.serving.service import Service
 from ml.store.feast import materialize
@@ -99,10 +99,12 @@ def serve(config: Config, day: int, change: Change | None = None) -> list[dict[s
     """Score a day's events by a service that is started and stopped, and take its log into the lake; the answers."""
     service = Service(config)
     service.start()
-    if change is not None and service.challenger.now is not None:
-        now = service.challenger.now
-        assert now.version is not None
-        service.challenger.now = replace(now, version=changed(now.version, change))
+    if change is not None and service.challengers.now is not None:
+        now = service.challengers.now
+        (contender,) = now.contenders
+        assert contender.version is not None
+        changed_contender = replace(contender, version=changed(contender.version, change))
+        service.challengers.now = replace(now, contenders=[changed_contender])
     events = [event | {"event_time": dt.datetime.fromisoformat(event["event_time"])} for event in events_of(config, EVENTS)]
     events = [e | {"event_id": f"{e['event_id']} {day}", "event_time": e["event_time"] + (day - 1) * DAY} for e in events]
 
@@ -433,10 +435,10 @@ def test_a_broken_version_is_opened_less_and_less_often_and_keeps_its_share(
         tried.append(seconds[0])
         raise BrokenVersion("its files are others")
 
-    monkeypatch.setattr(challenger, "opened", fails)
-    follows = challenger.Challenger(config, clock=lambda: seconds[0])
+    monkeypatch.setattr(challengers, "opened", fails)
+    follows = challengers.Challengers(config, clock=lambda: seconds[0])
 
-    def follow(*at: float) -> challenger.Underway:
+    def follow(*at: float) -> challengers.Underway:
         for seconds[0] in at:
             follows.look()
         assert follows.now is not None
@@ -446,7 +448,8 @@ def test_a_broken_version_is_opened_less_and_less_often_and_keeps_its_share(
     monkeypatch.setattr(releases, "decide", lambda *seen: ("advanced", "it has shown enough"))
     look(config, 1)
     now = follow(2.95, 3, 6.9)
-    assert (now.share, now.version, now.broken) == (0.1, None, "BrokenVersion: its files are others")
+    (contender,) = now.contenders
+    assert (now.share, contender.version, contender.broken) == (0.1, None, "BrokenVersion: its files are others")
     assert tried == [0, 1, 3]
     stop(config, 2)
     release_again(config)
