@@ -26,8 +26,10 @@ def compete(config: Config, asked: argparse.Namespace) -> None:
     named = [version for version, _ in asked.version]
     if twice := sorted({version for version in named if named.count(version) > 1}):
         raise BadInput(f"--version: {', '.join(twice)} is given twice; give each version once, with its share")
-    begun = begin(config, asked.as_of, dict(asked.version), asked.until, asked.reason, Run(actor=asked.actor)).competition
-    say(f"{begun.name}, until {begun.until:%Y-%m-%d %H:%M}")
+    contest = begin(config, asked.as_of, dict(asked.version), asked.until, asked.reason, Run(actor=asked.actor))
+    begun, stop = contest.competition, contest.stop
+    ended = f"; it was stopped by {stop.actor}, and begins again only with another --as-of" if stop else ""
+    say(f"{begun.name}, until {begun.until:%Y-%m-%d %H:%M}{ended}")
 
 
 def standings(config: Config, asked: argparse.Namespace) -> None:

@@ -50,8 +50,12 @@ def competing(registered: Config, tmp_path: Path) -> Config:
     """A copy in which both compete beside the champion for three days."""
     shutil.copytree(registered.home, tmp_path / "home")
     config = patient(load(write(tmp_path, small_told())))
-    assert say(config, "compete", "--version", "2=20", "--version", "3=25", "--until", UNTIL.isoformat()) == 0
+    assert compete(config) == 0
     return config
+
+
+def compete(config: Config) -> int:
+    return say(config, "compete", "--version", "2=20", "--version", "3=25", "--until", UNTIL.isoformat())
 
 
 def say(config: Config, word: str, *more: str) -> int:
@@ -155,6 +159,9 @@ def test_a_person_stops_it(competing: Config, capsys: pytest.CaptureFixture[str]
     assert {answer["version"] for answer in serve(competing, 1)} == {"1"}
     assert say(competing, "stop") == 3
     assert "no version of card_fraud is being released" in capsys.readouterr().err
+    assert compete(competing) == 0
+    assert "stopped by ann, and begins again only with another --as-of" in capsys.readouterr().out
+    assert {answer["version"] for answer in serve(competing, 2)} == {"1"}
     told = [message.text for message in Ledger(competing.ledger).messages.all(competing.name) if message.event == "release"]
     assert [text.split(",")[0] for text in told] == ["Competition of versions 2 (20 %) and 3 (25 %) beside version 1"] * 2
 
