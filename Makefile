@@ -38,7 +38,7 @@ test: env lint types ## lint, types and all tests
 	$(PY) -m pytest -n 3
 
 proofs: env ## what tests leave out or run thinner: two hundred kills, more planted defects, a storm of triggers, the error rates of gate and detector
-	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
+	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/features/test_spark.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
 	$(PY) -m benchmarks.gate_errors
 	$(PY) -m benchmarks.drift_errors
 

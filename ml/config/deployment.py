@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ml.config import errors, suites
 from ml.config.data import Events, EventWindow, Labels, ReplayFeed, RequestFeatures, SimulationFeed, Window, WindowSection
+from ml.config.engine import Spark
 from ml.config.gate import Costs, Gate
 from ml.config.monitoring import Monitoring, Notification, Retraining
 from ml.config.names import wrong_names
@@ -136,6 +137,7 @@ class Config(Section):
         artifacts: URI of an object store for what steps make, such as `s3://bucket/fraud`, with credentials from the
             environment; null for the folder `home`.
         steps: where a step runs, by its name, unless it is beside Airflow's scheduler.
+        engine: Spark, where windows over the past are computed by it; null for DuckDB in the step's own process.
         lake_folder: folder of the lake's tables; null for `lake` below `home`.
         lake_uri: URI of the lake's tables in an object store; null for a folder.
         ledger_uri: SQLAlchemy URL of the ledger, SQLite or PostgreSQL; null for `ledger.db` below `home`.
@@ -165,6 +167,7 @@ class Config(Section):
     notifications: list[Notification] = [Notification(to="log")]
     schedule: Schedule
     steps: Annotated[dict[StepName, StepSettings], Field(exclude_if=lambda steps: not steps)] = {}
+    engine: Annotated[Spark | None, Field(exclude_if=lambda engine: engine is None)] = None
     serving: Serving = Serving()
     release: Annotated[Release | None, Field(exclude_if=lambda release: release is None)] = None
     card: CardSettings = CardSettings()
@@ -331,13 +334,16 @@ class Config(Section):
 
     @property
     def portable_json(self) -> str:
-        """The deployment as JSON without storage locations and notifications; `model_validate` with a `home` reads it."""
-        return self.model_dump_json(exclude={*STORAGE, "notifications"}, indent=1)
+        """The deployment as JSON without what concerns one place: storage locations, engine and notifications.
+
+        `model_validate` with a `home` reads it.
+        """
+        return self.model_dump_json(exclude={*STORAGE, "notifications", "engine"}, indent=1)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all settings that change what a step computes; storage locations do not."""
-        elsewhere = STORAGE | {"description", "schedule", "steps", "card", "feed"}
+        elsewhere = STORAGE | {"description", "schedule", "steps", "engine", "card", "feed"}
         elsewhere |= {"monitoring", "retraining", "notifications", "serving", "release"}
         return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()
 

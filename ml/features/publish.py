@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 from ml import artifacts
 from ml.config import Config, Window
-from ml.features import state, ticks
+from ml.features import state, ticks, windows
 from ml.features.history import Due, Published, all_snapshots, digest, kind_of, newest_publication, write
 from ml.features.running import snapshots
 from ml.features.source import Source
 from ml.lake.tables import Lake
 
-# A publication, its rows, and the state to keep for the next one.
-Prepared = tuple[Due, pa.Table, pa.Table]
+# Rows, and the state to keep for the next publication.
+Computed = tuple[pa.Table, pa.Table]
 
 
 @dataclass(frozen=True)
@@ -46,33 +46,55 @@ def publish_features(config: Config, as_of: dt.datetime) -> Publication:
 def _publish(config: Config, window: Window, as_of: dt.datetime, source: Source) -> int:
     """Publish the due snapshots of one view; the state is written first, because it is ignored until its publication exists."""
     newest = newest_publication(config, window)
-    prepared = _initial(config, window, as_of, source) if newest is None else _next(config, window, as_of, source, newest)
-    if prepared is None:
+    due = _first_due(config, window, as_of, source) if newest is None else _next_due(config, window, as_of, newest)
+    if due is None:
         return 0
-    due, rows, contributions = prepared
+    if config.engine is not None:
+        rows = _by_spark(config, window, due, newest, source)
+        write(rows, due, artifacts.of(config), kind_of(config, window))
+        return int(rows.num_rows)
+    rows, contributions = (
+        _all(config, window, as_of, source, due) if newest is None else _following(config, window, source, newest, due)
+    )
     state_file = state.save(config, window, contributions, due, source)
     write(rows, due, artifacts.of(config), kind_of(config, window))
     state.delete_others(state_file)
     return int(rows.num_rows)
 
 
-def _initial(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Prepared | None:
+def _first_due(config: Config, window: Window, as_of: dt.datetime, source: Source) -> Due | None:
     last = ticks.newest(window, as_of - config.events.lag.span)
     with source.connect(as_of) as connection:
         [(oldest,)] = connection.execute("SELECT min(event_time) FROM events").fetchall()
-        if oldest is None or oldest >= last:
-            return None
-        first = ticks.newest(window, oldest) + window.interval
-        due = Due(first, last, window.interval, created=last + config.events.lag.span, initial=True)
-        return due, all_snapshots(config, window, connection, due.snapshots), state.load(config, window, due, source)
+    if oldest is None or oldest >= last:
+        return None
+    first = ticks.newest(window, oldest) + window.interval
+    return Due(first, last, window.interval, created=last + config.events.lag.span, initial=True)
 
 
-def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, newest: Published) -> Prepared | None:
-    """Snapshots after the newest publication, from its state and from rows that became known since."""
+def _next_due(config: Config, window: Window, as_of: dt.datetime, newest: Published) -> Due | None:
     last = ticks.newest(window, as_of - config.events.lag.span)
     due = Due(newest.last + window.interval, last, window.interval, created=as_of, initial=False)
-    if due.last < due.first or due.created <= newest.created:
-        return None
+    return None if due.last < due.first or due.created <= newest.created else due
+
+
+def _by_spark(config: Config, window: Window, due: Due, newest: Published | None, source: Source) -> pa.Table:
+    from ml.features import spark
+
+    if newest is None:
+        return spark.snapshots(config, window, due.snapshots, source.versions)
+    before, since = [(newest.last, newest.created)], windows.reach(window, newest.last)
+    return spark.snapshots(config, window, due.snapshots, source.versions, before, since)
+
+
+def _all(config: Config, window: Window, as_of: dt.datetime, source: Source, due: Due) -> Computed:
+    """All snapshots from the initial one on."""
+    with source.connect(as_of) as connection:
+        return all_snapshots(config, window, connection, due.snapshots), state.load(config, window, due, source)
+
+
+def _following(config: Config, window: Window, source: Source, newest: Published, due: Due) -> Computed:
+    """Snapshots after the newest publication, from its state and from rows that became known since."""
     kept = state.load(config, window, newest, source)
     recent = source.recent(config, window, newest.last, until=due.created, after=newest.created)
     contributions = pa.concat_tables([kept.replace_schema_metadata(None), recent])
@@ -80,4 +102,4 @@ def _next(config: Config, window: Window, as_of: dt.datetime, source: Source, ne
     seen = pa.chunked_array([pa.repeat(seen_ticks[0], kept.num_rows), pa.repeat(seen_ticks[1], recent.num_rows)])
     rows = snapshots(config, window, contributions.append_column("seen", seen), due.snapshots)
     expired = ticks.number(window, due.last) - ticks.in_days(window, max(window.days))
-    return due, rows, contributions.filter(pc.greater(contributions["first"], expired))
+    return rows, contributions.filter(pc.greater(contributions["first"], expired))

@@ -55,7 +55,7 @@ def reach(window: Window, newest: dt.datetime) -> dt.datetime:
 def all_contributions(config: Config, window: Window, until: dt.datetime) -> str:
     """SQL of the contributions to all snapshots of `snapshot(tick, created)`, the last of which was created at `until`."""
     return f"""
-    WITH known AS ({_known(config, window, until)}),
+    WITH known AS ({known(config, window, until)}),
     visible AS (
         SELECT known_at, seen FROM (SELECT DISTINCT known_at FROM known)
         ASOF JOIN (SELECT created, min(tick) AS seen FROM snapshot GROUP BY created) ON created >= known_at
@@ -70,8 +70,8 @@ def recent_contributions(
 
     For labels with an `after`, the SQL needs the parameters that `touched` returns.
     """
-    known = _known(config, window, until, after, reach(window, newest))
-    return f"SELECT key, first, {SUMS} FROM ({known}) GROUP BY ALL"
+    rows = known(config, window, until, after, reach(window, newest))
+    return f"SELECT key, first, {SUMS} FROM ({rows}) GROUP BY ALL"
 
 
 def touched(until: dt.datetime, after: dt.datetime) -> str:
@@ -85,10 +85,10 @@ def touched(until: dt.datetime, after: dt.datetime) -> str:
         (SELECT min(event_id) AS label_min, max(event_id) AS label_max FROM labels WHERE {fresh})"""
 
 
-def _known(
+def known(
     config: Config, window: Window, until: dt.datetime, after: dt.datetime | None = None, since: dt.datetime | None = None
 ) -> str:
-    """Rows (key, first, n, v, x, known_at) of events that happened from `since` on and became known in (after, until].
+    """SQL of rows (key, first, n, v, x, known_at) of events that happened from `since` on and became known in (after, until].
 
     A positive counts from the instant at which it and its event are known until an answer of higher rank (`ml.lake.labels`)
     contradicts it; answers dated before the day of their event do not count. A label is a value from the beginning, or with
