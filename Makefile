@@ -13,7 +13,7 @@ WITHIN_LOCK := .venv/bin/uv pip compile -c requirements.txt --generate-hashes --
 NOT_SERVED := matplotlib plotly graphviz pillow fonttools kiwisolver contourpy cycler pyparsing narwhals mypy mypy-extensions librt pathspec ast-serialize types-greenlet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stop status env test proofs lint types format lock secrets clean distclean
+.PHONY: help demo serve stop status env browser test docs proofs lint types format lock secrets clean distclean
 
 help: ## this list
 	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
@@ -34,8 +34,14 @@ status: ## say what runs, and where
 env: ## make .venv with exactly the packages of requirements.txt
 	@PYTHON='$(PYTHON)' sh deploy/local/setup.sh
 
+browser: ## install Debian's Chromium, in which the tests look at the pages, unless there is one (as root)
+	@[ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+
 test: env lint types ## lint, types and all tests
 	$(PY) -m pytest -n 3
+
+docs: env ## write the documentation as a site to var/site; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 proofs: env ## what tests leave out or run thinner: two hundred kills, more planted defects, a storm of triggers, the error rates of gate and detector
 	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/features/test_spark.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
