@@ -115,7 +115,7 @@ def in_words(annotation: Any) -> str:
 def _parts(section: type[BaseModel], place: str, kind: str) -> Iterator[Part]:
     hints = get_type_hints(section, include_extras=True)
     keys = tuple(
-        Key(name, _cell(in_words(hints[name])), _cell(_default(field)), _cell(_meaning(section, name)))
+        Key(name, _cell(in_words(hints[name])), _cell(_default(field)), _cell(meaning(section, name)))
         for name, field in section.model_fields.items()
     )
     purpose = " ".join((inspect.getdoc(section) or "").partition("\nAttributes:")[0].split())
@@ -194,7 +194,7 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False).removesuffix("...\n").strip()
 
 
-def _meaning(section: type[BaseModel], name: str) -> str:
+def meaning(section: type[BaseModel], name: str) -> str:
     """The entry of a key under `Attributes` in the docstring of its section, or of the section that it is inherited from.
 
     Raises:
