@@ -1,4 +1,4 @@
-"""Pages in Airflow's web UI that tell the model's story: Model, Drift, Data and Requests, in the navigation and on each run.
+"""Pages in Airflow's web UI that tell the model's story: Model, Drift, Data, Requests and Replay, and the dashboard's card.
 
 Every process of Airflow loads this file, and only the API server answers requests; so the pages are imported by the first
 request, and this file imports next to nothing.
@@ -12,7 +12,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/perennial"
-VIEWS = {"model": "Model", "drift": "Drift", "data": "Data", "requests": "Requests"}
+VIEWS = {"model": "Model", "drift": "Drift", "data": "Data", "requests": "Requests", "replay": "Replay"}
 
 
 class Pages:
@@ -35,7 +35,7 @@ def _made() -> Any:
 
 
 class PerennialPages(AirflowPlugin):
-    """The pages under `/perennial`, a view of each in the navigation, and a tab on each DAG and each run."""
+    """The pages under `/perennial`, a view of each in the navigation, a tab on each DAG and run, and the dashboard's card."""
 
     name = "perennial_pages"
     fastapi_apps = [{"app": Pages(), "url_prefix": PREFIX, "name": "Perennial"}]  # noqa: RUF012  Airflow's own form
@@ -62,4 +62,12 @@ class PerennialPages(AirflowPlugin):
             "destination": "dag_run",
             "url_route": "perennial-run",
         },
+    ]
+    react_apps = [  # noqa: RUF012
+        {
+            "name": "PerennialModels",
+            "bundle_url": f"{PREFIX.strip('/')}/dashboard.js",
+            "destination": "dashboard",
+            "url_route": "perennial-models",
+        }
     ]

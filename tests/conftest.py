@@ -40,6 +40,8 @@ TOGETHER = {
         "tests/training/test_linear_version",
         "tests/explanation/test_explained_versions",
         "tests/lineage",
+        "tests/dags/test_browser",
+        "tests/notebooks",
     ),
     "monitoring": ("tests/monitoring",),
 }
@@ -55,6 +57,7 @@ THINNED = 24
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The slow proofs run thinner or not at all, unless they are asked for whole."""
     parser.addoption("--proofs", action="store_true", help="run the slow proofs whole, as `make proofs` does")
+    parser.addoption("--pictures", default="", help="folder for what the browser shows of the pages; else it is thrown away")
 
 
 @pytest.fixture(scope="session")

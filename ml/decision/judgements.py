@@ -16,11 +16,12 @@ from ml.decision.case import Case
 from ml.evaluation import pictures
 from ml.evaluation.gate import GateError
 from ml.evaluation.metrics import average_precision, card_precision, roc_auc
+from ml.evaluation.sketch import sketch
 from ml.evaluation.verdict import Verdict
 from ml.training.entities import cluster_codes
 
 KIND, VERDICT, RECORD = "judgements", "verdict.json", "judgement.json"
-BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "refresh")
+BESIDE = ("challenger_hash", "champion_hash", "attribution_drift", "curves", "refresh")
 """Keys of a verdict's record besides the attributes of `Verdict`."""
 
 
@@ -83,6 +84,7 @@ def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judge
         "challenger_hash": challenger.model_hash,
         "champion_hash": None if is_first else opponent.contender.model_hash,
         "attribution_drift": case.drift and asdict(case.drift),
+        "curves": _curves(case),
         "refresh": refresh,
     }
     scores = {"challenger": case.scores, "champion": opponent.scores}
@@ -105,6 +107,13 @@ def write(config: Config, judgement: str, case: Case, verdict: Verdict) -> Judge
 
     artifacts.of(config).put(KIND, judgement, fill)
     return found
+
+
+def _curves(case: Case) -> dict[str, Any]:
+    """The curves of both models in few points; None for no champion."""
+    labels = case.holdout["label"].to_numpy()
+    beside = None if case.champion_version is None else asdict(sketch(labels, case.opponent.scores))
+    return {"champion": beside, "challenger": asdict(sketch(labels, case.scores))}
 
 
 def _draw(case: Case, verdict: Verdict, folder: Path) -> None:

@@ -162,6 +162,13 @@ class Signals:
             rows = connection.execute(query.order_by(readings.c.day, readings.c.id)).mappings()
             return [read(ReadingOfDay, row) for row in rows]
 
+    def of_day(self, model: str, version: str, day: dt.date, signals: Sequence[str]) -> list[ReadingOfDay]:
+        """The readings of these signals of a champion's day."""
+        query = sa.select(readings).where(readings.c.model == model, readings.c.version == version, readings.c.day == day)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(readings.c.signal.in_(signals)).order_by(readings.c.id)).mappings()
+            return [read(ReadingOfDay, row) for row in rows]
+
     def confirmations(self, model: str) -> list[Confirmation]:
         """The alarms of a model, oldest first."""
         query = sa.select(confirmations).where(confirmations.c.model == model)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from ml.config import Config
+from ml.config import Config, suites
+from ml.config.expectations import COLUMNS
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.overview.status import Status, status
@@ -38,6 +41,25 @@ class LandedBatch:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One expectation of a suite, with what happens where it does not hold.
+
+    Parameters:
+        suite: of which files, or of the training set.
+        columns: that it is about; empty for the whole table.
+        expectation: its name in Great Expectations, in words, with its bounds.
+        consequence: `quarantine` of the row, `stop` of the file or the training, or a `warning`.
+        reason: why it is expected.
+    """
+
+    suite: str
+    columns: tuple[str, ...]
+    expectation: str
+    consequence: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class DataStory:
     """What there is to tell of the data.
 
@@ -45,6 +67,7 @@ class DataStory:
         newest_event: instant of the newest event in the lake; None while it is empty.
         batches: the newest first, as many as `BATCHES`; `batches_in_all` counts all of them.
         quarantine: batches with rows in quarantine, oldest first.
+        checks: what files and the training set are checked for.
     """
 
     status: Status
@@ -52,6 +75,7 @@ class DataStory:
     batches: tuple[LandedBatch, ...]
     batches_in_all: int
     quarantine: tuple[BatchSummary, ...]
+    checks: tuple[Check, ...]
 
 
 def data(config: Config) -> DataStory:
@@ -64,7 +88,32 @@ def data(config: Config) -> DataStory:
         batches=tuple(batches),
         batches_in_all=in_all,
         quarantine=tuple(quarantine.summary(config)),
+        checks=tuple(_checks(config)),
     )
+
+
+def _checks(config: Config) -> Iterator[Check]:
+    told = {
+        "events": suites.events_suite(config),
+        "labels": suites.labels_suite(config),
+        "training set": suites.training_suite(config),
+    }
+    for name, suite in told.items():
+        entries = [(entry, "stop") for entry in suite.file] + [(entry, "quarantine") for entry in suite.rows] if suite else []
+        for entry, consequence in entries:
+            bounds = [f"{key} {_bound(value)}" for key, value in entry.kwargs.items() if key not in COLUMNS]
+            words = entry.type.removeprefix("expect_").replace("_", " ")
+            yield Check(
+                suite=name,
+                columns=entry.columns,
+                expectation=f"{words}: {', '.join(bounds)}" if bounds else words,
+                consequence=consequence if entry.critical else "warning",
+                reason=entry.reason,
+            )
+
+
+def _bound(value: Any) -> str:
+    return str(value["$PARAMETER"]) if isinstance(value, dict) and "$PARAMETER" in value else str(value)
 
 
 def _batches(config: Config) -> tuple[list[LandedBatch], int, dt.datetime | None]:

@@ -106,7 +106,7 @@ def drift(config: Config, days: int = 42) -> Drift | None:
     since = newest - dt.timedelta(days=days - 1)
     # The profile of each day's traffic is a thousand times longer than any other reading, and is told by none of its own.
     readings = ledger.signals.readings(config.name, version, since, without=(TRAFFIC,))
-    today = ledger.signals.readings(config.name, version, newest)
+    today = ledger.signals.of_day(config.name, version, newest, (SEVERITY, TRAFFIC))
     severity, traffic = signal_of(today, SEVERITY), signal_of(today, TRAFFIC)
     seen = tuple(sorted({reading.day for reading in readings}))
     return Drift(

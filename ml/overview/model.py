@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ml.config import Config
 from ml.decision.release import share_of
+from ml.evaluation.sketch import Sketch
 from ml.ledger.decisions import Decision
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import NothingToRollBackTo, Promotion, rollback_target
@@ -33,12 +34,19 @@ class Reign:
 
 @dataclass(frozen=True)
 class Compared:
-    """One metric of both models on the same rows; a gain above 0 means that the challenger is better."""
+    """One metric of both models on the same rows; a gain above 0 means that the challenger is better.
+
+    Parameters:
+        champion_interval, challenger_interval: 95 %, of each model's own figure; None in older records.
+        low, high: 95 % interval of the gain.
+    """
 
     name: str
     decides: bool
     champion: float | None
+    champion_interval: tuple[float, float] | None
     challenger: float | None
+    challenger_interval: tuple[float, float] | None
     gain: float | None
     low: float | None
     high: float | None
@@ -69,10 +77,24 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """The share of an input in all attribution of both models; None where a model does not have it."""
+
+    feature: str
+    champion: float | None
+    challenger: float | None
+    difference: float
+
+
+@dataclass(frozen=True)
 class Meeting:
     """The last answer of the gate on a version: metrics, guardrails and slices of both models.
 
     Parameters:
+        rate: share of positives among the rows; None if the record does not say.
+        curves: of `champion` and `challenger` on the same rows; without a champion, and in older records, not all are there.
+        moved: the inputs whose share has changed, the largest change first; empty without a champion.
+        moved_in_words: how much of the attribution has moved, in a sentence.
         notes: what the gate remarked.
         worthwhile: gain of the deciding metric that is worth a change; None if the record does not say.
     """
@@ -82,6 +104,10 @@ class Meeting:
     metrics: tuple[Compared, ...]
     guardrails: tuple[Checked, ...]
     slices: tuple[Checked, ...]
+    rate: float | None
+    curves: Mapping[str, Sketch]
+    moved: tuple[Moved, ...]
+    moved_in_words: str
     notes: tuple[str, ...]
     worthwhile: float | None
 
@@ -171,12 +197,17 @@ def _meeting(answer: Decision) -> Meeting:
     verdict = answer.evidence
     primary = verdict.get("primary")
     metrics = [_compared(each, each is primary) for each in (primary, *(verdict.get("others") or ())) if each]
+    drift = attributes_of(verdict.get("attribution_drift") or {})
     return Meeting(
         champion_version=answer.champion_version,
         challenger_version=answer.challenger_version,
         metrics=tuple(metrics),
         guardrails=tuple(_guardrail(attributes_of(each)) for each in verdict.get("guardrails") or () if each),
         slices=tuple(_slice(attributes_of(each)) for each in verdict.get("slices") or () if each),
+        rate=verdict["positives"] / verdict["rows"] if verdict.get("positives") and verdict.get("rows") else None,
+        curves={name: Sketch(**curve) for name, curve in (verdict.get("curves") or {}).items() if curve},
+        moved=tuple(Moved(**each) for each in drift.get("movers") or ()),
+        moved_in_words=str(drift.get("sentence") or ""),
         notes=tuple(str(note) for note in verdict.get("notes") or () if note),
         worthwhile=(verdict.get("rules") or {}).get("worthwhile_gain"),
     )
@@ -188,11 +219,17 @@ def _compared(metric: Mapping[str, Any], decides: bool) -> Compared:
         name=str(metric.get("name", "")),
         decides=decides,
         champion=metric.get("champion"),
+        champion_interval=_interval(metric.get("champion_interval")),
         challenger=metric.get("challenger"),
+        challenger_interval=_interval(metric.get("challenger_interval")),
         gain=metric.get("gain"),
         low=low,
         high=high,
     )
+
+
+def _interval(pair: Sequence[float] | None) -> tuple[float, float] | None:
+    return (pair[0], pair[1]) if pair else None
 
 
 def _guardrail(rail: Mapping[str, Any]) -> Checked:

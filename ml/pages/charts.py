@@ -10,22 +10,28 @@ from ml.explanation.document import Drawing, brief, number
 from ml.overview.data import LandedBatch
 from ml.overview.drift import Cell, Metric, PerformanceDay, Subject
 from ml.pages.render import tone
-from ml.pages.shapes import WIDTH, box, dot, drawing, line, marked, path, text, ticks
+from ml.pages.shapes import WIDTH, box, dot, drawing, line, marked, path, shortened, text, ticks
 
 LONGEST = 40
 """Characters of a subject's name in the heat map."""
 WIDEST = 36
 """Pixels of a bar, where there are few of them."""
 DAYS = 60
-"""Days of batches, the newest."""
+"""Days of batches on a wide picture, the newest."""
+WEEK = 7
+"""Days of the heat map on a narrow picture."""
+SHORT = 20
+"""Characters of a subject's name there."""
 MARKS = {"WARN": "!", "CONFIRMED": "✕"}
 
 
-def heat_map(subjects: Sequence[Subject], days: Sequence[dt.date]) -> Drawing:
+def heat_map(subjects: Sequence[Subject], days: Sequence[dt.date], width: int = WIDTH) -> Drawing:
     """Subjects down, days across: how far each subject's worst signal was along to its threshold, and where it passed it."""
-    cell = min(30.0, max(9.0, 720 / max(len(days), 1)))
+    longest, first = (LONGEST, 0) if width == WIDTH else (SHORT, max(len(days) - WEEK, 0))
+    days = days[first:]
+    cell = min(30.0, max(9.0, (720 if width == WIDTH else 190) / max(len(days), 1)))
     row, top = 20, 30
-    left = 64 + 7.1 * min(max((len(subject.name) for subject in subjects), default=10), LONGEST)
+    left = 64 + 7.1 * min(max((len(subject.name) for subject in subjects), default=10), longest)
     every = max(1, math.ceil(54 / cell))
     shapes = [
         text(left + place * cell + cell / 2, 16, _short(day), "label", "middle")
@@ -34,10 +40,9 @@ def heat_map(subjects: Sequence[Subject], days: Sequence[dt.date]) -> Drawing:
     ]
     for number_, subject in enumerate(subjects):
         y = top + number_ * row
-        name = subject.name if len(subject.name) <= LONGEST else f"{subject.name[: LONGEST - 1]}…"
-        shapes.append(text(left - 50, y + 14, name, "name", "end"))
+        shapes.append(text(left - 50, y + 14, shortened(subject.name, longest), "name", "end"))
         shapes.append(text(left - 8, y + 14, f"{100 * subject.importance:.1f} %", "label", "end"))
-        shapes += [_cell(subject.name, seen, left + place * cell, y, cell) for place, seen in enumerate(subject.cells)]
+        shapes += [_cell(subject.name, seen, left + place * cell, y, cell) for place, seen in enumerate(subject.cells[first:])]
     said = f"{len(subjects)} subjects by importance on {len(days)} days; the darker, the nearer to the threshold"
     return drawing(left + cell * len(days) + 8, top + row * len(subjects) + 8, shapes, said)
 
@@ -53,7 +58,7 @@ def _cell(name: str, seen: Cell, x: float, y: float, size: float) -> str:
     return marked(tone(seen.state), title, box("cell", x, y, size - 2, 17, corner=2), mark)
 
 
-def performance(metric: Metric) -> Drawing:
+def performance(metric: Metric, width: int = WIDTH) -> Drawing:
     """A metric by day, realized and estimated, beside what is usual; below it what gathers against the model.
 
     The lower part is the control chart: losses alone gather in it, so an improvement never counts as one.
@@ -61,8 +66,8 @@ def performance(metric: Metric) -> Drawing:
     days = metric.days
     values = [value for each in days for value in (each.measured, each.estimated, metric.usual) if value is not None]
     if not values:
-        return drawing(WIDTH, 60, [text(12, 36, "nothing was measured yet", "label")], f"{metric.name}: not measured yet")
-    left, right, top, bottom = 62, WIDTH - 92, 14, 158
+        return drawing(width, 60, [text(12, 36, "nothing was measured yet", "label")], f"{metric.name}: not measured yet")
+    left, right, top, bottom = 62, width - (92 if width == WIDTH else 16), 14, 158
     scale, first = ticks(min(values), max(values)), days[0].day
     span = (days[-1].day - first).days + 1
     step = (right - left) / span
@@ -77,7 +82,8 @@ def performance(metric: Metric) -> Drawing:
     shapes += [text(left - 8, y(tick) + 4, brief(tick), "label", "end") for tick in scale]
     if metric.usual is not None:
         shapes.append(line("usual", left, y(metric.usual), right, y(metric.usual)))
-        shapes.append(text(right + 8, y(metric.usual) + 4, f"usual {brief(metric.usual)}", "label"))
+        beside = (right + 8, y(metric.usual) + 4, "start") if width == WIDTH else (right, y(metric.usual) - 5, "end")
+        shapes.append(text(beside[0], beside[1], f"usual {brief(metric.usual)}", "label", beside[2]))
     guessed = [(x(each.day), y(each.estimated)) for each in days if each.estimated is not None]
     real = [(x(each.day), y(each.measured)) for each in days if each.measured is not None]
     shapes += [path(kind, points) for kind, points in (("estimated", guessed), ("measured", real)) if points]
@@ -87,11 +93,11 @@ def performance(metric: Metric) -> Drawing:
         if each.measured is not None
     ]
     shapes += _losses(days, [x(each.day) for each in days], step, left, right)
-    for n in range(0, span, max(1, round(span / 9))):
+    for n in range(0, span, max(1, round(span / (9 if width == WIDTH else 3)))):
         day = first + dt.timedelta(days=n)
         shapes.append(text(x(day), 250, _short(day), "label", "middle"))
     said = f"{metric.name} by day: realized, estimated, usual, and the control chart of its losses"
-    return drawing(WIDTH, 260, shapes, said)
+    return drawing(width, 260, shapes, said)
 
 
 def _losses(days: Sequence[PerformanceDay], places: Sequence[float], step: float, left: float, right: float) -> list[str]:
@@ -116,17 +122,17 @@ def _losses(days: Sequence[PerformanceDay], places: Sequence[float], step: float
     ]
 
 
-def batches(landed: Sequence[LandedBatch]) -> Drawing:
+def batches(landed: Sequence[LandedBatch], width: int = WIDTH) -> Drawing:
     """Rows by the day of their newest event, or on which they came in: accepted, quarantined, rejected."""
     by_day: dict[dt.date, list[int]] = {}
     for batch in landed:
         counts = by_day.setdefault((batch.last_event or batch.known_at).date(), [0, 0, 0])
         for place, rows in enumerate((batch.accepted, batch.quarantined, batch.rejected)):
             counts[place] += rows
-    days = sorted(by_day)[-DAYS:]
+    days = sorted(by_day)[-(DAYS * width // WIDTH) :]
     if not days:
-        return drawing(WIDTH, 60, [text(12, 36, "nothing came in yet", "label")], "no batch yet")
-    left, right, top, bottom = 62, WIDTH - 16, 12, 184
+        return drawing(width, 60, [text(12, 36, "nothing came in yet", "label")], "no batch yet")
+    left, right, top, bottom = 62, width - 16, 12, 184
     scale = ticks(0.0, float(max(sum(by_day[day]) for day in days)))
     step = min((right - left) / len(days), 80.0)
 
@@ -145,9 +151,9 @@ def batches(landed: Sequence[LandedBatch]) -> Drawing:
         accepted, quarantined, rejected = by_day[day]
         title = f"{day}: {accepted:,} accepted, {quarantined:,} quarantined, {rejected:,} rejected"
         shapes.append(marked("quiet", title, *parts))
-        if place % max(1, math.ceil(len(days) / 12)) == 0:
+        if place % max(1, math.ceil(len(days) / (12 if width == WIDTH else 5))) == 0:
             shapes.append(text(x + 0.38 * step, 206, _short(day), "label", "middle"))
-    return drawing(WIDTH, 220, shapes, f"rows by the day of their events, {len(days)} days")
+    return drawing(width, 220, shapes, f"rows by the day of their events, {len(days)} days")
 
 
 def _short(day: dt.date) -> str:

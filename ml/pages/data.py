@@ -8,6 +8,7 @@ from ml.overview.data import data
 from ml.pages import charts
 from ml.pages.reader import Reader
 from ml.pages.render import page
+from ml.pages.shapes import both
 
 BATCHES = 20
 """Batches in the table, the newest."""
@@ -19,4 +20,5 @@ def data_page(config: Config, reader: Reader) -> str:
     last = story.status.last_verdict
     version = last.challenger_version if last else None
     explored = version if version is not None and exploration_of(config, version) else None
-    return page("data", config, reader, story=story, landed=charts.batches(story.batches), explored=explored, most=BATCHES)
+    landed = both(lambda width: charts.batches(story.batches, width))
+    return page("data", config, reader, story=story, landed=landed, explored=explored, most=BATCHES)

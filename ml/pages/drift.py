@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ml.config import Config
 from ml.overview.drift import Drift, Metric, Subject, drift
 from ml.pages import charts
 from ml.pages.reader import Reader
 from ml.pages.render import page
+from ml.pages.shapes import both
 
 ROWS = 24
 """Subjects in the heat map: the most important, and whatever passed a threshold."""
@@ -27,10 +30,10 @@ def drift_page(config: Config, reader: Reader) -> str:
         reader,
         seen=seen,
         headline=_headline(seen),
-        map=charts.heat_map(shown, seen.days),
+        map=both(lambda width: charts.heat_map(shown, seen.days, width)),
         quiet=len(seen.subjects) - len(shown),
         moved=nearest[:NEAREST],
-        metrics=[(metric, charts.performance(metric)) for metric in seen.metrics],
+        metrics=[(metric, both(partial(charts.performance, metric))) for metric in seen.metrics],
         told={metric.name: _told(metric) for metric in seen.metrics},
     )
 

@@ -9,13 +9,18 @@ from ml.config import Config
 from ml.explanation.card import page_of
 from ml.explanation.document import Drawing
 from ml.overview.drift import drift
-from ml.overview.model import Checked, Compared, ModelStory, model
-from ml.pages import verdicts
+from ml.overview.model import Checked, Compared, Meeting, ModelStory, model
+from ml.pages import curves, verdicts
 from ml.pages.reader import Reader
 from ml.pages.render import page, tone
+from ml.pages.shapes import both
 
 VERDICTS = 40
 """Verdicts in the table, the newest; all of them stand in the JSON."""
+
+
+PRECISION = "The higher, the fewer false alerts at the same share of positives found. Dotted: alerts without a model."
+CALIBRATION = "On the dotted line a score is the share of positives; the bars are 95 % intervals. Scales are powers of ten."
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,24 @@ def model_page(config: Config, reader: Reader) -> str:
         story=story,
         drift=drift(config, days=1),
         standing=_standing(story),
-        timeline=verdicts.timeline(story.verdicts, story.reigns),
+        timeline=both(lambda width: verdicts.timeline(story.verdicts, story.reigns, width)),
         metrics=_drawn(met.metrics if met else ()),
         guardrails=met.guardrails if met else (),
         slices=_drawn(met.slices if met else ()),
+        curves=_curves(met) if met else (),
+        moved=both(lambda width: curves.attributions(met.moved, width)) if met and met.moved else None,
         cards={version for version in versions if page_of(config, version) is not None},
         most=VERDICTS,
+    )
+
+
+def _curves(met: Meeting) -> tuple[tuple[str, str, Drawing], ...]:
+    """Title, explanation and picture of each curve; none where the record holds none."""
+    if not met.curves:
+        return ()
+    return (
+        ("Precision and recall", PRECISION, curves.precision_recall(met.curves, met.rate)),
+        ("Calibration", CALIBRATION, curves.calibration(met.curves)),
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.config import Config
-from ml.explanation.document import Drawing, brief, count, number, share, signed
+from ml.explanation.document import Drawing, between, brief, count, number, share, signed
 from ml.pages.reader import Reader
 from ml.quality.report import printable
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent / "templates"
-PAGES = {"model": "Model", "drift": "Drift", "data": "Data", "requests": "Requests"}
+PAGES = {"model": "Model", "drift": "Drift", "data": "Data", "requests": "Requests", "replay": "Replay"}
 TONES = {
     "good": ("PROMOTE", "OK", "passed", "started", "advanced", "finished", "approved", "in time", "accepted", "champion"),
-    "warn": ("INCONCLUSIVE", "WARN", "unknown", "waits", "held", "open", "quarantined", "rollback"),
-    "bad": ("CONFIRMED", "vetoed", "failed", "stepped back", "stopped", "expired", "LATE", "rejected"),
+    "warn": ("INCONCLUSIVE", "WARN", "unknown", "waits", "held", "open", "quarantined", "quarantine", "rollback"),
+    "bad": ("CONFIRMED", "vetoed", "failed", "stepped back", "stopped", "expired", "LATE", "rejected", "stop"),
 }
 
 
@@ -74,8 +74,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "signed": signed, "count": count, "share": share, "brief": brief}
-    made.filters |= {"when": when, "day": day, "tone": tone}
+    made.filters |= {"number": number, "signed": signed, "count": count, "share": share, "brief": brief, "between": between}
+    made.filters |= {"rows": rows, "when": when, "day": day, "tone": tone}
     made.globals |= {"style": Markup(_text("page.css")), "script": Markup(_text("page.js"))}  # noqa: S704
     return made
 
@@ -88,6 +88,15 @@ def tone(word: str) -> str:
 def when(instant: dt.datetime | None) -> str:
     """An instant to the minute, in UTC."""
     return "–" if instant is None else f"{instant:%Y-%m-%d %H:%M}"
+
+
+def rows(number: int) -> str:
+    """A number of rows, with its word.
+
+    >>> rows(1), rows(1234)
+    ('1 row', '1,234 rows')
+    """
+    return f"{count(number)} row{'' if number == 1 else 's'}"
 
 
 def day(date: dt.date | None) -> str:

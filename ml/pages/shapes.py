@@ -10,20 +10,52 @@ Example: a shape with what is told of it, in the colour of a tone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from ml.explanation.document import Drawing
 from ml.quality.report import printable
 
-WIDTH = 1040
+WIDTH, NARROW = 1040, 420
+"""Pixels of a picture on a desk and in a hand."""
 NARROWEST = 680
-"""Pixels to which a picture shrinks on a small screen; then it scrolls."""
+"""Pixels to which a wide picture shrinks; then it scrolls."""
+SMALLEST = 280
+"""Pixels to which a narrow picture shrinks."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """A picture for wide and for narrow screens; the style of the pages shows one of them."""
+
+    wide: Drawing
+    narrow: Drawing
+
+
+def both(draw: Callable[[int], Drawing]) -> Both:
+    """What is drawn for a width, for both widths."""
+    return Both(draw(WIDTH), draw(NARROW))
+
+
+def narrowest(width: float) -> int:
+    """Pixels to which a picture of a width shrinks."""
+    return NARROWEST if width > NARROW else SMALLEST
 
 
 def marked(kind: str, title: str, *shapes: str) -> str:
     """Shapes of one tone with what is told of them."""
     return f'<g class="{kind}"><title>{escape(printable(title))}</title>{"".join(shapes)}</g>'
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters; its middle is left out, for names often differ at their end.
+
+    >>> shortened("customer_amount_mean_7d", 17), shortened("amount", 17)
+    ('customer…_mean_7d', 'amount')
+    """
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -67,9 +99,9 @@ def text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str
 
 
 def drawing(width: float, height: float, shapes: Sequence[str], description: str, fluid: bool = True) -> Drawing:
-    """A picture; `fluid` ones are as wide as the page, up to their width."""
+    """A picture; `fluid` ones are as wide as the page, up to their width and not below `narrowest` of it."""
     size = (
-        f'class="fluid" style="max-width:{width:.0f}px;min-width:{min(width, NARROWEST):.0f}px"'
+        f'class="fluid" style="max-width:{width:.0f}px;min-width:{min(width, narrowest(width)):.0f}px"'
         if fluid
         else f'width="{width:.0f}" height="{height:.0f}"'
     )

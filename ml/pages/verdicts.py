@@ -42,12 +42,12 @@ def gain(
     return drawing(width, height, [line("axis", x(0), 1, x(0), height - 1), interval], said, fluid=False)
 
 
-def timeline(verdicts: Sequence[Judged], reigns: Sequence[Reign]) -> Drawing:
+def timeline(verdicts: Sequence[Judged], reigns: Sequence[Reign], width: int = WIDTH) -> Drawing:
     """Each challenger's figure with the interval of its difference, beside the champion's; below it who was champion when."""
-    told = [each for each in verdicts if each.challenger_value is not None][-VERDICTS:]
+    told = [each for each in verdicts if each.challenger_value is not None][-(VERDICTS * width // WIDTH) :]
     if not told:
-        return drawing(WIDTH, 60, [text(12, 36, "no verdict with figures yet", "label")], "no verdict yet")
-    left, right, top, bottom = 72, WIDTH - 16, 16, 218
+        return drawing(width, 60, [text(12, 36, "no verdict with figures yet", "label")], "no verdict yet")
+    left, right, top, bottom = 72, width - 16, 16, 218
     values = [value for each in told for value in (*_interval(each), each.challenger_value, _beside(each)) if value is not None]
     scale = ticks(min(values), max(values))
     first, last = min(each.as_of for each in told), max([*(each.as_of for each in told), *(reign.since for reign in reigns)])
@@ -61,15 +61,15 @@ def timeline(verdicts: Sequence[Judged], reigns: Sequence[Reign]) -> Drawing:
 
     shapes = [line("grid", left, y(tick), right, y(tick)) for tick in scale]
     shapes += [text(left - 8, y(tick) + 4, brief(tick), "label", "end") for tick in scale]
-    shapes += [_verdict(each, x(each.as_of), y, len(told) <= NAMED) for each in told]
+    shapes += [_verdict(each, x(each.as_of), y, len(told) <= NAMED * width / WIDTH) for each in told]
     shapes.append(text(left - 8, 250, "champion", "label", "end"))
     for place, reign in enumerate(reigns):
         start, end = max(x(reign.since), left) if place else left, x(reign.until) if reign.until else right
         if end - start >= 1:
             shapes.append(_reign(reign, start, end - 2))
-    shapes += [text(at, 284, day, "label", "middle") for day, at in _days(first, last, x)]
+    shapes += [text(at, 284, day, "label", "middle") for day, at in _days(first, last, x, 9 if width == WIDTH else 3)]
     said = f"{len(told)} verdicts by day with their intervals, and which version was champion when"
-    return drawing(WIDTH, 300, shapes, said)
+    return drawing(width, 300, shapes, said)
 
 
 def _interval(each: Judged) -> tuple[float, float] | tuple[None, None]:
@@ -93,7 +93,8 @@ def _verdict(each: Judged, x: float, y: Callable[[float], float], named: bool) -
         shapes.append(line("beside", x - 11, y(beside), x + 11, y(beside)))
     shapes.append(dot(x, value, 6))
     if named:
-        shapes.append(text(x + 12, value - 8, f"v{each.challenger_version}", "name"))
+        under = beside is not None and y(beside) < value
+        shapes.append(text(x + 12, value + 18 if under else value - 8, f"v{each.challenger_version}", "name"))
     title = f"{each.as_of:%Y-%m-%d %H:%M}: {each.outcome} on version {each.challenger_version}. {each.reason}"
     return marked(tone(each.outcome), title, *shapes)
 
@@ -106,9 +107,9 @@ def _reign(reign: Reign, start: float, end: float) -> str:
     return marked("quiet", title, *shapes)
 
 
-def _days(first: dt.datetime, last: dt.datetime, x: Callable[[dt.datetime], float]) -> Iterable[tuple[str, float]]:
-    """At most ten days of an interval, each with its place."""
+def _days(first: dt.datetime, last: dt.datetime, x: Callable[[dt.datetime], float], most: int) -> Iterable[tuple[str, float]]:
+    """At most one day more than `most` of an interval, each with its place."""
     span = (last.date() - first.date()).days
-    for n in range(0, span + 1, max(1, math.ceil(span / 9))):
+    for n in range(0, span + 1, max(1, math.ceil(span / most))):
         instant = first + dt.timedelta(days=n)
         yield f"{instant.day} {instant:%b %Y}" if n == 0 else f"{instant.day} {instant:%b}", x(instant)

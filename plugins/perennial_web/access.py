@@ -21,7 +21,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from perennial_deployments import Deployment, deployments
 
 User = Annotated[BaseUser, Depends(get_user)]
-DAG_OF_PAGE = {"model": "train", "drift": "monitor", "data": "ingest", "requests": "train"}
+DAG_OF_PAGE = {"model": "train", "drift": "monitor", "data": "ingest", "requests": "train", "replay": "train"}
 SHOWN_FOR = 12 * 3600
 """Seconds for which a form can be sent."""
 LARGEST = 16_384

@@ -21,33 +21,38 @@ from ml.config import Config
 from ml.errors import Refused
 from ml.explanation import card
 from ml.ledger.ledger import Ledger
-from ml.overview import data, drift, model, requests
+from ml.overview import data, drift, model, replays, requests
 from ml.pages import render
 from ml.pages.data import data_page
 from ml.pages.drift import drift_page
 from ml.pages.model import model_page
 from ml.pages.reader import Reader
+from ml.pages.replay import replay_page
 from ml.pages.requests import requests_page
 from ml.records import to_record
 from perennial_web.access import Form, User, opened, token_of, visible
 from perennial_web.actions import act, allowed
+from perennial_web.dashboard import card_of
 
 PAGES: dict[str, Callable[[Config, Reader], str]] = {
     "model": model_page,
     "drift": drift_page,
     "data": data_page,
     "requests": requests_page,
+    "replay": replay_page,
 }
 STORIES: dict[str, Callable[[Config], Any]] = {
     "model": model.model,
     "drift": drift.drift,
     "data": data.data,
     "requests": requests.requests,
+    "replay": replays.replays,
 }
 FILES: dict[str, Callable[[Config, str], Path | None]] = {"card": card.page_of, "exploration": card.exploration_of}
 PAGE_OF_PROCESS = {"ingest": "data", "maintain": "data", "score": "data", "monitor": "drift", "watch": "requests"}
 RUNS = ("manual__", "scheduled__", "asset_triggered__", "backfill__")
 """How the ids of Airflow's runs begin; the ledger also holds those of the command line."""
+BUNDLE = Path(__file__).with_name("dashboard.js")
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 
@@ -57,6 +62,8 @@ def create_app() -> FastAPI:
     app.add_exception_handler(StarletteHTTPException, _problem)
     app.add_exception_handler(Refused, _problem)
     app.get("/")(index)
+    app.get("/dashboard.js")(bundle)
+    app.get("/dashboard.json")(cards)
     app.get("/dags/{dag_id}")(page_of_dag)
     app.get("/deployments/{name}/{page}.json")(story)
     app.get("/deployments/{name}/{page}")(page)
@@ -70,6 +77,16 @@ def create_app() -> FastAPI:
 def index(user: User) -> Response:
     """The deployments that a person may see."""
     return _index(user, "model")
+
+
+def bundle() -> Response:
+    """The script of the card on Airflow's dashboard."""
+    return Response(BUNDLE.read_bytes(), media_type="text/javascript", headers=HEADERS)
+
+
+def cards(user: User) -> Response:
+    """What the card on the dashboard tells of each deployment that a person may see."""
+    return JSONResponse([card_of(deployment) for deployment in visible(user, "model")], headers=HEADERS)
 
 
 def choice(wanted: str, user: User) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ml import artifacts
+from ml import artifacts, steps
 from ml.config import PROJECT, Config, load
 from ml.config.release import Release as Plan
 from ml.ledger.ledger import Ledger
@@ -26,7 +27,7 @@ from tests.decisions import decision
 
 AS_OF = deployments.FIRST_AS_OF
 ONE = dt.timedelta(days=1)
-PAGES = ("model", "drift", "data", "requests")
+PAGES = ("model", "drift", "data", "requests", "replay")
 HOSTILE = "<script>alert(1)</script>"
 BROWSER = {"accept": "text/html"}
 
@@ -91,7 +92,16 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     alarm = Alarm(trigger="drift", reason=HOSTILE, evidence={})
     fault = Incident(day=AS_OF.date(), fault="unit", subject=HOSTILE, reason="cents", evidence={})
     ledger.signals.record_day(config.name, "2", AS_OF.date(), AS_OF, seen, [alarm], [fault])
+    _set_aside(config)
     return config
+
+
+def _set_aside(config: Config) -> None:
+    """Rows of a file with a hostile name and a hostile category."""
+    rows = deployments.payments(4)
+    rows["channel"] = [HOSTILE, *rows["channel"][1:]]
+    deployments.land(config, f"payments_{HOSTILE.replace('/', '')}.parquet", rows)
+    steps.run("load_batch", config, AS_OF, {"staged": steps.run("validate_batch", config, AS_OF)["staged"]})
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +169,23 @@ def test_nobody_sees_anything_without_a_login(login: Login, config: Config, meth
     assert {place: getattr(client, method)(place).status_code for place in places} == dict.fromkeys(places, 401)
 
 
+@pytest.mark.usefixtures("config")
+def test_no_route_answers_without_a_login(login: Login) -> None:
+    from perennial_web.app import create_app
+
+    client = login(None)
+    asked = {(method, re.sub(r"{[^}]*}", "x", route.path)) for route in create_app().routes for method in route.methods}
+    assert {("GET", "/dashboard.js"), ("GET", "/dashboard.json"), ("POST", "/deployments/x/act/x")} <= asked
+    codes = {place: client.request(place[0], f"/perennial{place[1]}").status_code for place in asked}
+    assert codes == dict.fromkeys(asked, 401)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_viewer_reads_each_page_and_hostile_names_are_text(login: Login, config: Config, page: str) -> None:
     answer = login("viewer").get(_at(config, page), headers=BROWSER)
     assert answer.status_code == 200
     assert HOSTILE not in answer.text
-    if page != "data":
+    if page != "replay":
         assert "&lt;script&gt;alert(1)" in answer.text
     assert "<form" not in answer.text
     assert answer.headers["content-security-policy"] == render.policy()
@@ -175,10 +196,43 @@ def test_a_viewer_reads_each_page_and_hostile_names_are_text(login: Login, confi
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_tells_is_also_json(login: Login, config: Config, page: str) -> None:
     told = login("viewer").get(_at(config, f"{page}.json")).json()
-    assert told
+    assert (told is None) == (page == "replay")
     if page == "model":
         assert [reign["version"] for reign in told["reigns"]] == ["1", "2"]
         assert told["status"]["champion"]["version"] == "2"
+
+
+def test_policies_that_were_replayed_are_told_and_a_record_of_another_kind_is_refused(login: Login, config: Config) -> None:
+    file = config.home / "replay" / "replay.json"
+    file.parent.mkdir()
+    days = [dt.date(2025, 5, 1) + n * ONE for n in range(20)]
+    course = {"mean": 0.5, "regret": 0.1, "days_to_90": None, "trainings": 2, "promotions": 1, "refreshes": 0, "worse": 0}
+    course |= {"refused": 0, "seconds": 12.0, "average_precision": {str(day): n / 40 for n, day in enumerate(days)}}
+    told = {"first": "2025-05-01", "last": "2025-05-20", "days": list(map(str, days)), "drift": "2025-05-10"}
+    told |= {"oracle": {str(day): 0.7 for day in days}, "oracle_mean": 0.7}
+    file.write_text(json.dumps(told | {"courses": [course | {"policy": "never"}, course | {"policy": HOSTILE, "mean": 0.6}]}))
+    answer = login("viewer").get(_at(config, "replay"), headers=BROWSER)
+    assert answer.status_code == 200
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; came out best" in answer.text
+    assert HOSTILE not in answer.text
+    assert answer.text.count('class="line series-') == 2
+    file.write_text(json.dumps({"courses": [{"policy": "never"}]}))
+    answer = login("viewer").get(_at(config, "replay"))
+    assert answer.status_code == 409
+    assert "is not what `python -m ml replay --json` prints" in answer.json()["detail"]
+
+
+def test_the_dashboard_tells_of_each_model_that_a_person_may_see(login: Login, config: Config) -> None:
+    client = login("viewer")
+    (card,) = client.get("/perennial/dashboard.json").json()
+    assert (card["name"], card["dag_id"]) == (config.name, "train")
+    told = {figure["name"]: (figure["value"], figure["tone"]) for figure in card["figures"]}
+    assert told["champion"] == ("version 2", "")
+    assert told["drift"] == ("CONFIRMED", "bad")
+    assert told["last verdict"] == ("KEEP", "quiet")
+    assert told["waiting"] == ("1 open request", "warn")
+    assert "next run of train" in told
+    assert client.get("/perennial/dashboard.js").headers["content-type"].startswith("text/javascript")
 
 
 @pytest.mark.usefixtures("config")

@@ -7,12 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ml.evaluation.sketch import Sketch, sketch
 from ml.explanation.document import Drawing
 from ml.overview.data import LandedBatch
 from ml.overview.decisions import judged
 from ml.overview.drift import Cell, Metric, PerformanceDay, Subject
-from ml.overview.model import Reign
-from ml.pages import charts, verdicts
+from ml.overview.model import Moved, Reign
+from ml.overview.replays import Line, Played, Replayed
+from ml.pages import charts, curves, replay, verdicts
 from tests.decisions import decision
 
 DAY = dt.date(2025, 5, 4)
@@ -79,3 +81,37 @@ def test_rows_are_stacked_by_day() -> None:
     heights = [float(bar.get("height", "")) for bar in bars]
     assert heights[0] == pytest.approx(2 * heights[1], abs=0.2) == pytest.approx(6 * heights[2], abs=0.6)
     assert _shapes(charts.batches([]), "bar") == []
+
+
+def _sketch(rate: float) -> Sketch:
+    return sketch([0, 0, 0, 1, 1, 1], [0.1, 0.2, rate, 0.3, 0.6, 0.9])
+
+
+def test_curves_of_both_models_are_drawn_and_of_one_alone_its_own() -> None:
+    both = {"champion": _sketch(0.4), "challenger": _sketch(0.2)}
+    drawn = curves.precision_recall(both, 0.5)
+    assert len(_shapes(drawn, "of-champion")) == len(_shapes(drawn, "of-challenger")) == 1
+    alone = curves.calibration({"challenger": _sketch(0.2)})
+    assert _shapes(alone, "of-champion") == []
+    assert len(_shapes(alone, "dot")) == len(_shapes(alone, "of-challenger")) - 1
+
+
+def test_a_model_that_finds_nothing_has_an_empty_calibration() -> None:
+    empty = Sketch((1.0,), (0.1,), (0.0,), (0.0,), (0.0,), (0.2,), (10,))
+    assert _shapes(curves.calibration({"challenger": empty}), "dot") == []
+
+
+def test_the_largest_changes_of_attribution_are_drawn() -> None:
+    moved = [Moved(HOSTILE if n == 0 else f"input {n}", 0.2, None if n == 1 else 0.1, -0.1) for n in range(20)]
+    assert len(_shapes(curves.attributions(moved), "dot")) == curves.SHOWN
+
+
+def test_weeks_of_each_policy_are_drawn_beside_the_oracle() -> None:
+    days = tuple(DAY + dt.timedelta(days=n) for n in range(9))
+    line = Line("never", days, (None, None, 0.3, 0.4, 0.3, 0.2, 0.3, 0.4, 0.5))
+    course = Played("never", 0.3, 0.1, None, 1, 0, 0, 0, 0, 1.0, line)
+    seen = Replayed(DAY, days[-1], 9, days[4], Line("oracle", days, (0.6,) * 9), 0.6, (course,))
+    drawn = replay.courses(seen)
+    assert len(_shapes(drawn, "line series-0")) == len(_shapes(drawn, "line oracle")) == len(_shapes(drawn, "limit")) == 1
+    nothing = Replayed(DAY, DAY, 0, None, None, None, (Played(HOSTILE, *([None] * 3), *([0] * 6), Line("x", (), ())),))
+    assert _shapes(replay.courses(nothing), "line series-0") == []

@@ -7,6 +7,12 @@
   };
   follow();
   if (framed) new MutationObserver(follow).observe(parent.document.documentElement, { attributeFilter: ["class"] });
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const table of document.querySelectorAll("table.stacked")) {
+      const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+      for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, place) => (cell.dataset.label = names[place]));
+    }
+  });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-airflow]");
     if (!link || !framed || event.ctrlKey || event.metaKey || event.shiftKey) return;
