@@ -5,6 +5,7 @@ CONFIG ?= config/demo.yaml
 DATA   ?=
 PORT   ?= 8080
 DAYS   ?=
+BACKEND ?=
 
 PY := .venv/bin/python
 STACK := $(PY) -m deploy.local.stack
@@ -12,8 +13,11 @@ WITHIN_LOCK := .venv/bin/uv pip compile -c requirements.txt --generate-hashes --
 # What CatBoost and Feast ask for and the scoring service never imports: pictures, and the types of SQLAlchemy.
 NOT_SERVED := matplotlib plotly graphviz pillow fonttools kiwisolver contourpy cycler pyparsing narwhals mypy mypy-extensions librt pathspec ast-serialize types-greenlet
 
+# Tests that run on files and on servers, unchanged.
+ON_SERVERS := tests/ledger tests/registry tests/store tests/decision tests/serving
+
 .DEFAULT_GOAL := help
-.PHONY: help demo serve stop status env browser test docs proofs lint types format lock secrets clean distclean
+.PHONY: help demo serve stop status env browser test test-compose docs proofs lint types format lock secrets clean distclean
 
 help: ## this list
 	@echo 'make WORD [CONFIG=$(CONFIG)] [DATA=file of past events] [PORT=$(PORT)] [DAYS=days to play] [PYTHON=/path/to/python3.11]'
@@ -37,8 +41,8 @@ env: ## make .venv with exactly the packages of requirements.txt
 browser: ## install Debian's Chromium, in which the tests look at the pages, unless there is one (as root)
 	@[ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
-test: env lint types ## lint, types and all tests
-	$(PY) -m pytest -n 3
+test: env lint types ## lint, types and all tests; BACKEND=postgres: tests of what a server keeps, on PostgreSQL and Redis
+	$(PY) -m pytest -n 3 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
 
 docs: env ## write the documentation as a site to var/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
@@ -47,6 +51,9 @@ proofs: env ## what tests leave out or run thinner: two hundred kills, more plan
 	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/features/test_spark.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
 	$(PY) -m benchmarks.gate_errors
 	$(PY) -m benchmarks.drift_errors
+
+test-compose: env ## build docker-compose.yaml, start it, run the pipeline through it, break it (a Docker engine, or root on Debian)
+	$(PY) -m pytest --compose -p no:cacheprovider -s -v tests/compose
 
 lint: env ## style and common mistakes
 	$(PY) -m ruff check .

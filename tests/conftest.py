@@ -22,6 +22,7 @@ from ml.config import load
 from ml.registry import versions
 from ml.simulate.feed import write_until
 from tests import deployments
+from tests.servers import Servers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +59,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The slow proofs run thinner or not at all, unless they are asked for whole."""
     parser.addoption("--proofs", action="store_true", help="run the slow proofs whole, as `make proofs` does")
     parser.addoption("--pictures", default="", help="folder for what the browser shows of the pages; else it is thrown away")
+    parser.addoption("--backend", choices=("files", "postgres"), default="files", help="postgres: PostgreSQL and Redis servers")
+    parser.addoption(
+        "--compose", action="store_true", help="run the tests that need a Docker engine, as `make test-compose` does"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers | None]:
+    """The servers that deployments of tests are on, with `--backend postgres`; else none."""
+    if request.config.getoption("--backend") == "files":
+        yield None
+        return
+    deployments.servers = Servers(tmp_path_factory.mktemp("servers"))
+    yield deployments.servers
+    deployments.servers.close()
 
 
 @pytest.fixture(scope="session")
@@ -81,11 +97,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Proofs where they are asked for alone; the longest files first, lest one process work at the end alone."""
-    if not config.getoption("--proofs"):
-        proofs = [item for item in items if item.get_closest_marker("proof")]
-        config.hook.pytest_deselected(items=proofs)
-        items[:] = [item for item in items if item not in proofs]
+    """What is marked where it is asked for alone; the longest files first, lest one process work at the end alone."""
+    for mark, option in (("proof", "--proofs"), ("compose", "--compose")):
+        if not config.getoption(option):
+            marked = [item for item in items if item.get_closest_marker(mark)]
+            config.hook.pytest_deselected(items=marked)
+            items[:] = [item for item in items if item not in marked]
 
     def place(item: pytest.Item) -> int:
         return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))

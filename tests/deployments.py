@@ -14,9 +14,13 @@ import yaml
 
 from ml.config import PROJECT, Config, load
 from ml.quality import quarantine
+from tests.servers import Servers
 
 FIRST_DAY = dt.date(2025, 1, 1)
 FIRST_AS_OF = dt.datetime(2025, 3, 12, 2, tzinfo=dt.UTC)
+
+servers: Servers | None = None
+"""Where deployments of tests keep what otherwise lies in SQLite files, with `--backend postgres`."""
 
 MORE_FRAUDS = {"customers": 1500, "terminals": 6000}
 """A feed with enough of them to tell three trees from no model, and many trees from three, in ten weeks."""
@@ -31,6 +35,8 @@ def raw(name: str = "demo") -> dict[str, Any]:
 def write(folder: Path, told: dict[str, Any]) -> Path:
     """Write a deployment file whose home is `folder/home`."""
     told = copy.deepcopy(told) | {"home": str(folder / "home")}
+    if servers is not None:
+        told = servers.addresses(folder / "home") | told
     path = folder / "deployment.yaml"
     path.write_text(yaml.safe_dump(told))
     return path

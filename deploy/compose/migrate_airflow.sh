@@ -3,5 +3,4 @@
 set -eu
 
 airflow db migrate
-airflow users create --role Admin --username admin --password "$AIRFLOW_ADMIN_PASSWORD" \
-    --firstname Perennial --lastname Admin --email admin@localhost
+exec python -m deploy.compose.roles

@@ -35,6 +35,7 @@ SECRETS: dict[str, tuple[Callable[[], str], str]] = {
     "AIRFLOW_SECRET_KEY": (_key, "signs sessions; the same for all of Airflow's components"),
     "AIRFLOW_JWT_SECRET": (_key, "signs the tokens of tasks and clients; the same for all of Airflow's components"),
     "AIRFLOW_ADMIN_PASSWORD": (_word, "of Airflow's user admin"),
+    "AIRFLOW_NOTES_PASSWORD": (_word, "of Airflow's user perennial, by whom steps write notes on their runs"),
     "POSTGRES_PASSWORD": (_word, "of the database server's superuser"),
     "AIRFLOW_DB_PASSWORD": (_word, "of the role airflow"),
     "MLFLOW_DB_PASSWORD": (_word, "of the role mlflow"),

@@ -26,6 +26,7 @@ from ml.registry.versions import Registry
 from ml.training import dataset, export, fit
 from tests.deployments import small
 from tests.evaluation.meetings import CHALLENGER, CHAMPION, meeting, scored
+from tests.servers import Servers
 
 AS_OF = dt.datetime(2025, 6, 23, 2, tzinfo=dt.UTC)
 GAINS = {"PROMOTE": 1.0, "KEEP": -1.0, "INCONCLUSIVE": 0.1}
@@ -33,11 +34,11 @@ NAMES = (f"promoted_{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tracking(tmp_path_factory: pytest.TempPathFactory, servers: Servers | None) -> Iterator[str]:
     """One MLflow database for all tests, because making its tables takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        yield f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+        yield servers.new("mlflow") if servers else f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 import yaml
 
 from deploy.compose import secrets_file
+from deploy.compose.bucket import make, signed
 from deploy.images import healthy
 from ml.config import PROJECT, Config, load
 
-ONCE = {"airflow-migrate", "migrate"}
+ONCE = {"airflow-migrate", "migrate", "s3-bucket"}
 WITHOUT_HTTP = {"postgres", "redis", "s3"}
 
 
@@ -125,3 +128,19 @@ def test_a_component_that_is_not_healthy_is_named(tmp_path: Path) -> None:
     assert healthy.main([report.as_uri(), "triggerer"]) == ""
     assert healthy.main([report.as_uri(), "triggerer", "scheduler"]) == "scheduler is unhealthy"
     assert "No such file" in healthy.main([(tmp_path / "absent").as_uri()])
+
+
+def test_the_request_for_a_bucket_is_signed_as_amazons_own_library_signs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore import auth, awsrequest, credentials
+
+    now, url = dt.datetime(2025, 1, 2, 3, 4, 5, tzinfo=dt.UTC), "http://s3:9000/perennial"
+    monkeypatch.setattr(auth, "get_current_datetime", lambda: now)
+    request = awsrequest.AWSRequest("PUT", url, data=b"where")
+    auth.S3SigV4Auth(credentials.Credentials("key", "secret"), "s3", "eu-central-1").add_auth(request)
+    environ = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
+    expected = {name.lower(): value for name, value in request.headers.items()}
+    assert {name.lower(): value for name, value in signed("PUT", url, b"where", environ, now).items()} == expected
+
+
+def test_a_bucket_is_made_once(bucket: str) -> None:
+    assert [make("another", os.environ) for _ in range(2)] == ["bucket another was made", "bucket another is there"]

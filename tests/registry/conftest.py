@@ -8,22 +8,29 @@ import pytest
 
 from ml.ledger.ledger import Ledger
 from ml.registry.versions import Registry
+from tests.servers import Servers
 
 NAMES = (f"model_{number}" for number in itertools.count())
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path}/ledger/ledger.db")
+def ledger_url(tmp_path: Path, servers: Servers | None) -> str:
+    """URL of an empty database."""
+    return servers.new("ledger") if servers else f"sqlite:///{tmp_path}/ledger/ledger.db"
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Ledger:
+    return Ledger(ledger_url)
 
 
 @pytest.fixture(scope="session")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tracking(tmp_path_factory: pytest.TempPathFactory, servers: Servers | None) -> Iterator[str]:
     """One MLflow database for all tests, because making its tables takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("DO_NOT_TRACK", "true")
-        yield f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+        yield servers.new("mlflow") if servers else f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.fixture

@@ -202,14 +202,14 @@ promote(Ledger(ledger_url), registry, version=version, judged_champion=champion,
 
 
 def test_a_process_killed_between_ledger_and_alias_is_mended_by_running_it_again(
-    ledger: Ledger, registry: Registry, champion: str, challenger: str, tmp_path: Path
+    ledger: Ledger, ledger_url: str, registry: Registry, champion: str, challenger: str
 ) -> None:
     died = subprocess.run(
         [
             sys.executable,
             "-c",
             DIES,
-            f"sqlite:///{tmp_path}/ledger/ledger.db",
+            ledger_url,
             registry.tracking_uri,
             registry.model,
             challenger,
