@@ -130,6 +130,30 @@ DEFECTS = {
         "for contender in (champion,):\n        _refuse_seen",
         "tests/evaluation/test_gate.py",
     ),
+    "flag overwritten: days that an earlier decision has used decide again": Defect(
+        "ml/evaluation/gate.py",
+        "checks += [used_up] if used_up else []",
+        "checks += []",
+        "tests/evaluation/test_gate.py",
+    ),
+    "leaky replay: an event is scored by the champion that came after it": Defect(
+        "ml/replay/scores.py",
+        'nights.searchsorted(pd.DatetimeIndex(times), side="right") - 1',
+        'np.minimum(nights.searchsorted(pd.DatetimeIndex(times), side="right"), len(nights) - 1)',
+        "tests/replay/test_replay.py::test_an_event_at_the_instant_of_a_move_is_scored_by_the_new_champion",
+    ),
+    "early answers: their speed is taken from events that have not matured": Defect(
+        "ml/training/early.py",
+        "event_time < {instant(as_of - config.label_delay)}",
+        "event_time < {instant(as_of)}",
+        "tests/decision/test_refit.py::test_young_rows_are_weighed_by_what_matured_rows_say_of_the_speed_of_answers",
+    ),
+    "self-compare: a refit is judged on rows that it was fitted on": Defect(
+        "ml/decision/case.py",
+        "folder = copies.judged_folder(registry.fetch(version))",
+        "folder = registry.fetch(version)",
+        "tests/decision/test_refit.py::test_the_champion_is_judged_as_what_had_not_seen_the_holdout",
+    ),
     "dry run by default: the step promote moves nothing unless it is told to mean it": Defect(
         "ml/decision/promote.py",
         'if judged.outcome == "PROMOTE":',
@@ -138,8 +162,8 @@ DEFECTS = {
     ),
     "dry run by default: the gate looks without using the holdout": Defect(
         "ml/evaluation/gate.py",
-        "spend: Callable[[], None],\n",
-        "spend: Callable[[], None] = lambda: None,\n",
+        "spend: Callable[[], GuardrailCheck | None],\n",
+        "spend: Callable[[], GuardrailCheck | None] = lambda: None,\n",
         "tests/evaluation/test_gate.py",
     ),
 }

@@ -22,8 +22,9 @@ def replay(config: Config, asked: argparse.Namespace) -> None:
     """Replay policies of retraining over history, day by day, through the very steps that the deployment runs.
 
     A policy is TRIGGERS[:PROTOCOL][:KEY=VALUE…]. Triggers, joined by `+`: never, weekly, nightly, new_data, drift, performance,
-    and any, which is the last three. Protocols: judged ships the judged model, refit its refit; without one the deployment
-    file decides. A key is one of that file, such as retraining.cooldown=7. A run that was stopped goes on where it was.
+    and any, which is the last three. Protocols: judged ships the judged model, refit its refit, early a refit that learns from
+    early answers too; without one the deployment file decides. A key is one of that file, such as retraining.cooldown=7. A run
+    that was stopped goes on where it was.
     """
     from ml.replay.policy import Policy
     from ml.replay.replay import replay
@@ -68,6 +69,7 @@ def _table(found: Replay) -> None:
             "policy",
             "average precision",
             "regret",
+            "95 % interval",
             "days to 90 %",
             "trainings",
             "promoted",
@@ -81,6 +83,7 @@ def _table(found: Replay) -> None:
                 course.policy,
                 _figure(course.mean),
                 _figure(course.regret),
+                "-" if course.interval is None else f"{course.interval[0]:+.3f} to {course.interval[1]:+.3f}",
                 "-" if course.days_to_90 is None else str(course.days_to_90),
                 *map(str, (course.trainings, course.promotions, course.refreshes, course.worse, course.refused)),
                 f"{course.seconds:.0f}",

@@ -221,6 +221,10 @@ class Config(Section):
                     f"windows.{i}.delay: {window.delay_text}, below labels.delay: events without an answer yet would count as "
                     "negatives; give at least labels.delay, or labels.complete: true if every event is answered"
                 )
+        if (refit := self.training.refit) is not None and refit.early is not None and self.labels.complete:
+            wrong.append(
+                "training.refit.early: where every event is answered, a young event without an answer is left out; drop it"
+            )
         if (tuning := self.training.tuning) is not None:
             reach = tuning.folds.value * tuning.evaluation.value + math.ceil(self.label_delay / DAY)
             if self.training.train.value <= reach:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ml.config.thresholds import Days, Nights, PerMonth, PerYear, Ratio, Section, Share, Threshold
+from ml.config.thresholds import Days, Nights, PerMonth, PerYear, PositivesSince, Ratio, Section, Share, Threshold
 
 MessageKind = Literal[
     "stopped batch",
@@ -67,6 +67,8 @@ class Retraining(Section):
         cooldown: time after a training started by drift or a loss of performance in which neither starts another one.
         budget: trainings that drift or a loss of performance may start within 30 days.
         new_data: shortest time from the last training to one that new data start.
+        positives: labelled positives since the day of an alarm that the model shipped by a training has to be fitted on for the
+            alarm to start it; until then its request waits. 0: an alarm starts a training at once.
     """
 
     cooldown: Days = Threshold(
@@ -75,6 +77,9 @@ class Retraining(Section):
     budget: PerMonth = Threshold(value=2, unit="per month", reason="nightly trainings go on; more in haste would chase noise")
     new_data: Days = Threshold(
         value=0, unit="days", reason="whenever rows come in; what is new to judge on is counted elsewhere"
+    )
+    positives: PositivesSince = Threshold(
+        value=0, unit="positives", reason="an alarm starts a training at once, on newer rows than the champion's"
     )
 
 

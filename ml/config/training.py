@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from ml.config.thresholds import (
+    AveragePrecision,
     Cap,
     Correlation,
     Days,
@@ -19,6 +20,7 @@ from ml.config.thresholds import (
     Sample,
     Section,
     Share,
+    ShareAnswered,
     ShareOfPositives,
     Threshold,
     Trials,
@@ -173,12 +175,21 @@ class Refit(Section):
         correlation: least rank correlation of the scores of both.
         overlap: least share of the alerts of one that the other alerts too.
         calibration: largest difference of the mean scores, as a share of the judged model's.
+        settings_gain: by how much other settings have to be better than the champion's, on the folds of a search, to be chosen.
+        early: least share of the positives that are answered by an age for a refit to learn from rows of that age: the answers
+            that are there count for those to come. Without it a refit learns from rows whose label delay has passed.
     """
 
     refresh: Days
     correlation: Correlation
     overlap: Share
     calibration: ShareOfPositives
+    settings_gain: AveragePrecision = Threshold(
+        value=0.02,
+        unit="average precision",
+        reason="the best of many trials is a little better by chance alone; less is no reason to change",
+    )
+    early: Annotated[ShareAnswered | None, Field(exclude_if=lambda early: early is None)] = None
 
 
 class TrainingSettings(Section):

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from ml.config import Config
 from ml.decision import arbiter
 from ml.decision.arbiter import Situation
-from ml.decision.budget import fresh_days_at, spent
+from ml.decision.budget import fresh_days_at, refresh_is_due, spent
+from ml.decision.learnable import learnable
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
+from ml.ledger.moves import refreshed_by_champion
 from ml.ledger.requests import Answer, Recorded, Request, Turn
 from ml.ledger.run import BY_HAND, Run
 from ml.ledger.trainings import Admission, Training
@@ -75,7 +77,8 @@ def admit(
         config: the deployment.
         as_of: the instant of the training.
         reason: why the run asks, for the ledger.
-        force: train although nothing is new; an empty or stale lake, and a holdout that is used up, are refused all the same.
+        force: train although nothing is new; an empty or stale lake, and a holdout that is used up while no refresh is due, are
+            refused all the same.
         run: the training run.
     """
     run_id, ledger = run.id_at(as_of), Ledger(config.ledger)
@@ -130,6 +133,9 @@ def _situation(config: Config, as_of: dt.datetime, run_id: str, obstacle: str | 
     ledger = Ledger(config.ledger)
     others = [training for training in _decided(config, ledger) if training.run_id != run_id]
     decided = {training.run_id for training in others}
+    history = ledger.moves.history(config.name)
+    waits = config.retraining.positives.value > 0 and bool(history)
+    refreshed = refreshed_by_champion(history) if waits else []
     return Situation(
         as_of=as_of,
         run_id=run_id,
@@ -138,6 +144,9 @@ def _situation(config: Config, as_of: dt.datetime, run_id: str, obstacle: str | 
         decided=decided,
         alarmed=arbiter.alarmed(Ledger(config.ledger).requests.all(config.name), decided),
         trained=max((training.as_of for training in others), default=None),
+        learnable=learnable(config, as_of) if waits else None,
+        refreshed=refreshed,
+        championed=history[-1].as_of.date() if refreshed else None,
     )
 
 
@@ -200,7 +209,8 @@ def _obstacle(config: Config, as_of: dt.datetime, ledger: Ledger, seen: _Visible
     # A run that has used the holdout already may go on.
     uses = [use for use in ledger.holdouts.all(config.name) if use.run_id != run_id]
     days = fresh_days_at(config, as_of, uses)
-    return None if days.enough else spent(config, days, as_of)
+    may_train = days.enough or refresh_is_due(config, ledger.moves.history(config.name), as_of)
+    return None if may_train else spent(config, days, as_of)
 
 
 def _decided(config: Config, ledger: Ledger) -> list[Training]:

@@ -4,6 +4,9 @@ At most one training starts, for the request of highest precedence that nothing 
 can start, requests of drift and performance stay open until a training serves them or their champion is replaced. Other
 requests are refused: the schedule and new data ask again by themselves, and a person has to ask again.
 
+With `retraining.positives` an alarm is answered by the first training that can learn of it: until so many positives since its
+day are among the rows that a training ships, the request stays open, also when the champion is refreshed meanwhile.
+
 A training serves its requests when it comes to a decision. Trainings of one deployment run one at a time. So if another run
 asks and the last training has no decision, that training failed: its alarm requests need a reply again, and it starts no
 cooldown.
@@ -16,6 +19,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ml.config.monitoring import Retraining
+from ml.decision.learnable import Learnable
 from ml.ledger.requests import SERVED, Answer, Recorded
 from ml.ledger.words import AnswerWord, Trigger
 
@@ -37,6 +41,9 @@ class Situation:
         decided: ids of other runs whose trainings came to a decision.
         alarmed: `as_of` of each training that an alarm started and that came to a decision, oldest first.
         trained: `as_of` of the last training that came to a decision; None before the first.
+        learnable: what the training can learn of a change; None where alarms do not wait for that.
+        refreshed: versions that the champion is a refresh of, one after the other.
+        championed: day of the training that the champion is of; None where that does not matter.
     """
 
     as_of: dt.datetime
@@ -46,6 +53,9 @@ class Situation:
     decided: Collection[str]
     alarmed: Sequence[dt.datetime]
     trained: dt.datetime | None
+    learnable: Learnable | None = None
+    refreshed: Collection[str] = ()
+    championed: dt.date | None = None
 
     def answer(self, request: Recorded, verb: AnswerWord, reason: str, run_id: str = "") -> Answer:
         """An answer to a request; `run_id` names the run that trains if it is another one."""
@@ -77,22 +87,53 @@ def alarmed(requests: Sequence[Recorded], decided: Collection[str]) -> list[dt.d
 def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Answer | None:
     """The answer to a request that starts no training now, or None if nothing holds it back."""
     by_alarm = request.trigger in ALARMS
-    if by_alarm and (version := request.evidence.get("version")) != situation.champion:
-        return situation.answer(
-            request, "refused", f"it speaks of version {version}, and version {situation.champion} is champion by now"
-        )
+    if by_alarm and (replaced := is_replaced(rules, situation, request)):
+        return situation.answer(request, "refused", replaced)
     if situation.obstacle is not None:
         return situation.answer(request, "waits" if by_alarm else "refused", situation.obstacle)
     if request.trigger == "new_data" and (until := new_data_until(rules, situation)) is not None:
         return situation.answer(
             request, "refused", f"no training by new data until {until:%Y-%m-%d %H:%M} ({rules.new_data.reason})"
         )
+    if by_alarm and (told := is_not_learnable(rules, situation, request)):
+        return situation.answer(request, "waits", told)
     if by_alarm and (until := cooldown_until(rules, situation)) is not None:
         return situation.answer(request, "waits", f"cooldown until {until:%Y-%m-%d %H:%M} ({rules.cooldown.reason})")
     if by_alarm and (until := budget_until(rules, situation)) is not None:
         reason = f"{rules.budget.value:g} trainings in thirty days, the budget, are spent until {until:%Y-%m-%d %H:%M}"
         return situation.answer(request, "waits", f"{reason} ({rules.budget.reason})")
     return None
+
+
+def is_replaced(rules: Retraining, situation: Situation, request: Recorded) -> str:
+    """That an alarm is not about the champion any more, as a sentence; empty if it still is.
+
+    A refresh has the recipe of the version that it replaces, so an alarm stands until a refresh has learned of it.
+    """
+    version, champion = request.evidence.get("version"), situation.champion
+    if version == champion:
+        return ""
+    sentence = f"it speaks of version {version}, and version {champion} is champion by now"
+    known, night = situation.learnable, situation.championed
+    if version not in situation.refreshed or known is None or night is None:
+        return sentence
+    learned = known.since(day_of(request), night)
+    return f"{sentence}, fitted on {learned} positives since {day_of(request)}" if learned >= rules.positives.value else ""
+
+
+def is_not_learnable(rules: Retraining, situation: Situation, request: Recorded) -> str:
+    """What an alarm waits for until a training can learn of it, as a sentence; empty if one can."""
+    known, needed = situation.learnable, rules.positives.value
+    if known is None or (there := known.since(day := day_of(request))) >= needed:
+        return ""
+    night = known.expected(day, needed)
+    when = f"are expected on {night}" if night else "cannot be expected: none has come for two weeks"
+    return f"labels on {needed:g} positives since {day} {when}; a training would have {there} now ({rules.positives.reason})"
+
+
+def day_of(request: Recorded) -> dt.date:
+    """The day that an alarm is about."""
+    return dt.date.fromisoformat(request.evidence["day"])
 
 
 def new_data_until(rules: Retraining, situation: Situation) -> dt.datetime | None:

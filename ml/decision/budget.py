@@ -1,12 +1,17 @@
-"""How many days of the holdout are fresh at an instant, and the sentence on when there are enough."""
+"""How many days of the holdout are fresh at an instant, the sentence on when there are enough, and what needs none of them.
+
+A refresh needs none: its recipe was decided on before, and the holdout can only speak against it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 from ml.config import Config
 from ml.evaluation.reuse import Freshness, freshness
 from ml.ledger.holdouts import HoldoutUse
+from ml.ledger.moves import Promotion
 from ml.training.split import split
 
 
@@ -19,6 +24,16 @@ def fresh_days_at(config: Config, as_of: dt.datetime, uses: list[HoldoutUse]) ->
 def fresh_days(config: Config, start: dt.datetime, end: dt.datetime, uses: list[HoldoutUse]) -> Freshness:
     """Freshness of a holdout, after the uses that count against it."""
     return freshness(start, end, [(use.start, use.end) for use in uses], int(config.gate.fresh.value))
+
+
+def refresh_is_due(config: Config, history: Sequence[Promotion], as_of: dt.datetime) -> bool:
+    """Whether the champion is old enough for a refresh.
+
+    Args:
+        history: all moves of the champion, oldest first.
+    """
+    refit = config.training.refit
+    return refit is not None and bool(history) and as_of - history[-1].as_of >= refit.refresh.span
 
 
 def next_night(days: Freshness, as_of: dt.datetime) -> dt.date:

@@ -11,14 +11,14 @@ from ml import artifacts
 from ml.config import Config
 from ml.decision import arbiter, judgements
 from ml.decision.admit import join_alarms
-from ml.decision.budget import fresh_days, spent
+from ml.decision.budget import fresh_days, refresh_is_due, spent
 from ml.decision.case import gather, golden_set
 from ml.decision.footprint import footprint
 from ml.decision.judgements import Judgement
 from ml.errors import BadInput
 from ml.evaluation import gate
 from ml.evaluation.gate import ANCESTOR, GOLDEN_SET, GateError, Rules
-from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE
+from ml.evaluation.guardrails import CARD_PRECISION, LATENCY, SIZE, GuardrailCheck, unknown
 from ml.evaluation.statistics import CALIBRATION, EXPECTED_COST, ROC_AUC
 from ml.ledger.holdouts import HoldoutUse
 from ml.ledger.ledger import Ledger
@@ -27,6 +27,8 @@ from ml.ledger.run import BY_HAND, Run
 from ml.ledger.words import Trigger
 from ml.training.cuts import attributes_of, slices_of
 from ml.training.refused import record_refusal
+
+FRESH_DAYS = "fresh days"
 
 
 class HoldoutSpent(GateError):
@@ -51,7 +53,7 @@ def judge(config: Config, as_of: dt.datetime, model: str, run: Run = BY_HAND) ->
         BadInput: the trigger is drift or lost performance, and the run serves no such request.
         GateError: the comparison would be worthless; there is no verdict and nothing can be promoted. It is recorded as a
             refusal, so that nights in a row without a verdict are reported.
-        HoldoutSpent: too few days of the holdout are new to the gate.
+        HoldoutSpent: too few days of the holdout are new to the gate, and the champion is not old enough for a refresh either.
     """
     with (
         record_refusal(config, as_of, "judge", run.id, GateError, except_for=(HoldoutSpent,)),
@@ -68,7 +70,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
     age = as_of - history[-1].as_of if history else dt.timedelta(0)
     alpha = config.gate.alpha_of(trigger, age)
     reserved = golden_set(config, as_of)
-    is_due = config.training.refit is not None and age >= config.training.refit.refresh.span
+    is_due = refresh_is_due(config, history, as_of)
     asked = [model, champions, config.gate.model_dump(), alpha, reserved and reserved.sha256, is_due]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     if artifacts.of(config).has(judgements.KIND, key):
@@ -98,7 +100,7 @@ def _judge(config: Config, as_of: dt.datetime, model: str, run: Run) -> Judgemen
         meetings=case.meetings,
         footprint=footprint(case.folder, case.holdout),
         notes=case.notes,
-        spend=partial(_use, config, ledger, use),
+        spend=partial(_use, config, ledger, use, is_due),
     )
     return judgements.write(config, key, case, verdict)
 
@@ -143,12 +145,18 @@ def rules_of(config: Config, alpha: float) -> Rules:
     )
 
 
-def _use(config: Config, ledger: Ledger, use: HoldoutUse) -> None:
-    """Record the use of the holdout, or refuse it if too few of its days are fresh."""
+def _use(config: Config, ledger: Ledger, use: HoldoutUse, is_due: bool) -> GuardrailCheck | None:
+    """Record the use of the holdout; if too few of its days are fresh it is refused, or decides on a refresh alone."""
 
     def allowed(past: list[HoldoutUse]) -> None:
         days = fresh_days(config, use.start, use.end, past)
         if not days.enough:
             raise HoldoutSpent(spent(config, days, use.as_of))
 
-    ledger.holdouts.record(use, allowed)
+    try:
+        ledger.holdouts.record(use, allowed)
+    except HoldoutSpent as error:
+        if not is_due:
+            raise
+        return unknown(FRESH_DAYS, "days", config.gate.fresh.value, f"only a refresh can follow, for {error}")
+    return None

@@ -86,7 +86,7 @@ def judge(
     meetings: Sequence[Meeting],
     footprint: Footprint | None,
     notes: Sequence[str],
-    spend: Callable[[], None],
+    spend: Callable[[], GuardrailCheck | None],
 ) -> Verdict:
     """Compare challenger and champion on one holdout.
 
@@ -103,7 +103,8 @@ def judge(
         meetings: further comparisons; each needs its margin in the rules.
         footprint: latency and size of the challenger; required where the rules limit them.
         notes: remarks on the origin of the rows, for the reader of the verdict.
-        spend: called after all inputs were checked and before anything is compared; raises if the holdout is used up.
+        spend: called after all inputs were checked and before anything is compared; raises if the holdout is used up, or
+            returns a check with an unknown result, so that nothing can be promoted on these rows.
 
     Raises:
         GateError: the comparison is invalid; the message says why and what to do.
@@ -116,11 +117,12 @@ def judge(
         if part.mask.shape != checked.labels.shape:
             raise GateError(f"slice {part.slice} {part.group} has a mask of shape {part.mask.shape}, expected one value a row")
     _check_inputs(rules, rows, meetings, footprint)
-    spend()
+    used_up = spend()
     compared = _compare(champion, challenger, holdout, checked, rules, replicates, seed)
     primary = compared[rules.metric]
     checks = _guardrails(compared, checked, rules, footprint, champion.ranks)
     checks += [_meet(meeting, rules, replicates, seed) for meeting in meetings]
+    checks += [used_up] if used_up else []
     if rules.fairness_gap is not None:
         alerts = checked.challenger >= challenger.threshold
         checks.append(

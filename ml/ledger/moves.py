@@ -185,6 +185,21 @@ def champions_of(history: Sequence[Promotion]) -> list[str]:
     return champions
 
 
+def refreshed_by_champion(history: Sequence[Promotion]) -> list[str]:
+    """The versions that the champion is a refresh of, newest first: it has their recipe.
+
+    Parameters:
+        history: all moves of one model, oldest first.
+    """
+    refreshes = {past.to_version for past in history if past.action == "refresh"}
+    champions = champions_of(history)
+    found: list[str] = []
+    while len(champions) > 1 and champions[-1] in refreshes:
+        champions.pop()
+        found.append(champions[-1])
+    return found
+
+
 def rollback_target(history: Sequence[Promotion]) -> str:
     """The version that was champion when the current one was promoted.
 

@@ -14,6 +14,7 @@ from functools import partial
 from ml.config import Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
+from ml.ledger.moves import refreshed_by_champion
 from ml.ledger.run import BY_HAND, Run
 from ml.ledger.signals import Incident, Reading
 from ml.ledger.words import Trigger
@@ -95,7 +96,9 @@ class _Watch:
 
     def __init__(self, config: Config, as_of: dt.datetime, champion: Champion, reference: Reference) -> None:
         self._config, self._as_of, self._champion, self._reference = config, as_of, champion, reference
-        self._signals = Ledger(config.ledger).signals
+        ledger = Ledger(config.ledger)
+        self._signals = ledger.signals
+        self._versions = {champion.version, *refreshed_by_champion(ledger.moves.history(config.name))}
         self._feed: FeedReference = reference.feed(config)
         self._inputs = set(champion.model.inputs.names)
 
@@ -151,9 +154,9 @@ class _Watch:
         return faults_of_day.incidents, day
 
     def _cooled(self, trigger: Trigger, day: dt.date) -> bool:
-        """Whether the cooldown after the last alarm of this champion is over."""
+        """Whether the cooldown after the last alarm of this champion is over, or of a version that it is a refresh of."""
         alarms = self._signals.confirmations(self._config.name)
-        days = [alarm.day for alarm in alarms if (alarm.version, alarm.trigger) == (self._champion.version, trigger)]
+        days = [alarm.day for alarm in alarms if alarm.trigger == trigger and alarm.version in self._versions]
         return not days or (day - max(days)).days >= self._config.monitoring.cooldown.value
 
     def _decay(

@@ -7,9 +7,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 
 from ml import steps
-from ml.config import Config
+from ml.config import PROJECT, Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Answer, Turn
 from ml.ledger.words import Trigger
@@ -17,7 +18,6 @@ from ml.replay.cache import Cache
 from ml.replay.history import History
 from ml.replay.nights import Nights
 from ml.replay.policy import ALARMS, NEW_DATA, NIGHTLY, WEEKLY, Policy
-from ml.training.code import code_version
 
 WEEK = 7
 LONGEST = 24 * 60.0
@@ -39,8 +39,17 @@ def home_of(history: History, policy: Policy, trials: int) -> Config:
     """The deployment under a policy; its home follows from all that its course depends on."""
     config = by_trials(policy.applied(history.config), trials)
     told = config.model_dump(mode="json", exclude={"home"})
-    course = [told, sorted(policy.triggers), str(history.config.home), str(history.nights[0]), code_version()["sources"]]
+    course = [told, sorted(policy.triggers), str(history.config.home), str(history.nights[0]), _code()]
     return history.policy_config(config, hashlib.sha256(json.dumps(course).encode()).hexdigest()[:16])
+
+
+@cache
+def _code() -> str:
+    """Hash of all code that decides, trains or monitors."""
+    hashed = hashlib.sha256()
+    for path in sorted((PROJECT / "ml").rglob("*.py")):
+        hashed.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return hashed.hexdigest()
 
 
 def play(history: History, policy: Policy, trials: int, say: Callable[[str], None]) -> Config:

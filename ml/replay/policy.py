@@ -24,7 +24,7 @@ from ml.config.training import Refit
 from ml.errors import BadInput
 
 TriggerWord = Literal["never", "weekly", "nightly", "new_data", "drift", "performance", "any"]
-Protocol = Literal["own", "judged", "refit"]
+Protocol = Literal["own", "judged", "refit", "early"]
 NEVER, WEEKLY, NIGHTLY, NEW_DATA, DRIFT, PERFORMANCE, ANY = get_args(TriggerWord)
 ALARMS = frozenset({DRIFT, PERFORMANCE})
 UNION = ALARMS | {NEW_DATA}
@@ -37,6 +37,8 @@ REFIT = Refit(
     calibration=Threshold(value=1, unit="share of the positives", reason="a fraud that is new may double the level"),
 )
 """The refit of a deployment whose file has none."""
+EARLY = Threshold(value=0.3, unit="share", reason="a positive then counts for three at most")
+"""From which age on a refit learns from rows, where the file does not say so."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Policy:
 
     Attributes:
         triggers: what starts a training once there is a champion; `never` alone starts none.
-        protocol: `judged` ships the judged model, `refit` its refit, `own` what the deployment file says.
+        protocol: `judged` ships the judged model, `refit` its refit, `early` a refit that learns from early answers too, `own`
+            what the deployment file says.
         changes: keys of the deployment file with other values; of a threshold the value.
     """
 
@@ -79,7 +82,11 @@ class Policy:
         Raises:
             BadInput: a changed key does not exist, or its value is none that the deployment file could have.
         """
-        refit = {"own": config.training.refit, "judged": None, "refit": config.training.refit or REFIT}[self.protocol]
+        refit = config.training.refit
+        if self.protocol != "own":
+            refit = None if self.protocol == "judged" else refit or REFIT
+        if refit is not None and self.protocol != "own":
+            refit = refit.model_copy(update={"early": refit.early or EARLY if self.protocol == "early" else None})
         told = config.model_copy(update={"training": config.training.model_copy(update={"refit": refit})}).model_dump()
         for key, value in self.changes:
             _set(self.name, told, key, value)

@@ -17,6 +17,7 @@ from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.model.model import Model
 from ml.replay.history import DAY, History, prepare
+from ml.replay.intervals import interval
 from ml.replay.nights import Nights
 from ml.replay.oracle import drifts, oracle
 from ml.replay.play import play
@@ -39,6 +40,8 @@ class Course:
         average_precision: of each matured day, by the answers that have come; None on a day without positives.
         mean: over the days that all policies have.
         regret: mean of the oracle less that of the policy; None where the true labels are not known.
+        interval: the 95 % interval of the regret, or of the mean where there is no oracle, by `ml.replay.intervals`; None with
+            fewer than two weeks of days.
         days_to_90: see `days_to`; None where there was no drift or the policy has not come so far.
         promotions, refreshes: moves of the champion after the first one.
         worse: of these, those to a version of lower average precision on the 14 days after than the one it replaced.
@@ -50,6 +53,7 @@ class Course:
     average_precision: Figures
     mean: float | None
     regret: float | None
+    interval: tuple[float, float] | None
     days_to_90: int | None
     trainings: int
     promotions: int
@@ -136,6 +140,7 @@ def _compared(history: History, policies: Sequence[Policy], configs: Sequence[Co
                 average_precision=of_policy,
                 mean=own,
                 regret=None if own is None or level is None else level - own,
+                interval=interval([(bound.get(day) or 0.0) - value if bound else value for day, value in _on(of_policy, days)]),
                 days_to_90=days_to(NEARLY, of_policy, bound, drift, days) if drift else None,
                 trainings=len({training.run_id for training in ledger.trainings.all(config.name) if training.admitted}),
                 promotions=sum(move.action == "promote" for move in moves[1:]),
@@ -147,6 +152,10 @@ def _compared(history: History, policies: Sequence[Policy], configs: Sequence[Co
         )
     first, last = history.nights[0].date(), history.nights[-1].date()
     return Replay(first, last, tuple(days), drift, bound, level, tuple(courses))
+
+
+def _on(figures: Figures, days: Sequence[dt.date]) -> list[tuple[dt.date, float]]:
+    return [(day, value) for day in days if (value := figures[day]) is not None]
 
 
 def _figures(history: History, config: Config, record: Nights) -> Figures:

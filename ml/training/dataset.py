@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from ml.lake.sql import columns, quoted, stored
 from ml.lake.tables import Lake, instant
 from ml.ledger.run import BY_HAND, Run
 from ml.store.feast import retrieve
-from ml.training import reserve
+from ml.training import early, reserve
 from ml.training.code import code_version
 from ml.training.refused import record_refusal
 from ml.training.split import Split, split
@@ -32,8 +33,9 @@ TRAIN, VALIDATION, HOLDOUT = "train", "validation", "holdout"
 # With `training.refit` also: what only the refit learns from, and what nobody does, because its labels are not known yet.
 GAP, NEWEST = "gap", "newest"
 # Columns added to those of the deployment: the window that a row belongs to, the time when its label became known, and, with
-# `training.refit`, its label as of the training, UNLABELLED for rows that a refit does not learn from.
-SPLIT, LABEL_KNOWN_AT, LABEL_NOW = "_split", "_label_known_at", "_label_now"
+# `training.refit`, its label as of the training, UNLABELLED for rows that a refit does not learn from. With
+# `training.refit.early` also the weight of a row in a refit, see `ml.training.early`.
+SPLIT, LABEL_KNOWN_AT, LABEL_NOW, EARLY = "_split", "_label_known_at", "_label_now", "_early"
 UNLABELLED = -1
 KIND = "training_sets"
 
@@ -140,8 +142,9 @@ def build_training_set(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -
     Raises:
         NotEnoughHistory: a window holds no events.
         RowsLost: the point-in-time join lost or duplicated rows.
+        TooFewAnswers: see `ml.training.early`.
     """
-    with record_refusal(config, as_of, "build_training_set", run.id, WindowEmpty):
+    with record_refusal(config, as_of, "build_training_set", run.id, (WindowEmpty, early.TooFewAnswers)):
         return build_at(config, as_of, Lake(config.lake).versions([schema.EVENTS, schema.LABELS]))
 
 
@@ -156,7 +159,7 @@ def build_at(config: Config, as_of: dt.datetime, versions: dict[str, int]) -> Tr
         if store.has(KIND, f"{frozen}.parquet"):
             return describe(config, frozen)
     windows = split(config, as_of)
-    events = _labelled(config, as_of, versions, windows)
+    events = _with_early_answers(config, as_of, versions, windows, _labelled(config, as_of, versions, windows))
     frame = pd.concat([events, retrieve(config, events, as_of, versions)], axis=1)
     record = _freeze(config, as_of, frame, windows, versions, features)
     store.put_text(KIND, index, record.training_set)
@@ -212,7 +215,7 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
                         THEN '{GAP}' ELSE _place END AS {SPLIT},
                     CASE WHEN _place = '{NEWEST}' THEN {UNLABELLED} ELSE coalesce(answer.label, 0) END::TINYINT AS label,
                     answer.known_at AS {LABEL_KNOWN_AT},
-                    CASE WHEN _place = '{NEWEST}' OR _reserved THEN {UNLABELLED}
+                    CASE WHEN _reserved{"" if _learns_early(config) else f" OR _place = '{NEWEST}'"} THEN {UNLABELLED}
                         ELSE coalesce(answer_now.label, 0) END::TINYINT AS {LABEL_NOW},
                     _place = '{NEWEST}' OR NOT {answered} OR answer_now.label IS NOT NULL AS _kept
                 FROM placed LEFT JOIN answer USING (event_id) LEFT JOIN answer_now USING (event_id)
@@ -235,6 +238,26 @@ def _labelled(config: Config, as_of: dt.datetime, versions: dict[str, int], wind
                 f"{problem}wait until it reaches back far enough, or shorten training.train, .validation or .holdout"
             )
     return frame
+
+
+def _learns_early(config: Config) -> bool:
+    return config.training.refit is not None and config.training.refit.early is not None
+
+
+def _with_early_answers(
+    config: Config, as_of: dt.datetime, versions: dict[str, int], windows: Split, frame: pd.DataFrame
+) -> pd.DataFrame:
+    """With `training.refit.early` the weight of each row in a refit; rows too young to learn from stay without a label."""
+    refit = config.training.refit
+    if refit is None or refit.early is None:
+        return frame
+    found = early.reporting(config, as_of, windows, versions)
+    ages = ((pd.Timestamp(as_of) - frame["event_time"]) / pd.Timedelta(days=1)).to_numpy(np.float64)
+    labels, newest = frame[LABEL_NOW].to_numpy(), (frame[SPLIT] == NEWEST).to_numpy()
+    known = newest & (labels != UNLABELLED) & (found.share(ages) >= refit.early.value)
+    weight = np.ones(len(frame))
+    weight[known] = early.weights(found, ages[known], labels[known])
+    return frame.assign(**{LABEL_NOW: np.where(newest & ~known, UNLABELLED, labels).astype(np.int8), EARLY: weight})
 
 
 def _freeze(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,6 +132,18 @@ def origin_of(folder: Path) -> tuple[dataset.TrainingSet, Config]:
     record = json.loads((folder / TRAINING_SET).read_text())
     deployment = json.loads((folder / DEPLOYMENT).read_text())
     return dataset.TrainingSet(**record), Config.model_validate(deployment | {"home": folder})
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings of the trees that a model was fitted with; read from the model's folder, which may be a copy.
+
+    Raises:
+        NoOrigin: the folder does not say so.
+    """
+    if (folder / TUNING).is_file():
+        settings: dict[str, Any] = json.loads((folder / TUNING).read_text())["model"]
+        return settings
+    return origin_of(folder)[1].training.model.model_dump()
 
 
 def others(config: Config, model: str) -> dict[str, Model]:

@@ -126,7 +126,8 @@ def rows_of(config: Config, frozen: dataset.TrainingSet) -> pd.DataFrame:
             f"training set {frozen.training_set[:12]} holds no rows for a refit: it was frozen without `training.refit`; "
             "train again"
         )
-    rows = dataset.read(config, frozen.training_set, (dataset.TRAIN, dataset.VALIDATION, dataset.GAP, dataset.HOLDOUT))
+    parts = (dataset.TRAIN, dataset.VALIDATION, dataset.GAP, dataset.HOLDOUT, dataset.NEWEST)
+    rows = dataset.read(config, frozen.training_set, parts)
     rows = rows[rows[dataset.LABEL_NOW] != dataset.UNLABELLED]
     return rows.assign(label=rows[dataset.LABEL_NOW])
 

@@ -4,6 +4,9 @@ Workers share one study. A trial fits its sampled settings on every fold and eva
 mean average precision. The settings of the deployment file are the first trial and are never pruned, so the chosen settings
 were at least as good on the same folds. The value of the best of many trials is biased upwards; the gate evaluates the model on
 other days.
+
+With `training.refit` the champion's settings are tried too, never pruned, and kept unless others are better by `settings_gain`:
+by chance some trial is always a little better, and a champion is only refreshed by a challenger of its own recipe.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from ml import artifacts
 from ml.config import Config, ModelSettings, Tuning
 from ml.errors import Refused
 from ml.evaluation.metrics import average_precision
+from ml.ledger.ledger import Ledger
 from ml.ledger.run import BY_HAND, Run
-from ml.training import chosen, dataset, folds, trials
+from ml.model import copies
+from ml.training import chosen, dataset, fit, folds, trials
 from ml.training.candidates import fit_own_trees
 from ml.training.chosen import CHOSEN, ChosenSettings, FoldValue
 from ml.training.code import code_version
@@ -37,7 +42,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 PLAN = "plan.json"
-FILE = "deployment file"
+FILE, CHAMPION = "deployment file", "champion"
+NEVER_PRUNED = (FILE, CHAMPION)
 FIRST_FAILURES = 3
 
 
@@ -80,7 +86,8 @@ class Search:
 
 
 def plan_tuning(config: Config, as_of: dt.datetime, training_set: str, run: Run = BY_HAND) -> Plan:
-    """Create the study of a training set and queue its first trials: the file's settings, and the best ones of the last search.
+    """Create the study of a training set and queue its first trials: the file's settings, with `training.refit` the champion's,
+    and the best ones of the last search.
 
     The name of a study is a hash of the training set, settings, space, folds and code.
 
@@ -99,6 +106,8 @@ def plan_tuning(config: Config, as_of: dt.datetime, training_set: str, run: Run 
     with record_refusal(config, as_of, "plan_tuning", run.id, NoFold):
         _folds(config, training_set)
     warm_starts = {FILE: trials.nearest(tuning, model, model.model_dump())}
+    if (champions := _settings_of_champion(config)) is not None:
+        warm_starts[CHAMPION] = trials.nearest(tuning, model, champions)
     for past_as_of, best in _last(config, as_of):
         warm_starts[f"search as of {past_as_of}"] = trials.nearest(tuning, model, best)
     queue = trials.open_study(_journal_folder(config, study), study)
@@ -144,6 +153,8 @@ def search(config: Config, as_of: dt.datetime, study: str, worker: int | str) ->
 
 def choose_settings(config: Config, as_of: dt.datetime, study: str) -> ChosenSettings:
     """Choose the best settings if their mean average precision is above that of the file's settings, over the same folds.
+
+    With `training.refit` the champion's settings are chosen unless the best ones are better by at least `settings_gain`.
 
     Raises:
         NoStudy: there is no such study.
@@ -210,6 +221,14 @@ def _last(config: Config, as_of: dt.datetime) -> list[tuple[str, dict[str, Any]]
     return sorted(past, key=lambda record: dt.datetime.fromisoformat(record[0]))[-1:]
 
 
+def _settings_of_champion(config: Config) -> dict[str, Any] | None:
+    """The settings that the champion's trees were fitted with; None without a champion, or where nothing is refreshed."""
+    version = Ledger(config.ledger).moves.champion(config.name)
+    if config.training.refit is None or version is None:
+        return None
+    return fit.settings_of(copies.judged_folder(fit.registry(config).fetch(version)))
+
+
 def _folds(config: Config, training_set: str) -> list[Fold]:
     tuning = _tuning(config)
     instants = dataset.describe(config, training_set).windows
@@ -225,7 +244,7 @@ def _run(config: Config, journal: Study, trial: Trial, fold_rows: list[Fold], de
     from optuna.trial import TrialState
 
     model = trials.with_settings(config.training.model, trial.params)
-    may_be_given_up = trial.user_attrs.get(trials.ORIGIN) != FILE
+    may_be_given_up = trial.user_attrs.get(trials.ORIGIN) not in NEVER_PRUNED
     started = time.monotonic()
     values: list[float] = []
     for number, fold in enumerate(fold_rows, start=1):
@@ -273,9 +292,12 @@ def _stop_if_all_failed(shared: Study) -> None:
 def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> ChosenSettings:
     journal = trials.open_study(_journal_folder(config, plan.study), plan.study)
     ended = trials.finished(journal)
-    file = next((trial for trial in ended if trial.user_attrs.get(trials.ORIGIN) == FILE), None)
+    file = _trial_of(ended, FILE)
     best = ended[0] if ended else None
     winner = best if file is not None and best is not None and _value_of(best) > _value_of(file) else file
+    incumbent = _incumbent(plan, ended)
+    if incumbent is not None and winner is not None and not _is_worth_a_change(config, winner, incumbent):
+        winner = incumbent
     file_settings = config.training.model
     model = file_settings if winner is None else trials.with_settings(file_settings, winner.params)
     counts, seconds = trials.counts(journal), trials.seconds_spent(journal)
@@ -293,7 +315,33 @@ def _choose(config: Config, as_of: dt.datetime, plan: Plan) -> ChosenSettings:
         seconds=seconds,
         warm_starts=plan.warm_starts,
         importance=trials.importance(journal),
-        note=_note(file_settings, model, winner, file, counts, seconds),
+        note=_stays(config, incumbent, counts, seconds)
+        if incumbent is not None and winner is incumbent
+        else _note(file_settings, model, winner, file, counts, seconds),
+    )
+
+
+def _incumbent(plan: Plan, ended: list[FrozenTrial]) -> FrozenTrial | None:
+    """The trial of the champion's settings, which are the file's where both are the same; None without one."""
+    if (settings := plan.warm_starts.get(CHAMPION)) is None:
+        return None
+    return _trial_of(ended, FILE if settings == plan.warm_starts[FILE] else CHAMPION)
+
+
+def _trial_of(ended: list[FrozenTrial], origin: str) -> FrozenTrial | None:
+    return next((trial for trial in ended if trial.user_attrs.get(trials.ORIGIN) == origin), None)
+
+
+def _is_worth_a_change(config: Config, winner: FrozenTrial, incumbent: FrozenTrial) -> bool:
+    refit = config.training.refit
+    return refit is None or _value_of(winner) - _value_of(incumbent) >= refit.settings_gain.value
+
+
+def _stays(config: Config, incumbent: FrozenTrial, counts: dict[str, int], seconds: float) -> str:
+    gain = config.training.refit.settings_gain.value if config.training.refit else 0.0
+    return (
+        f"**CHAMPION'S SETTINGS** kept: none of {_effort(counts, seconds)} was better than their average precision of "
+        f"{_value_of(incumbent):.4f} by {gain:g}."
     )
 
 
@@ -324,7 +372,7 @@ def _note(
     counts: dict[str, int],
     seconds: float,
 ) -> str:
-    effort = f"{sum(counts.values())} trials ({counts['pruned']} given up, {counts['failed']} failed) in {seconds:.0f} s"
+    effort = _effort(counts, seconds)
     if winner is None or file is None:
         return f"**FILE'S SETTINGS** kept: {effort}, and theirs did not come to an end; raise training.tuning.budget."
     if winner is file:
@@ -340,6 +388,10 @@ def _note(
         f"**TUNED** in {effort}: average precision {_value_of(winner):.4f}, {_value_of(file):.4f} with the file's settings, "
         f"better on {sum(new > old for new, old in pairs)} of {len(pairs)} folds. {moves}."
     )
+
+
+def _effort(counts: dict[str, int], seconds: float) -> str:
+    return f"{sum(counts.values())} trials ({counts['pruned']} given up, {counts['failed']} failed) in {seconds:.0f} s"
 
 
 def _short(value: Any) -> str:

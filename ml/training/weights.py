@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ml.config import Config
 from ml.errors import Refused
+from ml.training import dataset
 from ml.training.entities import entity_codes
 
 Floats = NDArray[np.float64]
@@ -27,12 +28,16 @@ class CapUnreachable(Refused, ValueError):
 def row_weights(config: Config, train: pd.DataFrame) -> Floats:
     """Weights of training rows, shape (n_rows,), all above 0: class times recency, then capped within each class.
 
+    In a refit with `training.refit.early` young rows are also weighed by what their answers say, see `ml.training.early`.
+
     Raises:
         CapUnreachable: names the class, its entities and the caps that can be met.
     """
     model, caps = config.training.model, {name: cap.value for name, cap in config.training.caps.items()}
     labels = train["label"].to_numpy()
     weights = class_weights(labels, model.positive_weight) * recency_weights(train["event_time"], model.half_life)
+    if dataset.EARLY in train:
+        weights *= train[dataset.EARLY].to_numpy(np.float64)
     entities = {name: entity_codes(config, name, train) for name in caps}
     for label, class_name in ((1, "positives"), (0, "negatives")):
         rows = labels == label

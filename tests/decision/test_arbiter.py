@@ -18,6 +18,7 @@ from ml.config.monitoring import Retraining
 from ml.decision import arbiter, judge
 from ml.decision.admit import join_alarms
 from ml.decision.arbiter import Situation
+from ml.decision.learnable import Learnable
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Move
 from ml.ledger.requests import Answer, Recorded
@@ -29,6 +30,8 @@ from tests.decisions import decision
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2025, 5, 30, 2, tzinfo=dt.UTC)
 RULES = Retraining()
+DRIFTED = dt.date(2025, 5, 20)
+PATIENT = RULES.model_copy(update={"positives": RULES.positives.model_copy(update={"value": 40})})
 
 
 def recorded(trigger: str, number: int = 1, *answers: Answer, version: str | None = "3") -> Recorded:
@@ -39,7 +42,7 @@ def recorded(trigger: str, number: int = 1, *answers: Answer, version: str | Non
         as_of=NOW,
         requested_by="somebody",
         reason="a reason",
-        evidence={"version": version},
+        evidence={"version": version, "day": DRIFTED.isoformat()},
         id=number,
         recorded_at=NOW,
         answers=answers,
@@ -112,6 +115,46 @@ def test_a_persons_request_passes_the_cooldown_and_that_is_recorded() -> None:
 def test_an_alarm_on_a_champion_that_was_replaced_is_closed(trigger: str) -> None:
     told = held(trigger, champion="4")
     assert told == ("refused", "it speaks of version 3, and version 4 is champion by now")
+
+
+def known(night: dt.datetime, a_day: int = 5) -> Learnable:
+    """What a refit learns from whose rows have matured for a week, with so many positives a day."""
+    return Learnable(night.date(), {night.date() - number * DAY: a_day for number in range(8, 60)}, (0.0,) * 7)
+
+
+@pytest.mark.parametrize("trigger", arbiter.ALARMS)
+def test_an_alarm_starts_the_first_training_that_can_learn_of_it_and_is_told_which_night_that_is(trigger: str) -> None:
+    nights = [NOW + number * DAY for number in range(20)]
+    answers = [arbiter.held_back(PATIENT, situation(as_of=n, learnable=known(n)), recorded(trigger)) for n in nights]
+    first = next(night for night, answer in zip(nights, answers, strict=True) if answer is None)
+    assert first.date() == DRIFTED + 8 * DAY + 7 * DAY, "forty of five a day, and a week until the last of them has its label"
+    waiting = [answer for night, answer in zip(nights, answers, strict=True) if night < first]
+    assert len(waiting) == (first - NOW).days > 1
+    for answer in waiting:
+        assert answer is not None
+        assert answer.answer == "waits"
+        assert f"labels on 40 positives since {DRIFTED} are expected on {first.date()}" in answer.reason
+    assert not any(answers[len(waiting) :])
+
+
+def test_without_a_positive_for_two_weeks_none_is_expected() -> None:
+    told = arbiter.held_back(PATIENT, situation(learnable=known(NOW, a_day=0)), recorded("drift"))
+    assert told is not None
+    assert "cannot be expected: none has come for two weeks" in told.reason
+
+
+def test_an_alarm_survives_a_refresh_that_could_not_learn_of_it() -> None:
+    night = NOW + 30 * DAY
+    seen = {"as_of": night, "champion": "5", "refreshed": ["4", "3"], "learnable": known(night)}
+    young, old = DRIFTED + 15 * DAY, DRIFTED + 14 * DAY
+    assert arbiter.held_back(PATIENT, situation(**seen, championed=old), recorded("drift")) is None
+    told = arbiter.held_back(PATIENT, situation(**seen, championed=young), recorded("drift"))
+    assert told is not None
+    assert told.answer == "refused"
+    assert told.reason.endswith(f"version 5 is champion by now, fitted on 40 positives since {DRIFTED}")
+    other = arbiter.held_back(PATIENT, situation(**seen, championed=old), recorded("drift", version="2"))
+    assert other is not None
+    assert other.answer == "refused"
 
 
 def test_an_obstacle_closes_what_comes_again_by_itself_and_lets_alarms_wait() -> None:
@@ -203,6 +246,20 @@ def decide(config: Config, run_id: str) -> None:
 def answers(config: Config) -> list[tuple[str, str, str]]:
     asked = Ledger(config.ledger).requests.all(config.name)
     return [(r.trigger, r.last.answer, r.last.run_id) if r.last else (r.trigger, "open", "") for r in asked]
+
+
+@pytest.mark.parametrize(("days_ago", "answer"), [(0, "waits"), (25, "started")])
+def test_an_alarm_waits_for_labels_that_are_in_the_lake(config: Config, days_ago: int, answer: str) -> None:
+    """Two positives of the village were fitted on in the second half of January, and none later."""
+    two = PATIENT.model_copy(update={"positives": PATIENT.positives.model_copy(update={"value": 2})})
+    patient = config.model_copy(update={"retraining": two})
+    day = AS_OF.date() - days_ago * DAY
+    alarm(patient, day)
+    assert admit(patient, "nightly", "")["admitted"] == (answer == "started")
+    assert answers(patient) == [("drift", answer, "nightly")]
+    told = Ledger(patient.ledger).requests.all(patient.name)[0].last
+    assert told is not None
+    assert (f"labels on 2 positives since {day} are expected on" in told.reason) == (answer == "waits")
 
 
 def test_requests_coalesce_into_the_strongest(config: Config) -> None:

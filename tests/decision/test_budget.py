@@ -10,11 +10,12 @@ import pytest
 from ml import steps
 from ml.__main__ import main
 from ml.config import Config, load
-from ml.decision import judge
+from ml.decision import judge, judgements
 from ml.decision.case import BASE_RATE
 from ml.evaluation.gate import GateError
 from ml.ledger.ledger import Ledger
 from ml.model.model import Model
+from ml.replay.policy import REFIT
 from ml.simulate.feed import write_until
 from ml.training import dataset, export, fit, golden
 from tests.deployments import FIRST_AS_OF, small_told, write
@@ -87,6 +88,26 @@ def test_a_challenger_that_comes_in_another_way_is_not_judged_either(config: Con
         judge.judge(config, FIRST_AS_OF + DAY, model)
     assert not list((config.home / "judgements").glob(".private-*"))
     assert Ledger(config.ledger).holdouts.all(config.name) == uses
+
+
+def test_a_refresh_needs_no_fresh_days_and_uses_none(config: Config) -> None:
+    """The champion is a day old, and its holdout has decided on all but one of the days."""
+    for refresh, admitted in ((2.0, False), (1.0, True)):
+        old_enough = REFIT.refresh.model_copy(update={"value": refresh})
+        refit = REFIT.model_copy(update={"refresh": old_enough})
+        asked = config.model_copy(update={"training": config.training.model_copy(update={"refit": refit})})
+        told = steps.run("admit", asked, FIRST_AS_OF + DAY, {"run_id": f"refresh {refresh}", "trigger": "new_data"})
+        assert told["admitted"] == admitted
+    uses = Ledger(config.ledger).holdouts.all(config.name)
+    model = _challenger(asked, FIRST_AS_OF + DAY, seed=2)
+    judged = judge.judge(asked, FIRST_AS_OF + DAY, model)
+    verdict = judgements.verdict_of(asked, judged.judgement)
+    assert Ledger(config.ledger).holdouts.all(config.name) == uses
+    (check,) = [check for check in verdict["guardrails"] if check["name"] == "fresh days"]
+    assert check["status"] == "unknown"
+    assert "only a refresh can follow" in check["sentence"]
+    assert judged.outcome != "PROMOTE"
+    assert not judged.refresh, "it has another recipe than the champion"
 
 
 def test_judging_again_is_the_same_use(config: Config) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -25,6 +26,7 @@ from ml.model import copies
 from ml.model.model import Model
 from ml.pipeline import Record
 from ml.registry.versions import folder_hash
+from ml.replay.policy import EARLY
 from ml.simulate.feed import write_until
 from ml.training import dataset, fit, golden, refit, reproduce
 from tests import deployments
@@ -128,6 +130,74 @@ def test_the_newest_events_have_no_label_and_nobody_is_fitted_on_them(config: Co
     assert len(newest)
     assert set(newest["label"]) == set(newest[dataset.LABEL_NOW]) == {dataset.UNLABELLED}
     assert newest["event_time"].min() >= FIRST_AS_OF - config.label_delay - DAY
+
+
+@pytest.fixture(scope="module")
+def early_rows(config: Config, first: Mapping[str, Record]) -> tuple[Config, pd.DataFrame]:
+    """The deployment as one that learns from early answers, and the rows of a refit on the first night, by event."""
+    limits = config.training.refit
+    assert limits is not None
+    refitted = limits.model_copy(update={"early": EARLY})
+    asked = config.model_copy(update={"training": config.training.model_copy(update={"refit": refitted})})
+    frozen = dataset.build_training_set(asked, FIRST_AS_OF)
+    return asked, refit.rows_of(asked, frozen).set_index("event_id")
+
+
+@pytest.fixture(scope="module")
+def reported(config: Config, first: Mapping[str, Record]) -> pd.DataFrame:
+    """All positives that were known on the first night: `event_time`, and the age in days at which each was known."""
+    tables = {schema.EVENTS: schema.events(config), schema.LABELS: schema.LABELS_SCHEMA}
+    with Lake(config.lake).connect(tables, FIRST_AS_OF) as connection:
+        frauds: pd.DataFrame = connection.execute(
+            "SELECT event_id, any_value(event_time) AS event_time, min(labels.known_at) AS known_at "
+            "FROM events JOIN labels USING (event_id) GROUP BY event_id"
+        ).df()
+    return frauds.set_index("event_id").assign(age=lambda rows: (rows["known_at"] - rows["event_time"]) / DAY)
+
+
+def test_young_rows_are_weighed_by_what_matured_rows_say_of_the_speed_of_answers(
+    config: Config, early_rows: tuple[Config, pd.DataFrame], reported: pd.DataFrame
+) -> None:
+    _, rows = early_rows
+    matured = pd.Timestamp(FIRST_AS_OF - config.label_delay)
+    begin = rows["event_time"].min().floor("D")
+    window = reported[(reported["event_time"] >= begin) & (reported["event_time"] < matured)]
+    delays = np.sort(window.loc[window["age"] <= config.labels.delay.value, "age"].to_numpy())
+    young = rows[rows["event_time"] >= matured.ceil("D")]
+    ages = ((pd.Timestamp(FIRST_AS_OF) - young["event_time"]) / DAY).to_numpy()
+    share = np.searchsorted(delays, ages, side="right") / len(delays)
+    assert young["label"].sum() > 0
+    assert (young["label"] == young.index.isin(reported.index)).all()
+    positive = (young["label"] == 1).to_numpy()
+    assert young[dataset.EARLY].to_numpy()[positive] == pytest.approx(1 / share[positive])
+    silent = young[dataset.EARLY].to_numpy()[~positive]
+    assert ((silent > 0.9) & (silent <= 1)).all()
+    assert (rows.loc[rows["event_time"] < matured.floor("D"), dataset.EARLY] == 1).all()
+    assert share.min() >= EARLY.value
+    seen_early = reported[reported["event_time"] >= begin]["age"].to_numpy()
+    immature = np.searchsorted(np.sort(seen_early), ages, side="right") / len(seen_early)
+    assert np.abs(immature - share).max() > 0.005, "young answers are as slow as old ones: this proves nothing"
+
+
+def test_rows_too_young_to_say_anything_are_left_out(early_rows: tuple[Config, pd.DataFrame], config: Config) -> None:
+    asked, rows = early_rows
+    newest = dataset.read(asked, dataset.build_training_set(asked, FIRST_AS_OF).training_set, (dataset.NEWEST,))
+    left_out = newest[newest[dataset.LABEL_NOW] == dataset.UNLABELLED]
+    version = golden.newest(config)
+    assert version is not None
+    youngest = rows["event_time"].max()
+    assert (left_out["event_time"] > youngest).any()
+    reserved = set(golden.read(config, version)["event_id"])
+    assert not reserved & set(rows.index)
+
+
+def test_the_judged_model_learns_from_no_early_answer(early_rows: tuple[Config, pd.DataFrame], config: Config) -> None:
+    """The same rows and labels, whether the refit that may follow it learns from early answers or not."""
+    asked, _ = early_rows
+    parts = (dataset.TRAIN, dataset.VALIDATION, dataset.HOLDOUT)
+    frozen = [dataset.build_training_set(each, FIRST_AS_OF).training_set for each in (config, asked)]
+    without, with_early = (dataset.read(each, key, parts) for each, key in zip((config, asked), frozen, strict=True))
+    pd.testing.assert_frame_equal(with_early.drop(columns=dataset.EARLY), without)
 
 
 def test_the_refit_is_made_again_byte_for_byte(config: Config, first: Mapping[str, Record]) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ml.evaluation.gate import GateError, Meeting, Outcome, Verdict, judge
-from ml.evaluation.guardrails import Status
+from ml.evaluation.guardrails import Status, unknown
 from tests.evaluation.meetings import CHALLENGER, CHAMPION, END, HOLDOUT, START, meeting, scored
 
 
@@ -214,6 +214,15 @@ def test_a_holdout_that_is_used_up_is_not_looked_at():
 
     with pytest.raises(GateError, match="used up"):
         judge(**meeting(scored(gain=1.0), spend=spend))
+
+
+def test_a_holdout_that_is_used_up_promotes_nothing_however_good():
+    used_up = unknown("fresh days", "days", 3, "only a refresh can follow, for 1 day is fresh and 3 are needed")
+    fresh, used = (judge(**meeting(scored(gain=1.0), spend=lambda check=check: check)) for check in (None, used_up))
+    assert (fresh.outcome, used.outcome) == ("PROMOTE", "INCONCLUSIVE")
+    assert used.primary == fresh.primary
+    assert "only a refresh can follow" in used.reason
+    assert not used.harms
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml.ledger.ledger import Ledger
-from ml.ledger.moves import ChampionMoved, Move, NothingToRollBackTo, Promotion, rollback_target
+from ml.ledger.moves import ChampionMoved, Move, NothingToRollBackTo, Promotion, refreshed_by_champion, rollback_target
 from ml.ledger.trainings import Admission
 from tests.decisions import AS_OF, decision
 
@@ -206,6 +206,17 @@ def test_a_rollback_goes_nowhere_but_to_the_version_before(ledger: Ledger) -> No
     with pytest.raises(ValueError, match="goes to version 2, not to 1"):
         promote(ledger, "3", "1", action="rollback")
     assert ledger.moves.champion("fraud") == "3"
+
+
+def test_a_champion_is_a_refresh_of_the_versions_since_the_last_promotion(ledger: Ledger) -> None:
+    steps = (("1", None, "promote"), ("2", "1", "promote"), ("3", "2", "refresh"), ("4", "3", "refresh"))
+    found = []
+    for version, before, action in steps:
+        promote(ledger, before, version, action=action)
+        found.append(refreshed_by_champion(ledger.moves.history("fraud")))
+    roll_back(ledger, "a")
+    found.append(refreshed_by_champion(ledger.moves.history("fraud")))
+    assert found == [[], [], ["2"], ["3", "2"], ["2"]]
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back() -> None:

@@ -42,7 +42,7 @@ def test_any_is_the_union_of_what_asks_without_a_clock() -> None:
     [
         ("hourly", "no trigger .'hourly'.; there are never, weekly"),
         ("never+drift", "'never' stands alone"),
-        ("any:shipped", "no protocol 'shipped'; there are own, judged, refit"),
+        ("any:shipped", "no protocol 'shipped'; there are own, judged, refit, early"),
         ("any:retraining.cooldown", "no protocol"),
         ("any:own:retraining.cooldown=soon", "is no change; write KEY=VALUE"),
     ],

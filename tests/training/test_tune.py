@@ -14,8 +14,10 @@ import pytest
 
 from ml import artifacts
 from ml.config import Config, load
+from ml.replay.policy import REFIT
 from ml.training import chosen, trials, tune
-from ml.training.tune import FILE, choose_settings, plan_tuning, search
+from ml.training.chosen import ChosenSettings
+from ml.training.tune import CHAMPION, FILE, Plan, choose_settings, plan_tuning, search
 from tests.killing import Step, processes
 from tests.training import rows
 from tests.training.rows import AS_OF, DAY
@@ -322,3 +324,72 @@ def test_without_the_section_nothing_is_searched(start: Any) -> None:
     off = config.model_copy(update={"training": config.training.model_copy(update={"tuning": None})})
     with pytest.raises(tune.TuningOff, match=r"no section training\.tuning"):
         plan_tuning(off, AS_OF, training_set)
+
+
+@pytest.fixture
+def refreshed(start: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Config, Plan]:
+    """A planned search of a deployment that refits, whose champion has other settings than the file."""
+    config, training_set = start()
+    asked = config.model_copy(update={"training": config.training.model_copy(update={"refit": REFIT})})
+    champions = config.training.model.model_dump() | {"learning_rate": 0.3, "depth": 3}
+    monkeypatch.setattr(tune, "_settings_of_champion", lambda _: champions)
+    return asked, plan_tuning(asked, AS_OF, training_set)
+
+
+def _told(config: Config, plan: Plan, values: dict[str, float]) -> ChosenSettings:
+    """What is chosen if the trials of these origins came to these values, and of any other origin to that of `""`."""
+    shared = trials.open_study(_folder(config, plan.study), plan.study)
+    for _ in range(len(plan.warm_starts) + 1):
+        trial = shared.ask(fixed_distributions=trials.distributions(config.training.tuning, config.training.model))
+        value = values[trial.user_attrs.get(trials.ORIGIN, "")]
+        trial.set_user_attr(trials.FOLDS, [value, value])
+        shared.tell(trial, value)
+    return choose_settings(config, AS_OF, plan.study)
+
+
+def test_the_champions_settings_are_kept_unless_others_are_better_by_what_is_worth_a_change(
+    refreshed: tuple[Config, Plan],
+) -> None:
+    config, plan = refreshed
+    assert plan.warm_starts[CHAMPION] == {"learning_rate": 0.3, "depth": 3}
+    record = _told(config, plan, {FILE: 0.4, CHAMPION: 0.5, "": 0.519})
+    assert {name: record.model[name] for name in plan.warm_starts[CHAMPION]} == plan.warm_starts[CHAMPION]
+    assert (record.value, record.file_value) == (0.5, 0.4)
+    assert record.note.startswith("**CHAMPION'S SETTINGS** kept: none of 3 trials")
+    assert record.best != plan.warm_starts[CHAMPION], "the next search starts from the best all the same"
+
+
+@pytest.mark.parametrize(
+    ("values", "origin"), [({FILE: 0.4, CHAMPION: 0.5, "": 0.521}, ""), ({FILE: 0.6, CHAMPION: 0.5, "": 0.5}, FILE)]
+)
+def test_settings_that_are_worth_a_change_replace_the_champions(
+    refreshed: tuple[Config, Plan], values: dict[str, float], origin: str
+) -> None:
+    config, plan = refreshed
+    record = _told(config, plan, values)
+    assert record.value == values[origin]
+    assert "CHAMPION" not in record.note
+
+
+def test_the_champions_settings_are_evaluated_to_the_end(refreshed: tuple[Config, Plan]) -> None:
+    config, plan = refreshed
+    search(config, AS_OF, plan.study, 0)
+    (trial,) = [t for t in _trials(config, plan.study) if t.user_attrs.get(trials.ORIGIN) == CHAMPION]
+    assert trial.state.name == "COMPLETE"
+    assert trial.params == plan.warm_starts[CHAMPION]
+
+
+def test_champions_that_have_the_files_settings_are_tried_once(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, training_set = start()
+    asked = config.model_copy(update={"training": config.training.model_copy(update={"refit": REFIT})})
+    monkeypatch.setattr(tune, "_settings_of_champion", lambda _: config.training.model.model_dump())
+    plan = plan_tuning(asked, AS_OF, training_set)
+    assert len(_trials(asked, plan.study)) == 1
+    shared = trials.open_study(_folder(asked, plan.study), plan.study)
+    for value in (0.5, 0.51):
+        trial = shared.ask(fixed_distributions=trials.distributions(asked.training.tuning, asked.training.model))
+        trial.set_user_attr(trials.FOLDS, [value, value])
+        shared.tell(trial, value)
+    record = choose_settings(asked, AS_OF, plan.study)
+    assert record.model == asked.training.model.model_dump()
+    assert record.note.startswith("**CHAMPION'S SETTINGS** kept")
