@@ -76,7 +76,7 @@ def test_what_runs_a_deployment_does_not_import_the_simulator() -> None:
     files = [(path, module) for path, module in _files() if not module.startswith("ml.simulate")]
     files += [(path, path.stem) for folder in ("dags", "plugins") for path in sorted((PROJECT / folder).glob("*.py"))]
     importing = {module for path, module in files for each in _imports(path) if each.startswith("ml.simulate")}
-    assert importing == {"ml.commands.loop", "ml.replay.history", "ml.replay.oracle"}
+    assert importing == {"ml.commands.loop", "ml.replay.history", "ml.replay.oracle", "ml.replay.scenario"}
 
 
 def test_rooms_import_in_one_direction() -> None:

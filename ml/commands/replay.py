@@ -26,10 +26,13 @@ def replay(config: Config, asked: argparse.Namespace) -> None:
     early answers too; without one the deployment file decides. A key is one of that file, such as retraining.cooldown=7. A run
     that was stopped goes on where it was.
     """
+    from ml.replay import scenario
     from ml.replay.policy import Policy
     from ml.replay.replay import replay
 
     policies = [Policy.parse(name) for name in asked.policies.split(",")]
+    if asked.scenario is not None:
+        config = scenario.applied(config, scenario.read(asked.scenario))
     with stdout_to_stderr():
         found = replay(
             config,
@@ -115,6 +118,10 @@ COMMANDS = {
             (("--to",), {"dest": "last", "type": _day, "required": True, "help": "last night"}),
             (("--workers",), {"type": int, "default": 1, "help": "policies at a time (default: %(default)s)"}),
             (("--trials",), {"type": int, "default": 10, "help": "trials of a search for settings (default: %(default)s)"}),
+            (
+                ("--scenario",),
+                {"type": Path, "default": None, "help": "file of what happens in a simulated world, see config/scenarios"},
+            ),
             (("--lake",), {"action": "store_true", "help": "replay what the lake holds, also where the feed could be played"}),
             (("--folder",), {"type": Path, "default": None, "help": "for what is replayed (default: replay in the home)"}),
             (("--json",), {"action": "store_true", "help": "print JSON"}),
