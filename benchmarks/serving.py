@@ -3,13 +3,16 @@
 Ours looks up its features in the online store and writes each prediction to the disk before it answers; the others are given
 complete features and keep nothing. They are `mlflow models serve`, MLServer with a small runtime over the graph
 (`benchmarks/peers/mlserver_runtime.py`) and LitServe, each in an environment of its own that is installed on the first run.
+All have to answer the same rows with the same probabilities.
 
 Each is asked 200 times a second in an open loop, which gives `p50_ms` and `p99_ms`, and then as fast as it answers 16 clients,
-which gives `requests_per_second`. One server runs at a time, ours before and after all others; its slower run counts.
+which gives `requests_per_second` and `p99_ms_of_16`. One server runs at a time, ours before and after all others, `--rounds`
+times; figures are medians over the runs.
 
-Keys of the last line: `p50_ms`, `p99_ms`, `requests_per_second`, `vs_mlflow`, `vs_mlserver`, `vs_litserve` (our requests a
-second over theirs), `log_share_of_p50` (the log's median over the whole request's, from the service's own histograms), and by
-name `peers`.
+Keys of the last line: `p50_ms`, `p99_ms`, `requests_per_second`, `p99_ms_of_16`, `vs_mlflow`, `vs_mlserver`, `vs_litserve` (our
+requests a second over theirs), `log_share_of_p50` (the log's median over the whole request's, from the service's own
+histograms), `disk_ms` (median of what the disk takes to keep one line, while nothing else runs), `load` (of the machine, before
+each run of ours), and by name `peers`.
 """
 
 from __future__ import annotations
@@ -24,33 +27,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
-import pandas as pd
 import yaml
 
 from benchmarks.load import Measured, closed_loop, open_loop, run
 from benchmarks.peers.environment import interpreter
+from benchmarks.serving_requests import Asked, requests
 from deploy.local.preflight import free_port
 from ml.__main__ import main as command
-from ml.config import PROJECT, Config, load
-from ml.lake import schema
-from ml.lake.tables import Lake
+from ml.config import PROJECT, load
 from ml.ledger.ledger import Ledger
 from ml.model.model import ONNX
 from ml.model.version import Version
 from ml.simulate.feed import write_until
-from ml.store.feast import retrieve_online
 
 RATE, SECONDS, CLIENTS = 200.0, 20.0, 16
-EVENTS = 2_000
 PEERS = ("mlflow", "mlserver", "litserve")
 PATIENCE = 180.0
+LINE, LINES = 1_600, 200
+"""Bytes of a line of the log, and how many are written to time the disk."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A server's latencies at the given rate and at full speed; of ours also the log's share, and the load before."""
+
+    paced: Measured
+    fastest: Measured
+    log_share: float = 0.0
+    load: float = 0.0
+
+    def __str__(self) -> str:
+        p50, p99, of_16 = self.paced.quantile(0.5), self.paced.quantile(0.99), self.fastest.quantile(0.99)
+        more = f"  log {self.log_share:.3f} of p50, load {self.load:.1f}" if self.log_share else ""
+        return f"p50 {p50:6.2f} ms  p99 {p99:7.2f} ms  {self.fastest.rate:7.0f} requests/s (p99 {of_16:6.1f} ms){more}"
 
 
 def deployment(home: Path) -> Path:
@@ -71,40 +87,6 @@ def deployment(home: Path) -> Path:
             if command([word, "--config", str(path), "--as-of", as_of.isoformat()]):
                 raise SystemExit(f"{word} failed; see above")
     return path
-
-
-def requests(config: Config) -> list[dict[str, Any]]:
-    """Events of the newest day as events of the day after."""
-    names = ["event_id", "event_time", *config.entities.values(), *config.measures, *config.categories]
-    with Lake(config.lake).connect({schema.EVENTS: schema.events(config)}) as connection:
-        query = f"SELECT {', '.join(names)} FROM events ORDER BY event_time DESC, event_id LIMIT {EVENTS}"
-        rows = connection.execute(query).df()
-    rows["event_time"] += dt.timedelta(days=1)
-    values = rows.astype(object).where(rows.notna(), None)
-    return [dict(zip(names, row, strict=True)) for row in values.to_numpy()]
-
-
-def bodies(config: Config, events: list[dict[str, Any]], version: Version) -> dict[str, list[bytes]]:
-    """The same events as each server takes them."""
-    rows = pd.concat([pd.DataFrame(events), retrieve_online(config, events)], axis=1)[version.names]
-    complete = json.loads(rows.to_json(orient="records", double_precision=15))
-    numbers = set(version.model.inputs.fill)
-
-    def value(name: str, row: dict[str, Any]) -> Any:
-        return row[name] if row[name] is not None else (float("nan") if name in numbers else "")
-
-    def tensors(row: dict[str, Any]) -> bytes:
-        kinds = {name: "FP32" if name in numbers else "BYTES" for name in row}
-        inputs = [{"name": n, "shape": [1], "datatype": kinds[n], "data": [value(n, row)]} for n in row]
-        return json.dumps({"inputs": inputs}).encode()
-
-    ours = [json.dumps({"event": event | {"event_time": event["event_time"].isoformat()}}).encode() for event in events]
-    return {
-        "ours": ours,
-        "mlflow": [json.dumps({"dataframe_records": [row]}).encode() for row in complete],
-        "mlserver": [tensors(row) for row in complete],
-        "litserve": [json.dumps({name: value(name, row) for name in row}).encode() for row in complete],
-    }
 
 
 @contextmanager
@@ -137,33 +119,34 @@ def _answers(url: str) -> bool:
         return False
 
 
-def measured(url: str, asked: list[bytes]) -> tuple[Measured, Measured]:
-    """A server's latencies at the given rate, and its throughput; both after it was warmed up."""
-    run(closed_loop(url, asked, CLIENTS, 3.0))
-    paced = run(open_loop(url, asked, RATE, SECONDS))
-    fastest = run(closed_loop(url, asked, CLIENTS, SECONDS / 2))
-    for each in (paced, fastest):
-        if each.failed:
-            raise SystemExit(f"{url}: {each.failed} requests failed")
-    return paced, fastest
+def measured(url: str, asked: Asked) -> Run:
+    """A server's figures, after it was checked and warmed up."""
+    asked.check(url)
+    run(closed_loop(url, asked.bodies, CLIENTS, 3.0))
+    paced = run(open_loop(url, asked.bodies, RATE, SECONDS))
+    fastest = run(closed_loop(url, asked.bodies, CLIENTS, SECONDS / 2))
+    if failed := paced.failed + fastest.failed:
+        raise SystemExit(f"{url}: {failed} requests failed")
+    return Run(paced, fastest)
 
 
-def ours(path: Path, asked: list[bytes]) -> tuple[Measured, Measured, float]:
-    """Our service, and the log's share of the median."""
-    port = free_port()
-    serve = [sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)]
-    with running(serve, f"http://127.0.0.1:{port}/readyz"):
-        run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, 3.0))
-        before = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        paced = run(open_loop(f"http://127.0.0.1:{port}/v1/score", asked, RATE, SECONDS))
-        after = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-        fastest = run(closed_loop(f"http://127.0.0.1:{port}/v1/score", asked, CLIENTS, SECONDS / 2))
-    if paced.failed or fastest.failed:
-        raise SystemExit(f"{paced.failed + fastest.failed} requests to our service failed")
-    return paced, fastest, median(before, after, "log") / median(before, after, "all")
+def ours(path: Path, asked: Asked) -> Run:
+    """Our service; the log's share is that of all requests of the run."""
+    port, load_before = free_port(), os.getloadavg()[0]
+    base = f"http://127.0.0.1:{port}"
+    with running([sys.executable, "-m", "ml", "serve", "--config", str(path), "--port", str(port)], f"{base}/readyz"):
+        asked.check(f"{base}/v1/score")
+        run(closed_loop(f"{base}/v1/score", asked.bodies, CLIENTS, 3.0))
+        before = httpx.get(f"{base}/metrics").text
+        paced = run(open_loop(f"{base}/v1/score", asked.bodies, RATE, SECONDS))
+        after = httpx.get(f"{base}/metrics").text
+        fastest = run(closed_loop(f"{base}/v1/score", asked.bodies, CLIENTS, SECONDS / 2))
+    if failed := paced.failed + fastest.failed:
+        raise SystemExit(f"{failed} requests to our service failed")
+    return Run(paced, fastest, stage_median(before, after, "log") / stage_median(before, after, "all"), load_before)
 
 
-def median(before: str, after: str, stage: str) -> float:
+def stage_median(before: str, after: str, stage: str) -> float:
     """The median of a stage between two readings of its histogram, in seconds, linear within a bucket."""
 
     def buckets(text: str) -> list[tuple[float, float]]:
@@ -176,7 +159,7 @@ def median(before: str, after: str, stage: str) -> float:
     return float(np.interp(counts[-1] / 2, below, np.where(np.isinf(edges), edges[-2] * 2, edges)))
 
 
-def peer(name: str, version: Version, asked: list[bytes], folder: Path) -> tuple[Measured, Measured]:
+def peer(name: str, version: Version, asked: Asked, folder: Path) -> Run:
     """Another server with the same graph."""
     python, port, graph = interpreter(name), free_port(), version.model.folder / ONNX
     base = f"http://127.0.0.1:{port}"
@@ -198,6 +181,29 @@ def peer(name: str, version: Version, asked: list[bytes], folder: Path) -> tuple
         return measured(f"{base}/v2/models/graph/infer", asked)
 
 
+def disk_ms(folder: Path) -> float:
+    """Median of the milliseconds that the disk takes to keep a line, one every 5 ms."""
+    taken = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(LINES):
+            begun = time.perf_counter()
+            os.write(file.fileno(), bytes(LINE))
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - begun)
+            time.sleep(1 / RATE)
+    return float(np.median(taken) * 1000)
+
+
+def figures(runs: Sequence[Run]) -> dict[str, float]:
+    """Medians over the runs of one server."""
+    return {
+        "p50_ms": round(float(np.median([each.paced.quantile(0.5) for each in runs])), 2),
+        "p99_ms": round(float(np.median([each.paced.quantile(0.99) for each in runs])), 2),
+        "requests_per_second": round(float(np.median([each.fastest.rate for each in runs]))),
+        "p99_ms_of_16": round(float(np.median([each.fastest.quantile(0.99) for each in runs])), 2),
+    }
+
+
 def main() -> None:
     """Run the benchmark; see `--help`."""
     parser = argparse.ArgumentParser(
@@ -205,7 +211,10 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, help="folder with a trained deployment, or to train one in (default: a new one)")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="other servers (default: all)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often all of them are run (default: %(default)s)")
     told = parser.parse_args()
+    for name in told.peers:
+        interpreter(name)
     with tempfile.TemporaryDirectory(prefix="serving-") as temporary:
         home = (told.home or Path(temporary) / "home").resolve()
         home.mkdir(parents=True, exist_ok=True)
@@ -213,40 +222,25 @@ def main() -> None:
         config = load(path)
         move = Ledger(config.ledger).moves.history(config.name)[-1]
         version = Version.open(config, move.to_version, move.hashes)
-        asked = bodies(config, requests(config), version)
-        for name in told.peers:
-            interpreter(name)
-        runs, peers = [ours(path, asked["ours"])], {}
-        for name in told.peers:
-            peers[name] = peer(name, version, asked[name], Path(temporary))
-            print(_line(name, *peers[name]), flush=True)
-        runs.append(ours(path, asked["ours"]))
-        for each in runs:
-            print(_line("ours", *each[:2]), flush=True)
-    slowest = min(each[1].rate for each in runs)
-    print(
-        json.dumps(
-            {
-                "p50_ms": round(max(each[0].quantile(0.5) for each in runs), 2),
-                "p99_ms": round(max(each[0].quantile(0.99) for each in runs), 2),
-                "requests_per_second": round(slowest),
-                **{f"vs_{name}": round(slowest / fastest.rate, 2) for name, (_, fastest) in peers.items()},
-                "log_share_of_p50": round(max(each[2] for each in runs), 3),
-                "peers": {
-                    name: {
-                        "p50_ms": round(paced.quantile(0.5), 2),
-                        "p99_ms": round(paced.quantile(0.99), 2),
-                        "requests_per_second": round(fastest.rate),
-                    }
-                    for name, (paced, fastest) in peers.items()
-                },
-            }
-        )
-    )
+        asked, disk = requests(config, version), disk_ms(home)
+        mine, peers = list[Run](), {name: list[Run]() for name in told.peers}
 
+        def run_ours() -> None:
+            mine.append(ours(path, asked["ours"]))
+            print(f"{'ours':10} {mine[-1]}", flush=True)
 
-def _line(name: str, paced: Measured, fastest: Measured) -> str:
-    return f"{name:10} p50 {paced.quantile(0.5):6.2f} ms  p99 {paced.quantile(0.99):7.2f} ms  {fastest.rate:7.0f} requests/s"
+        for _ in range(told.rounds):
+            run_ours()
+            for name, runs in peers.items():
+                runs.append(peer(name, version, asked[name], Path(temporary)))
+                print(f"{name:10} {runs[-1]}", flush=True)
+        run_ours()
+    found, theirs = figures(mine), {name: figures(runs) for name, runs in peers.items()}
+    rate = found["requests_per_second"]
+    ratios = {f"vs_{name}": round(rate / of_peer["requests_per_second"], 2) for name, of_peer in theirs.items()}
+    share = {"log_share_of_p50": round(float(np.median([each.log_share for each in mine])), 3), "disk_ms": round(disk, 2)}
+    load_of = {"load": [round(each.load, 1) for each in mine]}
+    print(json.dumps(found | ratios | share | load_of | {"runs": len(mine), "peers": theirs}))
 
 
 if __name__ == "__main__":

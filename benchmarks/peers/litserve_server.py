@@ -1,6 +1,7 @@
-"""LitServe with the same ONNX graph: `python litserve_server.py MODEL PORT`."""
+"""LitServe with the same ONNX graph: `python litserve_server.py MODEL PORT`.
 
-from __future__ import annotations
+LitServe reads the annotations as types, so they are not to be postponed.
+"""
 
 import sys
 from typing import Any
