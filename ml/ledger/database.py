@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from ml.errors import BadInput
 
@@ -24,9 +24,13 @@ class Database:
     """One SQLite file or PostgreSQL database.
 
     No connection outlives its `with` block, so a database may be carried over a fork and needs no closing.
+
+    Args:
+        keeps_connection: one connection stays open, for a process that reads again and again; it must not fork then. A SQLite
+            file that is put in the place of another one is not seen by it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keeps_connection: bool = False) -> None:
         parsed = sa.make_url(url)
         backend = parsed.get_backend_name()
         if backend not in ("sqlite", "postgresql"):
@@ -36,13 +40,13 @@ class Database:
             if parsed.database in (None, "", ":memory:"):
                 raise BadInput(f"{url!r} is forgotten at once: give a file, for example sqlite:///var/ledger.db")
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+            self._engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, **_pool(keeps_connection))
             sa.event.listen(self._engine, "connect", _leave_transactions_to_us)
             sa.event.listen(self._engine, "connect", _check_references)
             sa.event.listen(self._engine, "begin", _begin)
             _write_ahead(self._engine)
         else:
-            self._engine = sa.create_engine(parsed, poolclass=NullPool)
+            self._engine = sa.create_engine(parsed, **_pool(keeps_connection))
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -57,6 +61,13 @@ class Database:
             if not self._sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS)))
             yield connection
+
+
+def _pool(keeps_connection: bool) -> dict[str, Any]:
+    if not keeps_connection:
+        return {"poolclass": NullPool}
+    # A server that was restarted has closed the connection, so it is tried before it is used.
+    return {"poolclass": QueuePool, "pool_size": 1, "pool_pre_ping": True}
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:

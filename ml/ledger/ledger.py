@@ -23,12 +23,14 @@ class Ledger:
     """The ledger of one database, which may hold many models.
 
     Writers take turns (SQLite's write lock, an advisory lock on PostgreSQL), so each of them decides on what the one
-    before it wrote; unique constraints stand behind that. A ledger may be carried over a fork and needs no closing.
+    before it wrote; unique constraints stand behind that. A ledger may be carried over a fork, unless it keeps a connection,
+    and needs no closing.
 
     Parameters:
         url: SQLAlchemy URL, `sqlite:///folder/ledger.db` or `postgresql://user@host/database`. The tables are made when they
             are missing and upgraded when they are of an older version, also when several processes do so at once; so is the
             folder of a SQLite file.
+        keeps_connection: see `Database`.
 
     Raises:
         ValueError: the URL is of another database, or of a SQLite database in memory.
@@ -40,8 +42,8 @@ class Ledger:
     True
     """
 
-    def __init__(self, url: str) -> None:
-        database = Database(url)
+    def __init__(self, url: str, keeps_connection: bool = False) -> None:
+        database = Database(url, keeps_connection)
         upgrade(database)
         self.trainings = Trainings(database)
         self.decisions = Decisions(database)

@@ -105,6 +105,19 @@ class Moves:
         with self._database.reading() as connection:
             return connection.scalar(moves.order_by(promotions.c.sequence.desc()).limit(1))
 
+    def count(self, model: str) -> int:
+        """How many moves there were; the number of the last one."""
+        moves = sa.select(sa.func.max(promotions.c.sequence)).where(promotions.c.model == model)
+        with self._database.reading() as connection:
+            return connection.scalar(moves) or 0
+
+    def newest(self, model: str) -> Promotion | None:
+        """The last move of a model's champion, None before the first promotion."""
+        query = sa.select(promotions).where(promotions.c.model == model).order_by(promotions.c.sequence.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else read(Promotion, row)
+
     def history(self, model: str) -> list[Promotion]:
         """All moves of a model's champion, oldest first."""
         with self._database.reading() as connection:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ml.config import Config
 from ml.config.release import Release
@@ -109,7 +110,7 @@ class Challengers:
 
         A version that could not be opened is tried again, less and less often.
         """
-        ledger, name = Ledger(self._config.ledger), self._config.name
+        ledger, name = self._ledger, self._config.name
         champion, course = ledger.moves.champion(name), ledger.releases.open(name)
         contest = ledger.competitions.newest(name, champion)
         if course is not None and course.release.champion == champion:
@@ -118,6 +119,11 @@ class Challengers:
             self.now = self._competition(contest.competition)
         else:
             self.now = None
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        """Opened once, as that of the champion."""
+        return Ledger(self._config.ledger, keeps_connection=True)
 
     def _release(self, course: Course) -> Underway:
         release, plan = course.release, Release.model_validate(course.release.plan)

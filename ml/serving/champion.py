@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 from ml import artifacts
 from ml.config import Config
@@ -40,16 +41,15 @@ class Champion:
         self.live: Version | None = None
         self.refused: tuple[str, str] | None = None
         self._config, self._changed = config, changed
-        self._seen: int | None = None
+        self._seen = 0
         self._backoff = Backoff(now)
 
     def look(self) -> None:
         """Read the ledger, and open the champion if it is another one; one that could not be opened, less and less often."""
-        history = Ledger(self._config.ledger).moves.history(self._config.name)
-        if not history or history[-1].sequence == self._seen:
+        if self._ledger.moves.count(self._config.name) == self._seen:  # most looks end here, and read no verdict
             return
-        move = history[-1]
-        if not self._backoff.is_due(move.sequence):
+        move = self._ledger.moves.newest(self._config.name)
+        if move is None or not self._backoff.is_due(move.sequence):
             return
         try:
             version = self._open(move)
@@ -61,6 +61,11 @@ class Champion:
             return
         self.live, self.refused, self._seen = version, None, move.sequence
         self._changed(version)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        """Opened once: that takes longer than a look, and requests would wait for the interpreter meanwhile."""
+        return Ledger(self._config.ledger, keeps_connection=True)
 
     def _open(self, move: Promotion) -> Version:
         _ensure_released(self._config, move)

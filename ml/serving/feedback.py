@@ -13,7 +13,7 @@ from typing import Any
 
 from ml.config import Config
 from ml.errors import Refused
-from ml.lake.segments import FEEDBACK, Record
+from ml.lake.segments import FEEDBACK
 from ml.serving.log import LogUnavailable, PredictionLog
 
 
@@ -49,13 +49,10 @@ class FeedbackLog:
         record = {"id": answer, "event_id": given["event_id"], "label": given["label"], "reported_at": reported.isoformat()}
         record |= {"source": given["source"]} if "source" in given else {}
         try:
-            await asyncio.wait_for(self._write(record), self._config.serving.log_wait.value / 1000)
+            await asyncio.wait_for(asyncio.wrap_future(self._log.append([record])), self._config.serving.log_wait.value / 1000)
         except TimeoutError:
             raise LogUnavailable(f"the disk took more than {self._config.serving.log_wait.value:g} ms") from None
         return answer
-
-    async def _write(self, record: Record) -> None:
-        await asyncio.wrap_future(await asyncio.to_thread(self._log.append, [record]))
 
 
 def must_be_possible(config: Config, given: dict[str, Any]) -> None:

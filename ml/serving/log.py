@@ -1,9 +1,9 @@
 """The prediction log: a record is on disk before its request is answered.
 
-Whoever appends writes what waits and makes the disk keep it, once for all of it (group commit); one does so at a time, and the
-others only leave their records to it, so that a disk that hangs holds one thread.
-Records are lines of a segment; a segment that is large or old enough is sealed and becomes an artifact, which
-`load_predictions` takes into the lake. Nothing grows without bound: a record is refused when the disk is full, when too many
+One thread writes what waits and makes the disk keep it, once for all of it (group commit). Whoever appends goes on meanwhile,
+so that the next events are scored while the disk works, and a disk that hangs holds nobody else. Records are lines of a
+segment; a segment that is large or old enough is sealed and becomes an artifact, which `load_predictions` takes into the
+lake. Nothing grows without bound: a record is refused when the disk is full, when too many
 wait for the disk, or when too much has not reached the lake yet.
 
 Source: group commit, DeWitt and others, Implementation Techniques for Main Memory Database Systems, 1984.
@@ -14,10 +14,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import queue
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -85,9 +85,9 @@ class PredictionLog:
         self._config, self._limit, self._kind = config, limit, kind
         self._seal_bytes, self._seal_seconds = seal_bytes, seal_seconds
         self._folder = artifacts.local(config).scratch("serving", kind)
-        self._waiting: deque[_Entry] = deque()
-        self._writing = threading.Lock()
+        self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._segment: _Segment | None = None
+        self._writer = threading.Thread(target=self._write_waiting, name="log", daemon=True)
         self._publisher = threading.Thread(target=self._publish_all, name="sealed segments", daemon=True)
         self._stopped = threading.Event()
 
@@ -96,29 +96,25 @@ class PredictionLog:
         for path in sorted(self._folder.glob(f"*{OPEN}")):
             _recover(path)
         self._measure()
+        self._writer.start()
         self._publisher.start()
 
     def append(self, records: Sequence[Record]) -> Future[None]:
-        """Write records; the future is done when the disk keeps them, and has `LogUnavailable` if it does not.
-
-        The caller writes them itself, with what others append meanwhile, unless another one is writing now.
-        """
+        """Have records written; the future is done when the disk keeps them, and has `LogUnavailable` if it does not."""
         entry = _Entry(b"".join(segments.line(record) for record in records), len(records))
         if self.state.bytes_kept + len(entry.lines) > self._limit:
             return self._refuse(entry, f"{self.state.bytes_kept} bytes of predictions have not reached the lake yet")
-        if len(self._waiting) >= WAITING:
+        if self._waiting.qsize() >= WAITING:
             return self._refuse(entry, f"{WAITING} requests wait for the disk")
-        self._waiting.append(entry)
-        self._write_waiting()
+        self._waiting.put(entry)
         return entry.done
 
     def stop(self) -> None:
         """Write what waits, and publish all of it."""
+        self._waiting.put(None)
+        self._writer.join()
         self._stopped.set()
         self._publisher.join()
-        with self._writing:
-            self._commit_waiting()
-            self._seal()
         self._publish()
 
     def _refuse(self, entry: _Entry, why: str) -> Future[None]:
@@ -127,41 +123,34 @@ class PredictionLog:
         return entry.done
 
     def _write_waiting(self) -> None:
-        """Write what waits, unless another thread does, which then looks again before it ends."""
-        while self._waiting and self._writing.acquire(blocking=False):
-            try:
-                self._commit_waiting()
-            finally:
-                self._writing.release()
+        """Write until the log is stopped; the only thread that touches the open segment."""
+        is_last = False
+        while not is_last:
+            entries, is_last = self._next()
+            if entries:
+                self._commit(entries)
+            with suppress(OSError):  # a full disk may not even take a new name; the next turn tries again
+                self._seal_if_due(is_last)
 
-    def _commit_waiting(self) -> None:
-        """Write what waits; its thread holds the lock."""
-        while self._waiting:
-            self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
-            with suppress(OSError):  # a full disk may not even take a new name; the publisher tries again, and says so
-                self._seal_if_due()
+    def _next(self) -> tuple[list[_Entry], bool]:
+        """What waits, and whether it is the last; nothing if nothing came for as long as a segment may stay open."""
+        entries = list[_Entry]()
+        try:
+            first = self._waiting.get(timeout=min(PUBLISH_SECONDS, self._seal_seconds))
+        except queue.Empty:
+            return entries, False
+        while first is not None:
+            entries.append(first)
+            if self._waiting.empty():
+                return entries, False
+            first = self._waiting.get()
+        return entries, True
 
-    def _is_due(self) -> bool:
-        return self._segment is not None and self._segment.is_due(self._seal_bytes, self._seal_seconds)
-
-    def _seal_if_due(self) -> None:
-        if self._is_due():
-            self._seal()
-
-    def _seal(self) -> None:
-        """Seal the segment; one that cannot be sealed is written on. Its thread holds the lock."""
-        if self._segment is not None:
+    def _seal_if_due(self, is_last: bool) -> None:
+        """Seal the segment if it is large or old, or the last one; one that cannot be sealed is written on."""
+        if self._segment is not None and (is_last or self._segment.is_due(self._seal_bytes, self._seal_seconds)):
             self._segment.seal()
             self._segment = None
-
-    def _seal_idle(self) -> None:
-        """Seal a segment to which nothing was written lately; what came meanwhile is written here."""
-        if self._is_due() and self._writing.acquire(blocking=False):
-            try:
-                self._seal_if_due()
-            finally:
-                self._writing.release()
-                self._write_waiting()
 
     def _commit(self, entries: list[_Entry]) -> None:
         lines = b"".join(entry.lines for entry in entries)
@@ -169,9 +158,9 @@ class PredictionLog:
             if self._segment is None:
                 self._segment = _Segment.begin(self._folder)
             self._segment.write(lines)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  the thread goes on, and whoever asked is told
             for entry in entries:
-                self._refuse(entry, str(error))
+                self._refuse(entry, str(error) or type(error).__name__)
             return
         self.state.written += sum(entry.records for entry in entries)
         self.state.commits += 1
@@ -182,7 +171,6 @@ class PredictionLog:
     def _publish_all(self) -> None:
         while not self._stopped.wait(min(PUBLISH_SECONDS, self._seal_seconds)):
             try:
-                self._seal_idle()
                 self._publish()
                 self._measure()
             except Exception:  # a store that is away comes back

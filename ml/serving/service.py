@@ -1,8 +1,8 @@
 """The scoring service: requests that wait are scored together, and their records are on disk before they are answered.
 
-One thread takes what has come since it last did, reads the features, scores and writes: so a request changes threads twice, and
-the fixed costs of a read, of a run of the graph and of a commit are shared by more requests the busier the service is. A thread
-that the online store or the disk does not give back in time is replaced, and its requests are answered without it.
+One thread takes what has come since it last did, reads the features and scores; the log's thread writes while the next requests
+are scored. So the fixed costs of a read, of a run of the graph and of a commit are shared by more requests the busier the
+service is. A thread that the online store does not give back in time is replaced, and its requests are answered without it.
 
 Source: adaptive batching, Crankshaw and others, Clipper, NSDI 2017.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from ml.config import Config
 from ml.errors import Refused
@@ -89,10 +89,9 @@ class _Request:
 
 @dataclass(eq=False)
 class _Worker:
-    """A thread that scores, and what it waits for: the online store for these requests, or the disk."""
+    """A thread that scores, and since when it waits for the online store, for these requests; None while it does not."""
 
-    waits_for: Literal["store", "disk"] | None = None
-    since: float = 0.0
+    since: float | None = None
     requests: list[_Request] = field(default_factory=list)
     thread: threading.Thread | None = None
 
@@ -229,18 +228,14 @@ class Service:
             request.timer = request.loop.call_later(min(self._deadline, self._patience), self._supervise, request)
 
     def _replace_if_stuck(self) -> None:
-        """Let another thread go on if the one that scores is not given back; the log holds one at most."""
+        """Let another thread go on if the online store does not give back the one that scores."""
         with self._changing:
             worker = self._worker
-            limit = {"store": self._deadline, "disk": self._patience}.get(worker.waits_for or "")
-            if limit is None or time.perf_counter() - worker.since < limit:
+            if worker.since is None or time.perf_counter() - worker.since < self._deadline:
                 return
-            log.warning("the %s took more than %g ms", worker.waits_for, limit * 1000)
-            if worker.waits_for == "store":
-                self._lost += 1
-                self._employ(worker.requests)
-            else:
-                self._employ()
+            log.warning("the online store took more than %g ms", self._deadline * 1000)
+            self._lost += 1
+            self._employ(worker.requests)
 
     def _employ(self, unread: Sequence[_Request] = ()) -> None:
         """Start the thread that scores from now on; it begins with requests for which the store did not answer."""
@@ -268,24 +263,19 @@ class Service:
         features = self._read(worker, requests, events) if asks_store and self._lost < LOST else self._scorer.unknown(events)
         if features is None:
             return
-        scored = self._scored_or_failed(requests, features, begun)
-        with self._changing:
-            worker.since, worker.waits_for = time.perf_counter(), "disk"
-        self._write(*scored)
-        with self._changing:
-            worker.waits_for = None
+        self._write(*self._scored_or_failed(requests, features, begun))
 
     def _read(self, worker: _Worker, requests: list[_Request], events: list[Event]) -> Features | None:
         """The features of requests; None if another thread has taken the requests meanwhile."""
         with self._changing:
-            worker.since, worker.waits_for, worker.requests = time.perf_counter(), "store", requests
+            worker.since, worker.requests = time.perf_counter(), requests
         try:
             found = self._scorer.read(events)
         except Exception as error:  # noqa: BLE001  the store may raise anything, and a request is answered all the same
             log.warning("the online store did not answer: %s", error or type(error).__name__)
             found = self._scorer.unknown(events)
         with self._changing:
-            worker.waits_for = None
+            worker.since = None
             if self._worker is not worker:
                 self._lost -= 1
                 return None

@@ -161,6 +161,15 @@ def test_a_move_that_expects_another_champion_moves_nothing_and_says_who_is(ledg
     assert len(ledger.moves.history("fraud")) == 1
 
 
+def test_whoever_keeps_a_connection_sees_what_others_moved_since(url: str) -> None:
+    kept = Ledger(url, keeps_connection=True)
+    assert (kept.moves.count("fraud"), kept.moves.newest("fraud")) == (0, None)
+    for number in (1, 2):
+        moved = promote(Ledger(url), None if number == 1 else "1", str(number))
+        assert (kept.moves.count("fraud"), kept.moves.newest("fraud")) == (number, moved)
+    assert kept.moves.count("churn") == 0
+
+
 def test_the_same_move_by_the_same_run_is_made_once(ledger: Ledger) -> None:
     promote(ledger, None, "1")
     first = promote(ledger, "1", "2")

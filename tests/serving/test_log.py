@@ -17,6 +17,7 @@ from ml import artifacts
 from ml.config import PROJECT, Config, load
 from ml.lake import segments
 from ml.lake.segments import PREDICTIONS
+from ml.serving import log as serving_log
 from ml.serving.log import SEALED, LogUnavailable, PredictionLog
 from tests.deployments import small, small_file
 
@@ -71,15 +72,24 @@ def _kept(config: Config) -> list[str]:
     return [r["id"] for key in store.list(PREDICTIONS) for r in segments.read(store.get(PREDICTIONS, key).read_bytes())[0]]
 
 
-def test_records_that_come_together_are_kept_by_few_commits(config: Config) -> None:
+def _hanging(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """A disk that hangs from now on: whether it was asked, and what lets it go on."""
+    is_asked, goes_on, real = threading.Event(), threading.Event(), os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (is_asked.set(), goes_on.wait(), real(descriptor)))
+    return is_asked, goes_on
+
+
+def test_records_that_come_while_the_disk_works_are_kept_by_one_commit(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     log = PredictionLog(config, limit=10**9)
     log.start()
-    with log._writing:
-        waiting = [log.append([{"id": str(number)}]) for number in range(500)]
-    log.append([{"id": "500"}]).result(timeout=10)
+    is_asked, goes_on = _hanging(monkeypatch)
+    waiting = [log.append([{"id": "0"}])]
+    assert is_asked.wait(10)
+    waiting += [log.append([{"id": str(number)}]) for number in range(1, 501)]
+    goes_on.set()
     for each in waiting:
         each.result(timeout=10)
-    assert (log.state.written, log.state.refused, log.state.commits) == (501, 0, 1)
+    assert (log.state.written, log.state.refused, log.state.commits) == (501, 0, 2)
     log.stop()
     assert _kept(config) == [str(number) for number in range(501)]
 
@@ -95,23 +105,54 @@ def test_threads_that_append_at_once_lose_nothing_and_wait_for_nobody_that_is_go
     assert sorted(map(int, _kept(config))) == list(range(2_000))
 
 
-def test_a_disk_that_hangs_holds_one_thread(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    hangs, real = threading.Event(), os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (hangs.wait(), real(descriptor)))
+def test_a_disk_that_hangs_holds_nobody_who_appends(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_log, "WAITING", 10)
+    is_asked, goes_on = _hanging(monkeypatch)
     log = PredictionLog(config, limit=10**9)
     log.start()
-    held = threading.Thread(target=log.append, args=([{"id": "first"}],))
-    held.start()
-    while not log._writing.locked():
-        time.sleep(0.01)
+    first = log.append([{"id": "first"}])
+    assert is_asked.wait(10)
     others = [log.append([{"id": str(number)}]) for number in range(10)]
-    assert not any(each.done() for each in others)
-    hangs.set()
-    for each in others:
+    assert not any(each.done() for each in [first, *others])
+    with pytest.raises(LogUnavailable, match="10 requests wait for the disk"):
+        log.append([{"id": "too many"}]).result(timeout=10)
+    goes_on.set()
+    for each in [first, *others]:
         each.result(timeout=10)
-    held.join()
     log.stop()
     assert _kept(config) == ["first", *map(str, range(10))]
+
+
+def test_whoever_gives_up_waiting_stops_no_writer(config: Config) -> None:
+    log = PredictionLog(config, limit=10**9)
+    assert not log.append([{"id": "a"}]).cancel()
+    log.start()
+    log.append([{"id": "b"}]).result(timeout=10)
+    log.stop()
+    assert log.state.written == 2
+
+
+def test_what_the_writer_did_not_expect_refuses_and_stops_no_writer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PredictionLog(config, limit=10**9)
+    log.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", lambda *args: 1 / 0)
+        with pytest.raises(LogUnavailable, match="division by zero"):
+            log.append([{"id": "a"}]).result(timeout=10)
+    log.append([{"id": "b"}]).result(timeout=10)
+    log.stop()
+    assert _kept(config) == ["b"]
+
+
+def test_a_segment_that_nobody_writes_to_is_sealed_too(config: Config) -> None:
+    log = PredictionLog(config, limit=10**9, seal_seconds=0.1)
+    log.start()
+    log.append([{"id": "a"}]).result(timeout=10)
+    end = time.monotonic() + 10
+    while not (keys := list(artifacts.of(config).list(PREDICTIONS))) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(keys) == 1
+    log.stop()
 
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:

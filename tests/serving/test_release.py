@@ -216,7 +216,13 @@ def shifted(version: Version, columns: Columns) -> np.ndarray:
     return odds / (1 + odds)
 
 
-FAULTS = {"latency": slow, "errors": raising, "scores": shifted}
+def alerting(version: Version, columns: Columns) -> np.ndarray:
+    """A third of the events are alerts, whatever they are."""
+    is_drawn = np.round(columns["amount"] * 100) % 3 == 0
+    return np.where(is_drawn, 0.99, version.score_few(columns))
+
+
+FAULTS = {"latency": slow, "errors": raising, "scores": shifted, "alerts": alerting}
 
 
 @pytest.mark.parametrize("check", FAULTS)

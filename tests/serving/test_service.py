@@ -29,7 +29,6 @@ from ml.quality.predictions import load_predictions
 from ml.quality.validate import validate_batch
 from ml.serving.app import KEY, create
 from ml.serving.champion import Champion
-from ml.serving.log import PredictionLog
 from ml.serving.online import Features, OnlineFeatures
 from ml.serving.service import Service
 from ml.store.feast import feature_names, retrieve_online
@@ -293,17 +292,6 @@ def test_the_openapi_document_names_every_column_and_refers_to_nothing_that_is_n
     columns = {*released.measures, *released.categories, *released.entities.values(), "event_id", "event_time"}
     assert columns <= set(schema["schema"]["properties"]["event"]["properties"])
     assert shared.post("/v1/score", json=schema["example"]).status_code == 200
-
-
-def test_whoever_gives_up_waiting_stops_no_writer(config: Config) -> None:
-    log = PredictionLog(config, limit=10**9)
-    log.start()
-    with log._writing:
-        given_up = log.append([{"id": "a"}])
-        assert not given_up.cancel()
-    log.append([{"id": "b"}]).result(timeout=10)
-    log.stop()
-    assert log.state.written == 2
 
 
 @pytest.mark.parametrize("rule", ["refuse", "answer"])
