@@ -39,9 +39,9 @@ env: ## make .venv with exactly the packages of requirements.txt
 	@PYTHON='$(PYTHON)' sh deploy/local/setup.sh
 
 browser: ## install Debian's Chromium, in which the tests look at the pages, unless there is one (as root)
-	@[ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+	@[ -n "$$CHROMIUM" ] || which chromium chromium-browser google-chrome 2>/dev/null | grep -q . || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
-test: env lint types ## lint, types and all tests; BACKEND=postgres: tests of what a server keeps, on PostgreSQL and Redis
+test: env browser lint types ## lint, types and all tests; BACKEND=postgres: tests of what a server keeps, on PostgreSQL and Redis
 	$(PY) -m pytest -n 3 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
 
 docs: env ## write the documentation as a site to var/site; a link that leads nowhere is an error
