@@ -13,10 +13,13 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from deploy.local.api import Api
 from deploy.local.preflight import free_port
 from ml.config import Config, load
+from ml.config.release import Release as Plan
 from ml.ledger.ledger import Ledger
 from ml.ledger.releases import Release
+from ml.quality import quarantine
 from tests.dags import browsing
 from tests.dags.browsing import HEIGHT, LAST_NIGHT, PASSWORD, PATIENCE, WIDTHS, Server, Visit, framed, visit
+from tests.dags.releasing import APPROVED
 from tests.monitoring.living import night
 
 PAGES = ("model", "drift", "data", "requests", "replay")
@@ -184,15 +187,14 @@ def _press(seen: Visit, opens: str, button: str, reason: str) -> None:
 
 
 def test_a_person_agrees_to_a_release_and_the_ledger_has_the_name(config: Config, seen_by: Callable[[str], Visit]) -> None:
-    plan = {"steps": [{"share": 10, "requests": 100, "hours": 1}], "split": "customer", "approval": 10}
     told = Release(
         model=config.name,
         version="3",
         champion="2",
         judgement="j",
         hashes={},
-        plan=plan,
-        expected={},
+        plan=Plan.model_validate(APPROVED).model_dump(mode="json"),
+        expected={"log_odds": [0.0] * 101},
         as_of=night(LAST_NIGHT),
         actor="scheduler",
         reason="it is better",
@@ -224,8 +226,14 @@ def test_a_person_steps_back_and_the_page_and_the_ledger_follow(config: Config, 
 def test_rows_are_checked_again_when_a_person_asks(config: Config, seen_by: Callable[[str], Visit]) -> None:
     seen = seen_by("ann")
     seen.page.goto(_at(config, "data"))
-    _press(seen, "payments_", "Check the open rows", "the suite was wrong")
-    expect(seen.page.locator("#quarantine")).to_be_visible()
+    form = seen.page.locator("#quarantine details[open] form")
+    form.get_by_label("Reason").fill("the suite was wrong")
+    form.get_by_role("button").click()
+    seen.page.wait_for_url("**/data#quarantine")
+    (row,) = quarantine.rows_of(config, next(each.batch_id for each in quarantine.summary(config) if each.open))
+    assert [(tried.actor, tried.reason, tried.outcome) for tried in row.attempts] == [
+        ("ann", "the suite was wrong", "quarantined")
+    ]
     assert seen.wrong == []
 
 
