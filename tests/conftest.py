@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,14 +67,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers | None]:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers | None]:
     """The servers that deployments of tests are on, with `--backend postgres`; else none."""
     if request.config.getoption("--backend") == "files":
         yield None
         return
-    deployments.servers = Servers(tmp_path_factory.mktemp("servers"))
-    yield deployments.servers
-    deployments.servers.close()
+    # Not below pytest's folder, which another session of the same user closes for all others: PostgreSQL runs as one of them.
+    with TemporaryDirectory(prefix="perennial-servers-") as folder:
+        Path(folder).chmod(0o711)
+        deployments.servers = Servers(Path(folder))
+        yield deployments.servers
+        deployments.servers.close()
 
 
 @pytest.fixture(scope="session")

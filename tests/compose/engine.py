@@ -34,7 +34,11 @@ class Engine:
     @property
     def environ(self) -> dict[str, str]:
         """Variables for commands that ask it; images are built by the builder that every version of the engine has."""
-        return os.environ | {"DOCKER_BUILDKIT": "0"} | ({"DOCKER_HOST": self.host} if self.host else {})
+        return (
+            os.environ
+            | {"DOCKER_BUILDKIT": "0", "COMPOSE_HTTP_TIMEOUT": "600"}
+            | ({"DOCKER_HOST": self.host} if self.host else {})
+        )
 
     def docker(self, *words: str, stdin: bytes | None = None, timeout: float = 1800) -> str:
         """Run a command of docker and return what it printed."""

@@ -38,9 +38,10 @@ def prepare(engine: Engine, say: Callable[[str], None]) -> dict[str, str]:
     if not missing:
         return {}
     base = _named("PYTHON_IMAGE")
-    _make_base(engine, base)
+    if not _is_kept(engine, base):
+        _make_base(engine, base)
     for variable in missing:
-        if variable != "PYTHON_IMAGE":
+        if not _is_kept(engine, _named(variable)):
             _build(engine, variable, base)
     for variable, image in missing.items():
         say(f"{image} cannot be pulled here. In its place: {STANDS_FOR[variable]}")
@@ -51,14 +52,21 @@ def _named(variable: str) -> str:
     return f"perennial-stand-in/{variable.removesuffix('_IMAGE').lower()}:bookworm"
 
 
-def _there(engine: Engine, image: str) -> bool:
+def _is_kept(engine: Engine, image: str) -> bool:
     try:
         engine.docker("image", "inspect", image)
     except CommandFailed:
-        try:
-            engine.docker("pull", "-q", image, timeout=PULLED_WITHIN)
-        except (CommandFailed, subprocess.TimeoutExpired):
-            return False
+        return False
+    return True
+
+
+def _there(engine: Engine, image: str) -> bool:
+    if _is_kept(engine, image):
+        return True
+    try:
+        engine.docker("pull", "-q", image, timeout=PULLED_WITHIN)
+    except (CommandFailed, subprocess.TimeoutExpired):
+        return False
     return True
 
 
