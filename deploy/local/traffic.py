@@ -21,6 +21,8 @@ from ml.quality import landing
 EVENTS, RATE = 1_000, 100.0
 """Requests of a day, and how many of them are sent a second."""
 PATIENCE = 90.0
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds after which a request is sent again that the service could not take for the moment (503)."""
 
 
 class ServiceError(RuntimeError):
@@ -103,7 +105,11 @@ async def _play(url: str, day: dt.date, asked: Sequence[dict[str, Any]]) -> Play
     async def one(client: httpx.AsyncClient, event: dict[str, Any]) -> None:
         nonlocal alerts, refused
         begun = time.perf_counter()
-        answer = await client.post("/v1/score", json={"event": event})
+        for pause in PAUSES:
+            answer = await client.post("/v1/score", json={"event": event})
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(pause)
         if answer.is_server_error:
             raise ServiceError(
                 f"the scoring service answered {answer.status_code} on event {event['event_id']}: {answer.text[:300]}"

@@ -35,7 +35,7 @@ def interval(
     daily = np.asarray(values, dtype=np.float64)
     if len(daily) < 2 * block:
         return None
-    low, high = np.quantile(daily[drawn(len(daily), block, REPLICATES, np.random.default_rng(seed))].mean(axis=1), BOUNDS)
+    low, high = np.quantile(daily[drawn(len(daily), block, replicates, np.random.default_rng(seed))].mean(axis=1), BOUNDS)
     return float(low), float(high)
 
 

@@ -215,7 +215,7 @@ def test_policies_that_were_replayed_are_told_and_a_record_of_another_kind_is_re
     assert answer.status_code == 200
     assert "&lt;script&gt;alert(1)&lt;/script&gt; came out best" in answer.text
     assert HOSTILE not in answer.text
-    assert answer.text.count('class="line series-') == 2
+    assert answer.text.count('class="line series-') == 4  # two policies, in a wide picture and in a narrow one
     file.write_text(json.dumps({"courses": [{"policy": "never"}]}))
     answer = login("viewer").get(_at(config, "replay"))
     assert answer.status_code == 409

@@ -13,6 +13,8 @@ import pytest
 from ml.config import PROJECT
 
 NO_STEPS = {PROJECT / "ml" / "commands", PROJECT / "ml" / "serving", PROJECT / "ml" / "model" / "formats.py"}
+NOT_INSTALLED = {"pyspark"}
+"""What a deployment brings along that names it."""
 ASK = """
 import gc, json, sys, threading
 import deploy.preload
@@ -42,9 +44,8 @@ def imported_by_steps() -> set[str]:
                     found |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     found.add(node.module)
-    return {
-        name for name in found if name.partition(".")[0] not in {"ml", "feature_repo", "__future__", *sys.stdlib_module_names}
-    }
+    own = {"ml", "feature_repo", "__future__", *sys.stdlib_module_names, *NOT_INSTALLED}
+    return {name for name in found if name.partition(".")[0] not in own}
 
 
 def test_no_step_imports_a_library_that_is_not_there_already(preloaded: dict[str, Any]) -> None:

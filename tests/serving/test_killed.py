@@ -19,7 +19,6 @@ from deploy.local.preflight import free_port
 from ml.config import Config, load
 from ml.quality.predictions import load_predictions
 from tests.deployments import FIRST_AS_OF
-from tests.monitoring import living
 from tests.serving.conftest import events_of
 from tests.serving.running import copied, ids_of, start_service
 
@@ -70,8 +69,8 @@ def test_what_was_acknowledged_is_in_the_lake_once(released: Config, tmp_path: P
 
 
 def test_what_was_taken_is_finished_when_the_service_is_told_to_stop(released: Config, tmp_path: Path) -> None:
-    config = living.copy(released, tmp_path)
-    path, port = tmp_path / "deployment.yaml", free_port()
+    path, port = copied(released, tmp_path), free_port()
+    config = load(path)
     events, answered, failed = events_of(config, 100), list[str](), list[str]()
     service = start_service(path, port)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis import GenerationMode
 
 from deploy.local.preflight import free_port
@@ -33,6 +33,15 @@ def api(released: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     service.wait()
 
 
+def _ends_in_a_newline(body: Any) -> bool:
+    """Whether a text in it does: Python's `$` matches before that newline, and JSON Schema's, which the document means, does not."""
+    if isinstance(body, dict):
+        return any(map(_ends_in_a_newline, body.values()))
+    if isinstance(body, list):
+        return any(map(_ends_in_a_newline, body))
+    return isinstance(body, str) and body.endswith("\n")
+
+
 def test_no_request_makes_a_server_error(api: Any) -> None:
     """Valid requests and broken ones; each answer is one that the document names, in the form that it names."""
     operations = [found.ok() for found in api.get_all_operations()]
@@ -43,6 +52,7 @@ def test_no_request_makes_a_server_error(api: Any) -> None:
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
             def ask(case: schemathesis.Case) -> None:
+                assume(not _ends_in_a_newline(case.body))
                 response = case.call()
                 assert response.status_code < 500, response.text
                 case.validate_response(response)
