@@ -34,7 +34,7 @@ def api(released: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def _ends_in_a_newline(body: Any) -> bool:
-    """Whether a text in it does: Python's `$` matches before that newline, and JSON Schema's, which the document means, does not."""
+    """Whether a text in it does: Python's `$` matches before it, JSON Schema's does not."""
     if isinstance(body, dict):
         return any(map(_ends_in_a_newline, body.values()))
     if isinstance(body, list):
