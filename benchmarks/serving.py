@@ -76,6 +76,8 @@ def deployment(home: Path) -> Path:
     told["feed"] |= {"customers": 3000, "terminals": 6000, "drift": []}
     told["training"]["tuning"] = None
     told["gate"] |= {"golden": None, "ancestor": None}
+    patience = {"value": 5000, "unit": "milliseconds", "reason": "what stalls counts as time, and is not answered otherwise"}
+    told["serving"] = {"log_wait": patience, "deadline": patience}
     path = home / "deployment.yaml"
     path.write_text(yaml.safe_dump(told))
     config = load(path)

@@ -1,9 +1,9 @@
 """The step `score`: a table of the lake, or some days of it, scored by a version into the table `scores`.
 
 Rows are read in one stream and committed in chunks, so that memory does not grow with the table; while a chunk is committed,
-the next one is read and scored. A run scores the rows that have no score of that version yet. The commits of a version on a
-table are numbered: a run that finds its next number taken is not alone; it looks again and goes on with what is left, so that
-no row is scored twice.
+the next one is scored and the one after it is read. A run scores the rows that have no score of that version yet. The commits
+of a version on a table are numbered: a run that finds its next number taken is not alone; it looks again and goes on with what
+is left, so that no row is scored twice.
 """
 
 from __future__ import annotations
@@ -80,15 +80,16 @@ def _pass(config: Config, as_of: dt.datetime, version: Version, source: Source) 
     taken = source.lake.count_batches(schema.SCORES, named)
     scores = source.lake.version(schema.SCORES)
     mine = f"batch_id BETWEEN {text(named(0))} AND {text(named(taken))}" if taken else "false"
-    chunks = enumerate(source.without(scores, mine), start=taken)
-    answers = (_scored(config, as_of, version, source, chunk, named(number)) for number, chunk in chunks)
     added = alerts = 0
-    with closing(_ahead(answers)) as ready:
-        for scored in ready:
-            if not source.lake.append_batches(schema.SCORES, scored):
-                return False, added, alerts
-            added += scored.num_rows
-            alerts += pc.sum(pc.equal(scored["decision"], "alert")).as_py()
+    with closing(_ahead(source.without(scores, mine))) as chunks:
+        numbered = enumerate(chunks, start=taken)
+        answers = (_scored(config, as_of, version, source, chunk, named(number)) for number, chunk in numbered)
+        with closing(_ahead(answers)) as ready:
+            for scored in ready:
+                if not source.lake.append_batches(schema.SCORES, scored):
+                    return False, added, alerts
+                added += scored.num_rows
+                alerts += pc.sum(pc.equal(scored["decision"], "alert")).as_py()
     return True, added, alerts
 
 
