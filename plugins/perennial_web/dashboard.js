@@ -31,7 +31,7 @@ const Card = ({ model }) =>
     ),
     h(
       SimpleGrid,
-      { columns: { base: 2, lg: 5, md: 3 }, gap: 4 },
+      { columns: { base: 2, lg: 6, md: 3 }, gap: 4 },
       model.figures.map((figure) => h(Figure, { key: figure.name, ...figure })),
     ),
   );

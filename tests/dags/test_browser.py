@@ -101,6 +101,8 @@ def test_each_page_is_for_everybody_in_light_and_dark_on_a_desk_and_in_a_hand(
         assert answer is not None
         assert answer.ok
         expect(seen.page.locator("h1")).to_be_visible()
+        if (theme, width) == ("light", WIDTHS[0]):
+            seen.page.screenshot(path=pictures / f"{page}.png")
         seen.page.screenshot(path=pictures / f"{page}-{theme}-{width}.png", full_page=True)
         assert seen.overflow() <= 0
         assert seen.violations() == []
@@ -147,7 +149,7 @@ def test_the_dashboard_has_each_model_at_a_glance(seen_by: Callable[[str], Visit
     card = seen.page.get_by_test_id("perennial-card")
     expect(card).to_contain_text("version 2")
     expect(card).to_contain_text("CONFIRMED")
-    seen.page.screenshot(path=pictures / "dashboard-light-1280.png")
+    seen.page.screenshot(path=pictures / "dashboard.png")
     card.get_by_role("link").click()
     expect(framed(seen.page).locator("h1")).to_have_text("Version 2 is champion")
 
