@@ -84,6 +84,19 @@ class Decisions:
                 row = connection.execute(same).mappings().one()
             return read(Decision, row)
 
+    def since(self, model: str, number: int) -> list[tuple[int, Decision]]:
+        """The answers of the gate on a model that were recorded after the one of this number, each with its own number."""
+        query = sa.select(decisions).where(decisions.c.model == model, decisions.c.id > number).order_by(decisions.c.id)
+        with self._database.reading() as connection:
+            return [(row["id"], read(Decision, row)) for row in connection.execute(query).mappings()]
+
+    def newest(self, model: str) -> Decision | None:
+        """The last answer of the gate on a model, None before the first."""
+        query = sa.select(decisions).where(decisions.c.model == model).order_by(decisions.c.id.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            return None if row is None else read(Decision, row)
+
     def all(self, model: str) -> list[Decision]:
         """All answers of the gate on a model, in the order in which they were recorded."""
         query = sa.select(decisions).where(decisions.c.model == model).order_by(decisions.c.id)

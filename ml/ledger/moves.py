@@ -123,6 +123,11 @@ class Moves:
         with self._database.reading() as connection:
             return _moves_of(connection, model)
 
+    def since(self, model: str, sequence: int) -> list[Promotion]:
+        """The moves of a model's champion after the one with this number, oldest first."""
+        with self._database.reading() as connection:
+            return _moves_of(connection, model, sequence)
+
     def make(self, move: Move, also: Also = lambda connection: None) -> Promotion:
         """Move the champion, if it still is the one that the mover expects.
 
@@ -167,8 +172,9 @@ class Moves:
             return _moves_of(connection, move.model)[-1]
 
 
-def _moves_of(connection: sa.Connection, model: str) -> list[Promotion]:
-    query = sa.select(promotions).where(promotions.c.model == model).order_by(promotions.c.sequence)
+def _moves_of(connection: sa.Connection, model: str, after: int = 0) -> list[Promotion]:
+    query = sa.select(promotions).where(promotions.c.model == model, promotions.c.sequence > after)
+    query = query.order_by(promotions.c.sequence)
     return [read(Promotion, row) for row in connection.execute(query).mappings()]
 
 

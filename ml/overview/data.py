@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
+
 from ml.config import Config, suites
 from ml.config.expectations import COLUMNS
-from ml.lake import schema
-from ml.lake.tables import Lake
 from ml.overview.status import Status, status
 from ml.quality import quarantine
 from ml.quality.quarantine import BatchSummary
@@ -80,14 +80,15 @@ class DataStory:
 
 def data(config: Config) -> DataStory:
     """The story of a deployment's data until now."""
-    seen = status(config)
-    batches, in_all, newest = _batches(config)
+    with quarantine.opened(config) as lake:
+        seen, waiting = status(config, lake=lake), quarantine.summary_in(lake)
+        batches, in_all, newest = _batches(lake)
     return DataStory(
         status=seen,
         newest_event=newest,
         batches=tuple(batches),
         batches_in_all=in_all,
-        quarantine=tuple(quarantine.summary(config)),
+        quarantine=tuple(waiting),
         checks=tuple(_checks(config)),
     )
 
@@ -116,9 +117,8 @@ def _bound(value: Any) -> str:
     return str(value["$PARAMETER"]) if isinstance(value, dict) and "$PARAMETER" in value else str(value)
 
 
-def _batches(config: Config) -> tuple[list[LandedBatch], int, dt.datetime | None]:
+def _batches(lake: duckdb.DuckDBPyConnection) -> tuple[list[LandedBatch], int, dt.datetime | None]:
     columns = ", ".join(LandedBatch.__dataclass_fields__)
-    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
-        rows = connection.execute(f"SELECT {columns} FROM batches ORDER BY known_at DESC, file DESC LIMIT {BATCHES}").fetchall()
-        in_all, newest = connection.execute("SELECT count(*), max(last_event) FROM batches").fetchone() or (0, None)
+    rows = lake.execute(f"SELECT {columns} FROM batches ORDER BY known_at DESC, file DESC LIMIT {BATCHES}").fetchall()
+    in_all, newest = lake.execute("SELECT count(*), max(last_event) FROM batches").fetchone() or (0, None)
     return [LandedBatch(*row) for row in rows], int(in_all), newest

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ml.config import Config
 from ml.ledger.decisions import Decision
-from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.ledger.words import Outcome, Trigger
+from ml.overview.past import past
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Judged:
 
 def decisions(config: Config) -> list[Judged]:
     """All answers of the gate, oldest first."""
-    ledger = Ledger(config.ledger)
-    return judged(ledger.decisions.all(config.name), ledger.moves.history(config.name))
+    known = past(config)
+    return judged(known.verdicts(), known.moves())
 
 
 def judged(answers: list[Decision], moves: list[Promotion]) -> list[Judged]:

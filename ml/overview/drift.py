@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.config import Config
-from ml.ledger.ledger import Ledger
 from ml.ledger.signals import Confirmation, Incident, ReadingOfDay
 from ml.monitoring.words import ESTIMATE, PERFORMANCE, SEVERITY, TRAFFIC, is_judged, is_number, ratio, signal_of
+from ml.overview.past import past
 from ml.overview.signals import ORDER
 
 DRIFT_KINDS = ("drift", "feed")
@@ -96,7 +96,7 @@ class Drift:
 
 def drift(config: Config, days: int = 42) -> Drift | None:
     """What monitoring saw of the champion on the last `days` days; None without a champion."""
-    ledger = Ledger(config.ledger)
+    ledger = past(config).ledger
     version = ledger.moves.champion(config.name)
     if version is None:
         return None

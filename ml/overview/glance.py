@@ -9,9 +9,9 @@ from ml.config import Config
 from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.decisions import Decision
-from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.monitoring.words import SEVERITY
+from ml.overview.past import past
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Glance:
 
 def glance(config: Config) -> Glance:
     """A deployment's model until now."""
-    ledger = Ledger(config.ledger)
-    moves, verdicts = ledger.moves.history(config.name), ledger.decisions.all(config.name)
+    known = past(config)
+    ledger, moves, verdicts = known.ledger, known.moves(), known.verdicts()
     move = moves[-1] if moves else None
     monitored = ledger.signals.newest_day(config.name, move.to_version) if move else None
     severity = ledger.signals.of_day(config.name, move.to_version, monitored, [SEVERITY]) if move and monitored else []

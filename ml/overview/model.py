@@ -11,10 +11,10 @@ from ml.config import Config
 from ml.decision.release import share_of
 from ml.evaluation.sketch import Sketch
 from ml.ledger.decisions import Decision
-from ml.ledger.ledger import Ledger
 from ml.ledger.moves import NothingToRollBackTo, Promotion, rollback_target
 from ml.ledger.releases import Course
 from ml.overview.decisions import Judged, judged
+from ml.overview.past import past
 from ml.overview.status import Status, status
 from ml.records import attributes_of
 
@@ -145,13 +145,13 @@ class ModelStory:
 
 def model(config: Config) -> ModelStory:
     """The story of a deployment's model until now."""
-    ledger = Ledger(config.ledger)
-    moves, answers = ledger.moves.history(config.name), ledger.decisions.all(config.name)
+    known = past(config)
+    moves, last = known.moves(), known.ledger.decisions.newest(config.name)
     return ModelStory(
         status=status(config, whole=False),
         reigns=tuple(reigns(moves)),
-        verdicts=tuple(judged(answers, moves)),
-        meeting=_meeting(answers[-1]) if answers else None,
+        verdicts=tuple(judged(known.verdicts(), moves)),
+        meeting=_meeting(last) if last else None,
         release=under_way(config),
         rollback_to=_before(moves),
     )
@@ -159,7 +159,7 @@ def model(config: Config) -> ModelStory:
 
 def under_way(config: Config) -> Step | None:
     """The release that is open, None if there is none."""
-    course = Ledger(config.ledger).releases.open(config.name)
+    course = past(config).ledger.releases.open(config.name)
     return _step(course) if course else None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ml.config import Config
-from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Recorded
 from ml.overview.decisions import Judged, decisions
+from ml.overview.past import past
 from ml.overview.status import NextDecision, RefusedNights, status
 
 
@@ -36,7 +36,7 @@ class RequestsStory:
 def requests(config: Config) -> RequestsStory:
     """The requests of a deployment until now."""
     verdicts = {verdict.run_id: verdict for verdict in decisions(config)}
-    recorded = Ledger(config.ledger).requests.all(config.name)
+    recorded = past(config).ledger.requests.all(config.name)
     seen = status(config, whole=False)
     return RequestsStory(
         requests=tuple(Asked(each, verdicts.get(each.last.run_id) if each.last else None) for each in reversed(recorded)),

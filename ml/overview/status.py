@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 from dataclasses import dataclass
+
+import duckdb
 
 from ml.config import Config
 from ml.decision.budget import fresh_days_at, next_night
-from ml.lake import schema
-from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.ledger.moves import Promotion
 from ml.overview.decisions import Judged, judged
+from ml.overview.past import past
 from ml.quality import landing, quarantine
 from ml.training.arrivals import arrivals
 
@@ -80,15 +82,17 @@ class Status:
     ignored_files: tuple[str, ...]
 
 
-def status(config: Config, whole: bool = True) -> Status:
+def status(config: Config, whole: bool = True, lake: duckdb.DuckDBPyConnection | None = None) -> Status:
     """The state of a deployment now.
 
     Args:
         whole: with the answers and the files that are not read, which take as long as all the rest.
+        lake: what `ml.quality.quarantine.opened` gives, if it is open already.
     """
-    ledger = Ledger(config.ledger)
-    moves, answers = ledger.moves.history(config.name), ledger.decisions.all(config.name)
-    batch = _last_batch(config)
+    known = past(config)
+    ledger, moves, answers = known.ledger, known.moves(), known.verdicts()
+    with nullcontext(lake) if lake else quarantine.opened(config) as tables:
+        batch, waiting = _last_batch(tables), quarantine.count_open_in(tables)
     newest = max([answer.as_of for answer in answers] + ([batch.known_at] if batch else []), default=None)
     return Status(
         model=config.name,
@@ -99,14 +103,15 @@ def status(config: Config, whole: bool = True) -> Status:
         last_batch=batch,
         answers=_answers(config, newest) if newest and whole else None,
         refused=_refused(config, ledger),
-        open_quarantine=quarantine.count_open(config),
+        open_quarantine=waiting,
         ignored_files=tuple(landing.ignored_files(config)) if whole else (),
     )
 
 
 def newest_ingest(config: Config) -> dt.datetime | None:
     """When the last ingest was, by its `as_of`; None before the first."""
-    batch = _last_batch(config)
+    with quarantine.opened(config) as tables:
+        batch = _last_batch(tables)
     return batch.known_at if batch else None
 
 
@@ -122,12 +127,11 @@ def _next_decision(config: Config, ledger: Ledger, newest: dt.datetime) -> NextD
     return NextDecision(night=next_night(days, newest), fresh_days=days.fresh, needed_days=days.needed)
 
 
-def _last_batch(config: Config) -> Batch | None:
-    with Lake(config.lake).connect({schema.BATCHES: schema.BATCHES_SCHEMA}) as connection:
-        row = connection.execute(
-            "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
-            "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"
-        ).fetchone()
+def _last_batch(lake: duckdb.DuckDBPyConnection) -> Batch | None:
+    row = lake.execute(
+        "SELECT known_at, count(*), sum(rows), sum(accepted), sum(quarantined), sum(rejected) FROM batches "
+        "GROUP BY known_at ORDER BY known_at DESC LIMIT 1"
+    ).fetchone()
     return None if row is None else Batch(row[0], *(int(count) for count in row[1:]))
 
 

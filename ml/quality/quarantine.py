@@ -107,26 +107,36 @@ class Readmission:
 
 def count_open(config: Config) -> int:
     """Number of open rows of all batches."""
-    with _tables(config) as connection:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {OPEN}").fetchone() or (0,)
+    with opened(config) as connection:
+        return count_open_in(connection)
+
+
+def count_open_in(connection: duckdb.DuckDBPyConnection) -> int:
+    """As `count_open`, in what `opened` gives."""
+    (rows,) = connection.execute(f"SELECT count(*) FROM {OPEN}").fetchone() or (0,)
     return int(rows)
 
 
 def summary(config: Config) -> list[BatchSummary]:
     """Every batch with rows in quarantine, oldest first."""
-    with _tables(config) as connection:
-        batches = connection.execute(
-            f"SELECT q.batch_id, any_value(q.file), coalesce(any_value(b.kind), '?'), min(q.known_at) AS since "
-            f"FROM {schema.QUARANTINE} q LEFT JOIN {schema.BATCHES} b USING (batch_id) GROUP BY q.batch_id ORDER BY since, 2, 1"
-        ).fetchall()
-        waiting = dict(connection.execute(f"SELECT batch_id, count(*) FROM {OPEN} GROUP BY batch_id").fetchall())
-        settled = connection.execute(
-            f"SELECT source, outcome, count(*) FROM {schema.READMISSIONS} GROUP BY source, outcome"
-        ).fetchall()
-        counted = connection.execute(
-            "SELECT batch_id, split_part(reason, ', observed', 1) AS fault, count(*) AS times FROM "
-            f"(SELECT batch_id, unnest(reasons) AS reason FROM {OPEN}) GROUP BY batch_id, fault ORDER BY times DESC, fault"
-        ).fetchall()
+    with opened(config) as connection:
+        return summary_in(connection)
+
+
+def summary_in(connection: duckdb.DuckDBPyConnection) -> list[BatchSummary]:
+    """As `summary`, in what `opened` gives."""
+    batches = connection.execute(
+        f"SELECT q.batch_id, any_value(q.file), coalesce(any_value(b.kind), '?'), min(q.known_at) AS since "
+        f"FROM {schema.QUARANTINE} q LEFT JOIN {schema.BATCHES} b USING (batch_id) GROUP BY q.batch_id ORDER BY since, 2, 1"
+    ).fetchall()
+    waiting = dict(connection.execute(f"SELECT batch_id, count(*) FROM {OPEN} GROUP BY batch_id").fetchall())
+    settled = connection.execute(
+        f"SELECT source, outcome, count(*) FROM {schema.READMISSIONS} GROUP BY source, outcome"
+    ).fetchall()
+    counted = connection.execute(
+        "SELECT batch_id, split_part(reason, ', observed', 1) AS fault, count(*) AS times FROM "
+        f"(SELECT batch_id, unnest(reasons) AS reason FROM {OPEN}) GROUP BY batch_id, fault ORDER BY times DESC, fault"
+    ).fetchall()
     outcomes = {(batch, outcome): count for batch, outcome, count in settled}
     reasons: dict[str, dict[str, int]] = {batch: {} for batch, *_ in batches}
     for batch, reason, count in counted:
@@ -156,7 +166,7 @@ def rows_of(config: Config, batch: str, row: int | None = None) -> list[Quaranti
     Raises:
         NotInQuarantine: no batch, or more than one, begins so; or it has no such row.
     """
-    with _tables(config) as connection:
+    with opened(config) as connection:
         batch, _ = _batch(connection, batch)
         attempts: dict[int, list[Attempt]] = {}
         for number, *values in connection.execute(
@@ -187,7 +197,7 @@ def waiting(config: Config, reason: str, actor: str, before: dt.datetime | None 
     """
     tried = f'(SELECT source, "row" FROM {schema.READMISSIONS} WHERE actor = $actor)'
     rows: dict[str, dict[int, str]] = {}
-    with _tables(config) as connection:
+    with opened(config) as connection:
         for batch, row, row_content in connection.execute(
             f'SELECT batch_id, "row", content FROM (SELECT q.* FROM {OPEN}) q '
             f'ANTI JOIN {tried} t ON q.batch_id = t.source AND q."row" = t."row" WHERE reasons = [$reason] '
@@ -213,7 +223,7 @@ def export(config: Config, batch: str, target: Path, row: int | None = None) -> 
     rows = [r for r in rows_of(config, batch, row) if r.is_open]
     raw = content.unpack([r.content for r in rows if content.line_of(r.content) is None])
     lines = sum(content.line_of(r.content) is not None for r in rows)
-    with _tables(config) as connection:
+    with opened(config) as connection:
         kind = _batch(connection, batch)[1]
     names = raw.column_names or list(columns_of(config, kind).values())
     if {BATCH, ROW} & set(names):
@@ -253,7 +263,7 @@ def readmit(
     lake = Lake(config.lake)
     with lake.writing():
         staging.finish_interrupted(config, lake)
-        with _tables(config) as connection:
+        with opened(config) as connection:
             batch, kind = _batch(connection, batch)
         mended_bytes = None if data is None else data.read_bytes()
         arguments = [batch, sorted(set(rows or [])), reason, actor, as_of.isoformat()]
@@ -297,7 +307,7 @@ def _check(config: Config, as_of: dt.datetime, lake: Lake, kind: str, raw: Raw, 
 
 
 def _outcome(config: Config, attempt: str) -> Readmission:
-    with _tables(config) as connection:
+    with opened(config) as connection:
         attempted = connection.execute(
             f"SELECT outcome, reasons FROM {schema.READMISSIONS} WHERE batch_id = $attempt", {"attempt": attempt}
         ).fetchall()
@@ -368,7 +378,8 @@ def _only(table: pa.Table, positions: dict[int, int], wanted: list[int]) -> Raw:
 
 
 @contextmanager
-def _tables(config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(config: Config) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The lake's tables of quarantined rows, of attempts to readmit them, and of batches."""
     names = (schema.QUARANTINE, schema.READMISSIONS, schema.BATCHES)
     with Lake(config.lake).connect({name: schema.of(name, config) for name in names}) as connection:
         yield connection

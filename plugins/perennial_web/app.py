@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from ml.config import Config
 from ml.errors import Refused
 from ml.explanation import card
-from ml.ledger.ledger import Ledger
 from ml.overview import data, drift, model, replays, requests
+from ml.overview.past import past
 from ml.pages import render
 from ml.pages.data import data_page
 from ml.pages.drift import drift_page
@@ -150,9 +150,9 @@ def _index(user: BaseUser, wanted: str) -> Response:
 
 def _newest(config: Config) -> tuple[str | None, str]:
     """The champion and the last verdict of a deployment, read from the ledger alone."""
-    ledger = Ledger(config.ledger)
-    answers = ledger.decisions.all(config.name)
-    return ledger.moves.champion(config.name), answers[-1].outcome if answers else ""
+    known = past(config)
+    moves, answers = known.moves(), known.verdicts()
+    return moves[-1].to_version if moves else None, answers[-1].outcome if answers else ""
 
 
 def _reader(deployment: Deployment, user: BaseUser) -> Reader:
