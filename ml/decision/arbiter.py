@@ -89,14 +89,14 @@ def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Ans
     by_alarm = request.trigger in ALARMS
     if by_alarm and (replaced := is_replaced(rules, situation, request)):
         return situation.answer(request, "refused", replaced)
+    if by_alarm and (told := is_not_learnable(rules, situation, request)):
+        return situation.answer(request, "waits", told)
     if situation.obstacle is not None:
         return situation.answer(request, "waits" if by_alarm else "refused", situation.obstacle)
     if request.trigger == "new_data" and (until := new_data_until(rules, situation)) is not None:
         return situation.answer(
             request, "refused", f"no training by new data until {until:%Y-%m-%d %H:%M} ({rules.new_data.reason})"
         )
-    if by_alarm and (told := is_not_learnable(rules, situation, request)):
-        return situation.answer(request, "waits", told)
     if by_alarm and (until := cooldown_until(rules, situation)) is not None:
         return situation.answer(request, "waits", f"cooldown until {until:%Y-%m-%d %H:%M} ({rules.cooldown.reason})")
     if by_alarm and (until := budget_until(rules, situation)) is not None:

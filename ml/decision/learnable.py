@@ -95,7 +95,10 @@ def _shares(config: Config, as_of: dt.datetime, windows: Split) -> tuple[float, 
     if refit is None or refit.early is None:
         until = windows.holdout_end if refit else windows.fitted_until
         return (0.0,) * (as_of.date() - until.date()).days
-    found = early.reporting(config, as_of, windows)
     back = np.arange(1, (as_of.date() - windows.holdout_end.date()).days + 1)
+    try:
+        found = early.reporting(config, as_of, windows)
+    except early.TooFewAnswers:  # nothing can be trained yet, and the training says so
+        return (0.0,) * len(back)
     shares = found.share((back - 0.5).astype(np.float64))
     return tuple(float(share) for share in np.where(shares >= refit.early.value, shares, 0.0))
