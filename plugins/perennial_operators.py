@@ -147,7 +147,7 @@ def write_note(context: Context, note: str) -> None:
     log.info("note on the run: %s", note)
     try:
         login = BaseHook.get_connection(API_CONNECTION)
-        with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=10) as client:
+        with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=60) as client:
             token = client.post("/auth/token", json={"username": login.login, "password": login.password}).raise_for_status()
             client.patch(
                 f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",

@@ -88,9 +88,9 @@ def test_a_day_that_is_none_says_how_one_is_written(words: list[str], capsys) ->
 def test_what_nobody_expected_says_where_it_was(tmp_path, monkeypatch, capsys) -> None:
     from ml.ledger.ledger import Ledger
 
-    def broken(self: Ledger, model: str) -> None:
+    def broken(self: Ledger, model: str, sequence: int) -> None:
         {}.missing  # noqa: B018
 
-    monkeypatch.setattr(Moves, "history", broken)
+    monkeypatch.setattr(Moves, "since", broken)
     assert main(["status", "--config", str(small_file(tmp_path))]) == 1
-    assert "no attribute 'missing' (AttributeError, at ml/overview/status.py:" in capsys.readouterr().err
+    assert "no attribute 'missing' (AttributeError, at ml/overview/past.py:" in capsys.readouterr().err
