@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 API_CONNECTION = "perennial_api"
 LONGEST_NOTE = 800
 """Characters; Airflow takes a thousand, and the link to the pages is part of them."""
+PATIENCE = 120.0
+"""Seconds in which a busy Airflow takes a note."""
 OF_MLFLOW = {"fit", "register", "write_card"}
 """Steps whose record names an MLflow run."""
 TRIGGERS = {"asset_triggered": "", "scheduled": "schedule", "backfill": "schedule"}
@@ -147,7 +149,7 @@ def write_note(context: Context, note: str) -> None:
     log.info("note on the run: %s", note)
     try:
         login = BaseHook.get_connection(API_CONNECTION)
-        with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=60) as client:
+        with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=PATIENCE) as client:
             token = client.post("/auth/token", json={"username": login.login, "password": login.password}).raise_for_status()
             client.patch(
                 f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",

@@ -172,5 +172,4 @@ def test_a_person_agrees_to_a_step_of_a_release_or_ends_it(api: Api, config: Con
     releasing.respond(api, releasing.asked(api, known), "Reject")
     assert moves() == [("waits", "admin"), ("stopped", "admin")]
     assert releases.open(config.name) is None
-    note = releasing.look(api, hours=3).note
-    assert note is None or note.startswith("no version is being released")  # a run does not fail for a note that was not taken
+    assert (releasing.look(api, hours=3).note or "").startswith("no version is being released")
