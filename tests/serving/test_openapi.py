@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
 from deploy.local.preflight import free_port
@@ -52,9 +52,9 @@ def test_no_request_makes_a_server_error(api: Any) -> None:
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
             def ask(case: schemathesis.Case) -> None:
-                assume(not _ends_in_a_newline(case.body))
                 response = case.call()
                 assert response.status_code < 500, response.text
-                case.validate_response(response)
+                if not _ends_in_a_newline(case.body):
+                    case.validate_response(response)
 
             ask()
