@@ -146,15 +146,18 @@ def test_eight_processes_that_put_one_key_at_once_leave_one_whole_artifact(opene
         opened(race / "0").delete("models", "one")
 
 
-def test_a_writer_that_is_killed_anywhere_leaves_the_artifact_whole_or_not_at_all(opened: Opened, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside", [True, False], ids=["while_it_is_made", "at_any_time"])
+def test_a_writer_that_is_killed_anywhere_leaves_the_artifact_whole_or_not_at_all(
+    opened: Opened, tmp_path: Path, inside: bool
+) -> None:
     store, whole = opened(tmp_path / "reader"), 0
-    for attempt in range(25):
+    for attempt in range(13):
         key = f"key-{attempt}"
         start = processes.Barrier(2)
-        writer = processes.Process(target=_write, args=(opened, tmp_path / "writer", key, start))
+        writer = processes.Process(target=_write, args=(opened, tmp_path / "writer", key, start, inside))
         writer.start()
         start.wait()
-        time.sleep(0.002 * attempt)
+        time.sleep(0.004 * attempt)
         writer.kill()
         writer.join()
         if store.has("models", key):
@@ -162,13 +165,19 @@ def test_a_writer_that_is_killed_anywhere_leaves_the_artifact_whole_or_not_at_al
             assert _texts(store.get("models", key)) == {"killed"}
         assert (key in store.list("models")) == store.has("models", key)
         assert _texts(opened(tmp_path / "again").put("models", key, _parts("killed"))) == {"killed"}
-    assert whole < 25, "no writer was cut off"
+    assert whole == 0 or not inside
 
 
-def _write(opened: Opened, machine: Path, key: str, start: Barrier) -> None:
+def _write(opened: Opened, machine: Path, key: str, start: Barrier, inside: bool) -> None:
+    def fill(folder: Path) -> None:
+        _parts("killed")(folder)
+        start.wait()
+        time.sleep(60)
+
     store = opened(machine)
-    start.wait()
-    store.put("models", key, _parts("killed"))
+    if not inside:
+        start.wait()
+    store.put("models", key, fill if inside else _parts("killed"))
 
 
 def test_what_killed_writers_leave_is_swept_after_a_day(tmp_path: Path) -> None:
