@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from ml.errors import BadInput
 from ml.ledger.database import Database
 from ml.ledger.records import aware, is_json, one_of, read
-from ml.ledger.table import table
+from ml.ledger.table import Json, Member, table
 from ml.ledger.words import Outcome, Trigger
+
+PRIMARY = "primary"
+"""Where the evidence has the figures of the deciding metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +88,16 @@ class Decisions:
             return read(Decision, row)
 
     def since(self, model: str, number: int) -> list[tuple[int, Decision]]:
-        """The answers of the gate on a model that were recorded after the one of this number, each with its own number."""
-        query = sa.select(decisions).where(decisions.c.model == model, decisions.c.id > number).order_by(decisions.c.id)
+        """The answers of the gate on a model that were recorded after the one of this number, each with its own number.
+
+        Of the evidence they have the figures of the deciding metric alone; a whole verdict is a thousand times longer.
+        """
+        columns = [column for column in decisions.c if column is not decisions.c.evidence]
+        primary = sa.type_coerce(Member(decisions.c.evidence, PRIMARY), Json).label(PRIMARY)
+        query = sa.select(*columns, primary).where(decisions.c.model == model, decisions.c.id > number)
         with self._database.reading() as connection:
-            return [(row["id"], read(Decision, row)) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query.order_by(decisions.c.id)).mappings()
+            return [(row["id"], read(Decision, row, evidence={PRIMARY: row[PRIMARY]})) for row in rows]
 
     def newest(self, model: str) -> Decision | None:
         """The last answer of the gate on a model, None before the first."""

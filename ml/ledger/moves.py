@@ -124,9 +124,12 @@ class Moves:
             return _moves_of(connection, model)
 
     def since(self, model: str, sequence: int) -> list[Promotion]:
-        """The moves of a model's champion after the one with this number, oldest first."""
+        """The moves of a model's champion after the one with this number, oldest first, without the verdicts behind them."""
+        columns = [column for column in promotions.c if column is not promotions.c.verdict]
+        query = sa.select(*columns).where(promotions.c.model == model, promotions.c.sequence > sequence)
         with self._database.reading() as connection:
-            return _moves_of(connection, model, sequence)
+            rows = connection.execute(query.order_by(promotions.c.sequence)).mappings()
+            return [read(Promotion, row, verdict={}) for row in rows]
 
     def make(self, move: Move, also: Also = lambda connection: None) -> Promotion:
         """Move the champion, if it still is the one that the mover expects.
@@ -172,9 +175,8 @@ class Moves:
             return _moves_of(connection, move.model)[-1]
 
 
-def _moves_of(connection: sa.Connection, model: str, after: int = 0) -> list[Promotion]:
-    query = sa.select(promotions).where(promotions.c.model == model, promotions.c.sequence > after)
-    query = query.order_by(promotions.c.sequence)
+def _moves_of(connection: sa.Connection, model: str) -> list[Promotion]:
+    query = sa.select(promotions).where(promotions.c.model == model).order_by(promotions.c.sequence)
     return [read(Promotion, row) for row in connection.execute(query).mappings()]
 
 

@@ -154,13 +154,13 @@ def submit(connection: sa.Connection, request: Request) -> Recorded:
     same = sa.select(requests.c.id).where(requests.c.model == request.model, requests.c.key == request.key)
     if connection.execute(same).first() is None:
         connection.execute(sa.insert(requests).values(asdict(request)))
-    return next(found for found in _all(connection, request.model) if found.key == request.key)
+    return _all(connection, request.model, requests.c.key == request.key)[0]
 
 
-def _all(connection: sa.Connection, model: str) -> list[Recorded]:
+def _all(connection: sa.Connection, model: str, *conditions: sa.ColumnElement[bool]) -> list[Recorded]:
     given: dict[int, list[Answer]] = {}
-    theirs = sa.select(answers).join(requests).where(requests.c.model == model).order_by(answers.c.id)
-    for row in connection.execute(theirs).mappings():
+    chosen = sa.and_(requests.c.model == model, *conditions)
+    for row in connection.execute(sa.select(answers).join(requests).where(chosen).order_by(answers.c.id)).mappings():
         given.setdefault(row["request"], []).append(read(Answer, row))
-    query = sa.select(requests).where(requests.c.model == model).order_by(requests.c.id)
+    query = sa.select(requests).where(chosen).order_by(requests.c.id)
     return [read(Recorded, row, answers=tuple(given.get(row["id"], ()))) for row in connection.execute(query).mappings()]

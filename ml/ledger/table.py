@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from ml.ledger.words import VOCABULARIES, table_of
 
@@ -36,8 +37,27 @@ class Json(sa.TypeDecorator[Mapping[str, Any]]):
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
         return json.dumps(value, sort_keys=True)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Mapping[str, Any]:
-        return json.loads(value)
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Mapping[str, Any] | None:
+        return None if value is None else json.loads(value)
+
+
+class Member(sa.sql.functions.GenericFunction[str]):
+    """A member of a mapping that is kept as JSON text, as JSON text; null where there is none. `Member(column, name)`."""
+
+    type = sa.Text()
+    inherit_cache = True
+
+
+@compiles(Member, "sqlite")
+def _member_in_sqlite(element: Member, compiler: Any, **options: Any) -> str:
+    column, name = element.clauses
+    return f"json_extract({compiler.process(column, **options)}, '$.' || {compiler.process(name, **options)})"
+
+
+@compiles(Member, "postgresql")
+def _member_in_postgresql(element: Member, compiler: Any, **options: Any) -> str:
+    column, name = element.clauses
+    return f"(CAST({compiler.process(column, **options)} AS json) ->> {compiler.process(name, **options)})"
 
 
 metadata = sa.MetaData(naming_convention={"fk": "%(table_name)s_%(column_0_name)s_is_known", "ck": "%(constraint_name)s"})

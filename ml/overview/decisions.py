@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ml.config import Config
 from ml.ledger.decisions import Decision
@@ -50,13 +52,23 @@ def decisions(config: Config) -> list[Judged]:
 
 def judged(answers: list[Decision], moves: list[Promotion]) -> list[Judged]:
     """The answers of the gate with the champion after each; both lists are of one model, oldest first."""
-    return [_judged(answer, _champion_after(answer, moves)) for answer in answers]
+    of_run = {move.run_id: place for place, move in enumerate(moves)}
+    # A move may be of an earlier instant than the one before it, so that only these are in order.
+    earliest = list(accumulate((move.as_of for move in reversed(moves)), min))[::-1]
+    return [_judged(answer, _champion_after(answer, moves, earliest, of_run)) for answer in answers]
 
 
-def _champion_after(answer: Decision, moves: list[Promotion]) -> str | None:
-    """The champion as of the decision: moves of its own run count, later ones do not."""
-    made = [move for move in moves if move.as_of < answer.as_of or move.run_id == answer.run_id]
-    return made[-1].to_version if made else None
+def _champion_after(
+    answer: Decision, moves: list[Promotion], earliest: list[dt.datetime], of_run: dict[str, int]
+) -> str | None:
+    """The champion as of the decision: moves of its own run count, later ones do not.
+
+    Args:
+        earliest: for each move, the earliest instant of it and those after it.
+        of_run: the place of a run's last move.
+    """
+    place = max(bisect_left(earliest, answer.as_of) - 1, of_run.get(answer.run_id, -1))
+    return moves[place].to_version if place >= 0 else None
 
 
 def _judged(answer: Decision, champion_after: str | None) -> Judged:

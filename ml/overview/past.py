@@ -5,7 +5,6 @@ What is remembered of a verdict or a move is what tables and pictures tell; the 
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from functools import lru_cache
 
@@ -35,16 +34,14 @@ class Past:
     def moves(self) -> list[Promotion]:
         """All moves of the champion, oldest first, without the verdicts that they follow from."""
         with self._lock:
-            newer = self.ledger.moves.since(self._model, len(self._moves))
-            self._moves += [dataclasses.replace(move, verdict={}) for move in newer]
+            self._moves += self.ledger.moves.since(self._model, len(self._moves))
             return list(self._moves)
 
     def verdicts(self) -> list[Decision]:
         """All answers of the gate, oldest first; of the evidence, the figures of the deciding metric alone."""
         with self._lock:
             for number, verdict in self.ledger.decisions.since(self._model, self._last_verdict):
-                told = {"primary": verdict.evidence.get("primary")}
-                self._verdicts.append(dataclasses.replace(verdict, evidence=told))
+                self._verdicts.append(verdict)
                 self._last_verdict = number
             return list(self._verdicts)
 

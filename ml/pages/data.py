@@ -11,7 +11,7 @@ from ml.pages.render import page
 from ml.pages.shapes import both
 
 BATCHES = 20
-"""Batches in the table, the newest."""
+"""Batches in the table, the newest, and of those in quarantine: what waits for a person comes first."""
 
 
 def data_page(config: Config, reader: Reader) -> str:
@@ -21,4 +21,5 @@ def data_page(config: Config, reader: Reader) -> str:
     version = last.challenger_version if last else None
     explored = version if version is not None and exploration_of(config, version) else None
     landed = both(lambda width: charts.batches(story.batches, width))
-    return page("data", config, reader, story=story, landed=landed, explored=explored, most=BATCHES)
+    held = sorted(story.quarantine, key=lambda batch: bool(batch.open))[::-1]
+    return page("data", config, reader, story=story, landed=landed, explored=explored, held=held, most=BATCHES)

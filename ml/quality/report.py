@@ -80,6 +80,8 @@ def fault_of(report: FileReport) -> str:
 
 def printable(text: str) -> str:
     """The text in one line, with control and invisible characters escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 

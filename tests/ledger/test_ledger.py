@@ -68,6 +68,19 @@ def test_the_first_request_with_a_key_is_admitted_and_recorded(ledger: Ledger) -
     assert answer.training.recorded_at.tzinfo is dt.UTC
 
 
+def test_what_is_new_comes_without_the_whole_verdicts(ledger: Ledger) -> None:
+    primary = {"name": "average precision", "interval": [0.1, None], "told": "“better”"}
+    evidence: list[dict[str, Any]] = [{"primary": primary, "others": [1, 2]}, {"primary": None}, {}]
+    for version, each in enumerate(evidence):
+        promote(ledger, ledger.moves.champion("fraud"), str(version))
+        ledger.decisions.record(decision(challenger_version=str(version), champion_version=None, evidence=each))
+    (first, _), *others = ledger.decisions.since("fraud", 0)
+    assert [told.evidence["primary"] for _, told in ledger.decisions.since("fraud", 0)] == [primary, None, None]
+    assert [told.challenger_version for _, told in ledger.decisions.since("fraud", first)] == ["1", "2"]
+    assert ledger.decisions.since("fraud", others[-1][0]) == []
+    assert [(move.to_version, move.verdict) for move in ledger.moves.since("fraud", 1)] == [("1", {}), ("2", {})]
+
+
 def test_a_retry_of_the_admitted_run_is_admitted_again_without_a_second_row(ledger: Ledger) -> None:
     first = ledger.trainings.admit(admission())
     again = ledger.trainings.admit(admission())

@@ -8,16 +8,18 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml.__main__ import main
 from ml.config import Config, load
 from ml.ledger.ledger import Ledger
-from ml.ledger.moves import Move
+from ml.ledger.moves import Move, Promotion
 from ml.ledger.requests import Answer
 from ml.ledger.signals import Alarm, Incident, Reading
 from ml.monitoring.words import ESTIMATE, PERFORMANCE, SEVERITY
 from ml.overview.alarms import alarms
-from ml.overview.decisions import decisions
+from ml.overview.decisions import decisions, judged
 from ml.overview.signals import signals
 from ml.overview.status import status
 from ml.records import to_record
@@ -92,6 +94,33 @@ def test_each_decision_says_who_was_champion_after_it(config: Config, ledger: Le
     assert (last.champion.version, last.champion.days, last.as_of) == ("2", 2, nights[-1])
     assert last.next_decision is not None
     assert last.next_decision.night >= nights[-1].date()
+
+
+@given(st.lists(st.integers(0, 6), max_size=6), st.integers(0, 6), st.integers(0, 6))
+def test_the_champion_after_a_verdict_is_that_of_its_run_or_of_the_last_move_before(
+    nights: list[int], night: int, run: int
+) -> None:
+    moves = [
+        Promotion(
+            model="fraud",
+            sequence=n + 1,
+            action="promote",
+            from_version=None,
+            to_version=str(n),
+            as_of=AS_OF + each * ONE,
+            actor="gate",
+            reason="better",
+            verdict={},
+            run_id=f"run_{n}",
+            hashes={},
+            recorded_at=AS_OF,
+        )
+        for n, each in enumerate(nights)
+    ]
+    answer = decision(as_of=AS_OF + night * ONE, run_id=f"run_{run}")
+    before = [move.to_version for move in moves if move.as_of < answer.as_of or move.run_id == answer.run_id]
+    (told,) = judged([answer], moves)
+    assert told.champion_after == (before[-1] if before else None)
 
 
 def test_an_alarm_is_told_with_its_request_its_answer_and_the_performance_before_and_after(
