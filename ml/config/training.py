@@ -209,6 +209,8 @@ class TrainingSettings(Section):
         candidates: the models that are fitted; the best one on the validation window becomes the challenger.
         tuning: search for settings; null for none.
         refit: fits what is promoted on all matured events; without it the judged model itself is promoted.
+        pool: `disk` quantizes the training rows part by part onto the disk, for a training window that memory does not hold;
+            null to hold their numbers in memory. Only trees are fitted so, and nothing is searched or fitted again.
     """
 
     train: Days
@@ -226,6 +228,7 @@ class TrainingSettings(Section):
     candidates: Annotated[list[Candidate], Field(min_length=1)] = [OWN, SHALLOW, LOGISTIC]
     tuning: Tuning | None = None
     refit: Annotated[Refit | None, Field(exclude_if=lambda refit: refit is None)] = None
+    pool: Annotated[Literal["disk"] | None, Field(exclude_if=lambda pool: pool is None)] = None
 
     @field_validator("candidates")
     @classmethod
@@ -233,6 +236,17 @@ class TrainingSettings(Section):
         if twice := sorted({name for name in candidates if candidates.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is given more than once; give each candidate once")
         return candidates
+
+    @model_validator(mode="after")
+    def _reads_in_parts_what_can_be(self) -> TrainingSettings:
+        whole = {
+            f"leave {LOGISTIC!r} out of candidates": LOGISTIC in self.candidates,
+            "set tuning to null": self.tuning is not None,
+            "leave refit out": self.refit is not None,
+        }
+        if self.pool and (changes := [change for change, is_needed in whole.items() if is_needed]):
+            raise ValueError(f"pool is {self.pool!r}, and these need all training rows in memory: {', '.join(changes)}")
+        return self
 
     @model_validator(mode="after")
     def _searches_what_exists(self) -> TrainingSettings:

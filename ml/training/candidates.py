@@ -7,7 +7,9 @@ weak, rows are few, or effects are additive. The best candidate becomes the chal
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from scipy.special import expit
 
 from ml.config import Config
 from ml.config.training import LOGISTIC, OWN, SHALLOW
+from ml.errors import BadInput
 from ml.evaluation.metrics import average_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
 from ml.model.estimator import Estimator
@@ -22,9 +25,11 @@ from ml.model.inputs import Inputs
 from ml.model.model import threshold_for
 from ml.training import calibrate, chosen, dataset
 from ml.training.costs import missed_costs
-from ml.training.inputs import learn_inputs
+from ml.training.inputs import learn, learn_inputs, training_matrix
 from ml.training.linear import fit_logistic
+from ml.training.pools import DiskPool, quantized
 from ml.training.trees import fit_trees
+from ml.training.weights import row_weights
 
 SHALLOW_ITERATIONS, SHALLOW_DEPTH = 100, 2
 
@@ -45,12 +50,15 @@ class Selected:
 
 @dataclass(frozen=True, eq=False)
 class FitWindows:
-    """The rows that all candidates of a training use, and the matrix of the training rows, see `learn_inputs`."""
+    """The rows that all candidates of a training use, and the matrix of the training rows, see `learn_inputs`.
+
+    Where the matrix is on the disk, `train` lacks the numbers.
+    """
 
     train: pd.DataFrame
     validation: pd.DataFrame
     inputs: Inputs
-    matrix: np.ndarray
+    matrix: np.ndarray | DiskPool
 
     @classmethod
     def of(cls, config: Config, rows: pd.DataFrame) -> FitWindows:
@@ -58,15 +66,42 @@ class FitWindows:
         train, validation = (rows[rows[dataset.SPLIT] == part] for part in (dataset.TRAIN, dataset.VALIDATION))
         return cls(train, validation, *learn_inputs(config, train))
 
+    @classmethod
+    def on_disk(cls, config: Config, training_set: str, folder: Path) -> FitWindows:
+        """The windows of a frozen training set, whose training rows are read in parts and quantized into a folder."""
+        train = dataset.read_without_numbers(config, training_set)
+        validation = dataset.read(config, training_set, (dataset.VALIDATION,))
+        inputs, own_numbers = learn(config, train)
+        pool = quantized(
+            folder,
+            inputs.names,
+            _matrices(inputs, dataset.parts(config, training_set, list(inputs.fill)), own_numbers),
+            train["label"].to_numpy(np.int8),
+            row_weights(config, train),
+            config.training.model.thread_count,
+        )
+        return cls(train, validation, inputs, pool)
+
+
+def _matrices(inputs: Inputs, parts: Iterable[pd.DataFrame], own_numbers: list[np.ndarray]) -> Iterator[np.ndarray]:
+    begin = 0
+    for part in parts:
+        rows = slice(begin, begin := begin + len(part))
+        yield training_matrix(inputs, part, [numbers[rows] for numbers in own_numbers])
+
 
 def select(config: Config, rows: pd.DataFrame) -> Selected:
+    """Fit all candidates on a training set; see `select_of`."""
+    return select_of(config, FitWindows.of(config, rows))
+
+
+def select_of(config: Config, windows: FitWindows) -> Selected:
     """Fit all candidates and select the best on the validation window; among equal ones the deployment's own.
 
     Raises:
         CapUnreachable: see `ml.training.weights`.
         RanksNothing: no candidate ranks positives above negatives; see `ml.training.calibrate`.
     """
-    windows = FitWindows.of(config, rows)
     validation_matrix = windows.inputs.matrix(windows.validation)
     fitted: dict[str, Estimator] = {}
     figures: dict[str, float] = {}
@@ -102,6 +137,8 @@ def fit_candidate(config: Config, name: str, windows: FitWindows) -> Estimator:
     """
     fitted: Estimator
     if name == LOGISTIC:
+        if isinstance(windows.matrix, DiskPool):
+            raise BadInput(f"{LOGISTIC} is not fitted on a pool on the disk; leave it out of training.candidates")
         fitted = fit_logistic(config, windows.inputs.names, windows.matrix, windows.train)
     else:
         settings = _shallow(config) if name == SHALLOW else config

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml import artifacts
@@ -38,6 +39,8 @@ GAP, NEWEST = "gap", "newest"
 SPLIT, LABEL_KNOWN_AT, LABEL_NOW, EARLY = "_split", "_label_known_at", "_label_now", "_early"
 UNLABELLED = -1
 KIND = "training_sets"
+PART = 100_000
+"""Rows of a part of a training set that is read in parts."""
 
 
 class NotEnoughHistory(Refused, ValueError):
@@ -110,6 +113,22 @@ def read(config: Config, training_set: str, parts: tuple[str, ...] = (TRAIN, VAL
     table = pq.read_table(path, filters=[(split_column, "in", list(parts))])
     rows: pd.DataFrame = table.rename_columns(current_names(names)).to_pandas()
     return rows
+
+
+def read_without_numbers(config: Config, training_set: str) -> pd.DataFrame:
+    """The training rows with label, time, keys and categories alone, texts by their codes; errors as for `verified_path`."""
+    texts = [*config.entities.values(), *config.categories]
+    path, names = verified_path(config, training_set), ["event_id", "event_time", "label", *texts]
+    table = pq.read_table(path, columns=names, filters=[(SPLIT, "=", TRAIN)], read_dictionary=texts)
+    rows: pd.DataFrame = table.to_pandas(types_mapper={pa.string(): pd.ArrowDtype(pa.string())}.get)
+    return rows
+
+
+def parts(config: Config, training_set: str, names: list[str], rows: int = PART) -> Iterator[pd.DataFrame]:
+    """Columns of the training rows in consecutive parts of at most so many rows, in the order of `read`."""
+    with pq.ParquetFile(path_of(config, training_set)) as file:
+        for batch in file.iter_batches(rows, columns=[SPLIT, *names]):
+            yield batch.filter(pc.equal(batch[SPLIT], TRAIN)).select(names).to_pandas()
 
 
 def current_names(columns: Sequence[str]) -> list[str]:

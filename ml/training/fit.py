@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ml import artifacts
 from ml.config import Config
@@ -23,14 +24,16 @@ from ml.model.model import Model, importance, save, threshold_for
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
 from ml.training.calibrate import RanksNothing
-from ml.training.candidates import select
+from ml.training.candidates import FitWindows, Selected, select_of
 from ml.training.code import code_version
 from ml.training.refused import record_refusal
 from ml.training.weights import CapUnreachable
 
 RECORD, TRAINING_SET, DEPLOYMENT, TUNING = "fit.json", "training_set.json", "deployment.json", "tuning.json"
 KIND, OTHERS = "models", "others"
-SETTINGS = {"model", "caps", "candidates"}
+POOLS = "pools"
+"""Kind of the artifacts that are a fit's own, and are deleted at its end."""
+SETTINGS = {"model", "caps", "candidates", "pool"}
 """Keys of `training` from which a model is made."""
 
 
@@ -266,9 +269,7 @@ def recipe_of(config: Config, candidate: str, inputs: list[str]) -> str:
 
 def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
-    rows = dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION))
-    validation = rows[rows[dataset.SPLIT] == dataset.VALIDATION]
-    selected = select(config, rows)
+    selected, validation = select_from(config, training_set)
     estimator, inputs = selected.estimator, selected.inputs
     labels = validation["label"].to_numpy(np.int8)
 
@@ -305,6 +306,16 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
 
     artifacts.of(config).put(KIND, key, fill)
     return describe(config, key)
+
+
+def select_from(config: Config, training_set: str) -> tuple[Selected, pd.DataFrame]:
+    """The best candidate of a frozen training set, and the rows of its validation window; errors as for `fit`."""
+    if config.training.pool is None:
+        windows = FitWindows.of(config, dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION)))
+        return select_of(config, windows), windows.validation
+    with artifacts.local(config).private(POOLS) as folder:
+        windows = FitWindows.on_disk(config, training_set, folder)
+        return select_of(config, windows), windows.validation
 
 
 def write_records(config: Config, folder: Path, frozen: dataset.TrainingSet, record: Fit) -> None:

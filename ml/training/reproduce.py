@@ -28,7 +28,7 @@ from ml.model.model import INPUTS, ONNX, Model, save
 from ml.training import dataset, refit
 from ml.training.candidates import select
 from ml.training.code import CHANGED, code_version
-from ml.training.fit import Fit, origin_of, record_of, registry
+from ml.training.fit import Fit, origin_of, record_of, registry, select_from
 
 
 class CodeChanged(Refused, RuntimeError):
@@ -116,7 +116,8 @@ def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, fold
         Comparison("training set", same_rows, f"{training_set.rows:,} rows, SHA-256 {training_set.training_set[:16]}")
     )
     rows = dataset.read(config, training_set.training_set)
-    selected = select(config, rows)
+    pool = config.training.pool
+    selected = select(config, rows) if pool is None else select_from(config, training_set.training_set)[0]
     judged = judged_folder(registered)
     checks += _compare_model(selected.estimator, selected.inputs, judged, rows, folder / "rebuilt", "")
     if judged != registered:
