@@ -42,13 +42,13 @@ browser: ## install Debian's Chromium, in which the tests look at the pages, unl
 	@[ -n "$$CHROMIUM" ] || which chromium chromium-browser google-chrome 2>/dev/null | grep -q . || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
 test: env browser lint types ## lint, types and all tests; BACKEND=postgres: tests of what a server keeps, on PostgreSQL and Redis
-	$(PY) -m pytest -n 3 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
+	$(PY) -m pytest -n 4 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
 
 docs: env ## write the documentation as a site to var/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 proofs: env ## what tests leave out or run thinner: two hundred kills, more planted defects, a storm of triggers, the error rates of gate and detector
-	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/features/test_spark.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py
+	$(PY) -m pytest -n 2 --proofs tests/test_kills.py tests/test_planted_defects.py tests/decision/test_loop.py tests/test_older_home.py tests/artifacts/test_writes.py tests/lake/test_object_store.py tests/registry/test_machines.py tests/features/test_spark.py tests/serving/test_killed.py tests/monitoring/test_cut_off.py tests/dags/test_storm.py tests/dags/test_browser.py
 	$(PY) -m benchmarks.gate_errors
 	$(PY) -m benchmarks.drift_errors
 

@@ -53,7 +53,7 @@ LONGEST_FIRST = ("tests/deploy", "tests/dags", "tests/test_kills", "tests/monito
 settings.register_profile("first_failure", phases=[Phase.explicit, Phase.generate], database=None)
 
 
-THINNED = 24
+THINNED = 36
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,7 +82,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers | None]:
 
 @pytest.fixture(scope="session")
 def repetitions(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many of the repetitions of a proof to run: all with `--proofs`, else a twenty-fourth."""
+    """How many of the repetitions of a proof to run: all with `--proofs`, else a thirty-sixth."""
     whole = request.config.getoption("--proofs")
     return lambda count: count if whole else -(-count // THINNED)
 

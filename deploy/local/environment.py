@@ -109,7 +109,7 @@ def environment(home: Path, config: Path, port: int, dags_folder: Path, title: s
         # Tasks are forked from a process that has imported their libraries and done nothing else.
         "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD": "deploy.preload",
         "AIRFLOW__SCHEDULER__MP_START_METHOD": "forkserver",
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # When a busy machine misses the end of a task's output, the task counts as running for so long: 60 seconds by default.
         "AIRFLOW__WORKERS__SOCKET_CLEANUP_TIMEOUT": "5",

@@ -23,7 +23,17 @@ from tests.dags.releasing import APPROVED
 from tests.monitoring.living import night
 
 PAGES = ("model", "drift", "data", "requests", "replay")
-THEMES = ("light", "dark")
+DESK, HAND = WIDTHS
+LOOKS = [
+    ("light", DESK),
+    ("dark", HAND),
+    *(pytest.param(theme, width, marks=pytest.mark.proof) for theme, width in (("dark", DESK), ("light", HAND))),
+]
+DOCUMENTS = [
+    ("light", "card/3"),
+    ("dark", "exploration/3"),
+    *(pytest.param(theme, place, marks=pytest.mark.proof) for theme, place in (("dark", "card/3"), ("light", "exploration/3"))),
+]
 expect.set_options(timeout=1000 * PATIENCE)
 
 
@@ -83,8 +93,7 @@ def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Path(asked) if asked else tmp_path_factory.mktemp("pictures")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 @pytest.mark.parametrize("page", PAGES)
 def test_each_page_is_for_everybody_in_light_and_dark_on_a_desk_and_in_a_hand(
     airflow: str,
@@ -101,7 +110,7 @@ def test_each_page_is_for_everybody_in_light_and_dark_on_a_desk_and_in_a_hand(
         assert answer is not None
         assert answer.ok
         expect(seen.page.locator("h1")).to_be_visible()
-        if (theme, width) == ("light", WIDTHS[0]):
+        if (theme, width) == ("light", DESK):
             seen.page.screenshot(path=pictures / f"{page}.png")
         seen.page.screenshot(path=pictures / f"{page}-{theme}-{width}.png", full_page=True)
         assert seen.overflow() <= 0
@@ -109,8 +118,7 @@ def test_each_page_is_for_everybody_in_light_and_dark_on_a_desk_and_in_a_hand(
         assert seen.wrong == []
 
 
-@pytest.mark.parametrize("place", ["card/3", "exploration/3"])
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(("theme", "place"), DOCUMENTS)
 def test_cards_and_explorations_keep_nobody_out(
     airflow: str, config: Config, browser: Browser, logins: dict[str, dict[str, Any]], pictures: Path, place: str, theme: str
 ) -> None:
