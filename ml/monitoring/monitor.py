@@ -31,7 +31,9 @@ from ml.monitoring.traffic import DAY, SCORE, Traffic, traffic
 from ml.monitoring.words import ESTIMATE, TRAFFIC
 
 AT_ONCE = 28
-"""Number of days per point-in-time join: the join takes the same time for one day and for some weeks."""
+"""Most days per point-in-time join: the join takes the same time for one day and for some weeks."""
+ROWS_AT_ONCE = 4_000_000
+"""Events per join, about, if a day has fewer: what is joined is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,16 @@ def monitor(config: Config, as_of: dt.datetime, run: Run = BY_HAND) -> MonitorRe
     first = newest + DAY if newest else reference.until
     days = [first + i * DAY for i in range((last - first).days + 1)]
     watch = _Watch(config, as_of, champion, reference)
-    for start in range(0, len(days), AT_ONCE):
-        watch.assess(days[start : start + AT_ONCE], run.id)
+    at_once = days_at_once(reference)
+    for start in range(0, len(days), at_once):
+        watch.assess(days[start : start + at_once], run.id)
     return _monitored(config, version, days)
+
+
+def days_at_once(reference: Reference) -> int:
+    """How many days are assessed together; with each comes the day that matures on it."""
+    a_day = sum(reference.volumes.values()) / max(len(reference.volumes), 1)
+    return min(AT_ONCE, max(1, int(ROWS_AT_ONCE / (2 * max(a_day, 1)))))
 
 
 def _last_complete(config: Config, as_of: dt.datetime) -> dt.date:

@@ -21,8 +21,10 @@ from typing import Literal
 
 import ibis
 import ibis.expr.datatypes as dtypes
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores import offline_utils
 from feast.infra.offline_stores.duckdb import (
@@ -45,6 +47,8 @@ from ml.errors import BadInput
 EVENT, CREATED, AVAILABLE = "__event", "__created", "__available"
 INSTANT = dtypes.Timestamp(timezone="UTC")
 NEVER = datetime.min.replace(tzinfo=UTC)
+OLDER = 0.5
+"""Share of a history from which on a second join is cheaper than its rows of before."""
 
 
 class AsofOfflineStoreConfig(DuckDBOfflineStoreConfig):
@@ -139,13 +143,13 @@ def _join(
     history = history.filter(history[EVENT] <= last)
     if view.ttl:
         history = history.filter(history[EVENT] + ibis.interval(view.ttl) >= first)
-    if _may_be_superseded(history, list(keys)):
+    predicates = list(zip(entity_keys.values(), keys, strict=True))
+    ticks = _ticks(history)
+    if _may_be_superseded(history, list(keys), ticks):
         history = _drop_superseded(history, list(keys))
-    joined = rows.asof_join(
-        history,
-        on=rows[time] >= history[AVAILABLE],
-        predicates=[rows[entity_key] == history[key] for entity_key, key in zip(entity_keys.values(), keys, strict=True)],
-    )
+    elif (since := _begin_of_recent(ticks, first)) is not None:
+        history = _with_older_of_missing(rows, time, history, predicates, since)
+    joined = _asof(rows, time, history, predicates)
     values = {name: joined[name] for name in features}
     if view.ttl:
         fresh = joined[EVENT] + ibis.interval(view.ttl) >= joined[time]
@@ -170,27 +174,62 @@ def _history(view: FeatureView, keys: dict[str, str], features: dict[str, str], 
     return history.drop_null([EVENT, AVAILABLE])
 
 
-def _may_be_superseded(history: Table, keys: list[str]) -> bool:
+def _asof(rows: Table, time: str, history: Table, predicates: list[tuple[str, str]]) -> Table:
+    """Each row with the last row of its keys' history that is available at its time."""
+    equal = [rows[entity_key] == history[key] for entity_key, key in predicates]
+    return rows.asof_join(history, on=rows[time] >= history[AVAILABLE], predicates=equal)
+
+
+def _ticks(history: Table) -> pa.Table:
+    """The distinct event times, in order: their rows, when these became available, and whether any was created otherwise."""
+    events = history.group_by(EVENT).agg(
+        rows=history.count(),
+        first_available=history[AVAILABLE].min(),
+        last_available=history[AVAILABLE].max(),
+        differs=(history[AVAILABLE] != history[CREATED]).any(),
+    )
+    return events.order_by(EVENT).to_pyarrow()
+
+
+def _may_be_superseded(history: Table, keys: list[str], ticks: pa.Table) -> bool:
     """Whether a row may be superseded; False is certain, and needs no sorting of rows.
 
     It is False if each event became available after all earlier events of all entities, and no two rows of an entity with equal
     availability differ in creation, because availability equals creation or because there are no two such rows.
     """
-    events = history.group_by(EVENT).agg(
-        first_available=history[AVAILABLE].min(),
-        last_available=history[AVAILABLE].max(),
-        differs=(history[AVAILABLE] != history[CREATED]).any(),
-    )
-    events = events.mutate(previous_last=events["last_available"].max().over(order_by=EVENT, rows=(None, -1)))
-    totals = events.aggregate(
-        overlap=(events["first_available"] <= events["previous_last"]).any(), differs=events["differs"].any()
-    ).to_pyarrow()
-    if totals["overlap"][0].as_py():
+    first, last = (ticks[name].cast(pa.int64()).to_numpy() for name in ("first_available", "last_available"))
+    if (first[1:] <= np.maximum.accumulate(last)[:-1]).any():
         return True
-    if not totals["differs"][0].as_py():
+    if not pc.any(ticks["differs"]).as_py():
         return False
     rows = history.group_by([*keys, AVAILABLE]).agg(count=history.count())
     return bool((rows["count"] > 1).any().to_pyarrow().as_py())
+
+
+def _begin_of_recent(ticks: pa.Table, first: datetime) -> datetime | None:
+    """The newest event time all of whose rows were available at an instant; None unless most rows are older."""
+    if pd.isna(first):
+        return None
+    available = pc.less_equal(ticks["last_available"], pa.scalar(first, ticks["last_available"].type))
+    since = pc.max(ticks[EVENT].filter(available))
+    older = pc.sum(ticks["rows"].filter(pc.less(ticks[EVENT], since))).as_py() or 0
+    return since.as_py() if older > OLDER * sum(ticks["rows"].to_pylist()) else None
+
+
+def _with_older_of_missing(rows: Table, time: str, history: Table, predicates: list[tuple[str, str]], since: datetime) -> Table:
+    """`history` from an event time on, all of which was available at all rows, and what is older of the keys that it lacks.
+
+    A part of a long table then takes the newest snapshots and not all that were ever published.
+    """
+    recent = history.filter(history[EVENT] >= since)
+    asked = rows.select(time, *dict.fromkeys(entity_key for entity_key, _ in predicates))
+    joined = _asof(asked, time, recent, predicates)
+    lacking = joined.filter(joined[EVENT].isnull()).select(**{key: joined[entity_key] for entity_key, key in predicates})
+    missing = lacking.distinct().to_pyarrow()
+    if not missing.num_rows:
+        return recent
+    older = history.filter(history[EVENT] < since).semi_join(ibis.memtable(missing), [key for _, key in predicates])
+    return recent.union(older)
 
 
 def _drop_superseded(history: Table, keys: list[str]) -> Table:

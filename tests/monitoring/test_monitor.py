@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from ml.lake import schema
 from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.monitoring.champion import champion_of
-from ml.monitoring.monitor import monitor
+from ml.monitoring.monitor import days_at_once, monitor
 from ml.monitoring.reference import reference_of
 from ml.monitoring.traffic import SCORE, traffic
 from ml.monitoring.words import TRAFFIC
@@ -133,3 +134,9 @@ def test_the_command_shows_signals_and_performance(monitored: Config, capsys: py
     assert f"version 1, monitored up to {LAST.date() - DAY}" in told
     assert "estimate" in told
     assert "OK" in told
+
+
+@pytest.mark.parametrize(("rows_a_day", "days"), [(1, 28), (100_000, 20), (2_000_000, 1), (50_000_000, 1)])
+def test_the_more_events_a_day_has_the_fewer_days_are_joined_at_once(rows_a_day: int, days: int) -> None:
+    reference = SimpleNamespace(volumes={FIRST_AS_OF.date(): rows_a_day, FIRST_AS_OF.date() + DAY: rows_a_day})
+    assert days_at_once(reference) == days

@@ -16,7 +16,8 @@ from feast import FeatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.store.asof import AVAILABLE, CREATED, EVENT, _drop_superseded, _may_be_superseded
+from ml.store import asof
+from ml.store.asof import AVAILABLE, CREATED, EVENT, _drop_superseded, _may_be_superseded, _ticks
 from tests.store.histories import (
     CARD,
     HOUR,
@@ -104,6 +105,11 @@ def test_the_join_equals_brute_force(
         assert twin == (None if value is None else -value), "the cells of an answer come from one row"
 
 
+def may_be_superseded(history: ibis.Table) -> bool:
+    """What the join asks of a history with one key."""
+    return _may_be_superseded(history, ["key"], _ticks(history))
+
+
 times = st.integers(0, 4).map(lambda hour: START + hour * HOUR)
 
 
@@ -130,7 +136,7 @@ def test_beaten_rows_go_and_no_history_that_has_one_passes_for_orderly(rows: lis
     ]
     left = _drop_superseded(history, ["key"]).to_pyarrow().select(["key", EVENT, CREATED]).to_pylist()
     assert sorted(tuple(row.values()) for row in left) == sorted(unbeaten)
-    assert _may_be_superseded(history, ["key"]) or unbeaten == rows
+    assert may_be_superseded(history) or unbeaten == rows
 
 
 def test_snapshots_that_are_published_in_turn_are_joined_as_they_stand() -> None:
@@ -142,10 +148,36 @@ def test_snapshots_that_are_published_in_turn_are_joined_as_they_stand() -> None
         moments = {name: pa.array([START + row[i] * HOUR for row in rows], INSTANT) for name, i in columns.items()}
         return ibis.memtable(pa.table({"key": pa.array([row[0] for row in rows]), **moments}))
 
-    assert not _may_be_superseded(history(snapshots), ["key"])
-    assert not _may_be_superseded(history(snapshots).limit(0), ["key"])
-    assert _may_be_superseded(history([*snapshots, ("A", 0, 100)]), ["key"])
-    assert not _may_be_superseded(history([*snapshots, snapshots[3]]), ["key"])
+    assert not may_be_superseded(history(snapshots))
+    assert not may_be_superseded(history(snapshots).limit(0))
+    assert may_be_superseded(history([*snapshots, ("A", 0, 100)]))
+    assert not may_be_superseded(history([*snapshots, snapshots[3]]))
+
+
+def test_late_questions_read_new_snapshots_and_of_old_ones_what_the_new_ones_lack(
+    stream_store: tuple[Path, FeatureStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store = stream_store
+    for old in folder.iterdir():
+        old.unlink()
+    # A has every snapshot, B ends after the second, C begins with the last, and D has none.
+    held = [(card, hour) for hour in range(6) for card in "ABC" if card == "A" or (hour < 2 if card == "B" else hour == 5)]
+    rows = [a_row(card, hour, hour + 1, float(i)) for i, (card, hour) in enumerate(held)]
+    write(folder / "rows.parquet", rows)
+    asked = [{"card": card, "event_timestamp": START + hour * HOUR} for hour in (5, 6) for card in "ABCD"]
+    frame = pd.DataFrame(asked).astype({"event_timestamp": "datetime64[us, UTC]"}).assign(shop="X")
+    taken = []
+
+    def spied(*given: Any) -> ibis.Table:
+        taken.append(asof_with_older(*given))
+        return taken[-1]
+
+    asof_with_older = asof._with_older_of_missing
+    monkeypatch.setattr(asof, "_with_older_of_missing", spied)
+    told = values_of(answers_of(store, frame, ["v00:value"], True))
+    for question, value in zip(asked, told, strict=True):
+        assert value in _brute_force(rows, question, None, True, ("card",))
+    assert len(taken) == 1, "the newest snapshots are not read alone"
 
 
 @pytest.mark.parametrize("created", [True, False])
