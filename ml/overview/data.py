@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
 from ml.config import Config, suites
-from ml.config.expectations import COLUMNS
+from ml.config.suites import Entry
 from ml.overview.status import Status, status
-from ml.quality import quarantine
+from ml.quality import quarantine, results
 from ml.quality.quarantine import BatchSummary
+from ml.quality.results import Validated
 
 BATCHES = 200
 
@@ -50,6 +50,7 @@ class Check:
         expectation: its name in Great Expectations, in words, with its bounds.
         consequence: `quarantine` of the row, `stop` of the file or the training, or a `warning`.
         reason: why it is expected.
+        holds, observed: in the newest validation; None and empty where it did not check this.
     """
 
     suite: str
@@ -57,6 +58,17 @@ class Check:
     expectation: str
     consequence: str
     reason: str
+    holds: bool | None
+    observed: str
+
+
+@dataclass(frozen=True)
+class Checks:
+    """A suite with what its newest validation came to; `validated` is None before the first."""
+
+    suite: str
+    validated: Validated | None
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class DataStory:
         newest_event: instant of the newest event in the lake; None while it is empty.
         batches: the newest first, as many as `BATCHES`; `batches_in_all` counts all of them.
         quarantine: batches with rows in quarantine, oldest first.
-        checks: what files and the training set are checked for.
+        checks: what files and the training set are checked for, with what that came to last.
     """
 
     status: Status
@@ -75,7 +87,7 @@ class DataStory:
     batches: tuple[LandedBatch, ...]
     batches_in_all: int
     quarantine: tuple[BatchSummary, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[Checks, ...]
 
 
 def data(config: Config) -> DataStory:
@@ -93,28 +105,33 @@ def data(config: Config) -> DataStory:
     )
 
 
-def _checks(config: Config) -> Iterator[Check]:
-    told = {
+def _checks(config: Config) -> Iterator[Checks]:
+    suites_by_kind = {
         "events": suites.events_suite(config),
         "labels": suites.labels_suite(config),
-        "training set": suites.training_suite(config),
+        "training_set": suites.training_suite(config),
     }
-    for name, suite in told.items():
-        entries = [(entry, "stop") for entry in suite.file] + [(entry, "quarantine") for entry in suite.rows] if suite else []
-        for entry, consequence in entries:
-            bounds = [f"{key} {_bound(value)}" for key, value in entry.kwargs.items() if key not in COLUMNS]
-            words = entry.type.removeprefix("expect_").replace("_", " ")
-            yield Check(
-                suite=name,
-                columns=entry.columns,
-                expectation=f"{words}: {', '.join(bounds)}" if bounds else words,
-                consequence=consequence if entry.critical else "warning",
-                reason=entry.reason,
-            )
+    for kind, suite in suites_by_kind.items():
+        if suite is not None:
+            validated = results.newest(config, kind)
+            entries = [(entry, "stop") for entry in suite.file] + [(entry, "quarantine") for entry in suite.rows]
+            name = kind.replace("_", " ")
+            yield Checks(name, validated, tuple(_check(name, entry, word, validated) for entry, word in entries))
 
 
-def _bound(value: Any) -> str:
-    return str(value["$PARAMETER"]) if isinstance(value, dict) and "$PARAMETER" in value else str(value)
+def _check(suite: str, entry: Entry, consequence: str, validated: Validated | None) -> Check:
+    words = results.in_words(entry)
+    told = validated.results if validated else ()
+    found = next((each for each in told if (each.columns, each.expectation) == (entry.columns, words)), None)
+    return Check(
+        suite=suite,
+        columns=entry.columns,
+        expectation=words,
+        consequence=consequence if entry.critical else "warning",
+        reason=entry.reason,
+        holds=found.holds if found else None,
+        observed=found.observed if found else "",
+    )
 
 
 def _batches(lake: duckdb.DuckDBPyConnection) -> tuple[list[LandedBatch], int, dt.datetime | None]:

@@ -19,6 +19,7 @@ from ml.quality import suites
 from ml.quality.content import value_of
 from ml.quality.formats import Raw
 from ml.quality.parse import columns_of
+from ml.quality.suites import Result
 from ml.quality.values import ValueFault
 
 NO_EVENT = "event_id: a label for an event that was never seen"
@@ -30,7 +31,8 @@ class PendingRows:
     """Rows of several files on their way through the checks.
 
     `table`, `file` (index of the file) and `number` (data row in the file, from 1) are aligned. `reasons` holds, by position,
-    why a row goes to quarantine; `rejected` marks repeats of rows that are in the lake already; `warnings` are by file.
+    why a row goes to quarantine; `rejected` marks repeats of rows that are in the lake already; `warnings` are by file, and
+    `results` is what each expectation on rows came to.
     """
 
     table: pa.Table
@@ -39,6 +41,7 @@ class PendingRows:
     reasons: dict[int, list[str]] = field(default_factory=dict)
     rejected: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
     warnings: dict[int, list[str]] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
 
     def quarantine(self, position: int | np.integer, reason: str) -> None:
         """Add a reason why a row goes to quarantine."""
@@ -87,11 +90,14 @@ def check_columns(config: Config, raw: Raw, kind: str) -> tuple[list[str], list[
     return problems, warnings
 
 
-def check_file(config: Config, as_of: dt.datetime, columns: pa.Table, kind: str) -> tuple[list[str], list[str]]:
+def check_file(
+    config: Config, as_of: dt.datetime, columns: pa.Table, kind: str, told: list[Result]
+) -> tuple[list[str], list[str]]:
     """Problems that stop a file, by the suite's list `file`, and warnings; `ml.quality.volume` checks the rows per day.
 
     Args:
         columns: the file's rows, as `ml.quality.parse.parse` returns them.
+        told: gains what each expectation came to.
     """
     suite = suite_of(config, kind)
     entries = tuple(entry for entry in suite.file if not entry.is_daily) if suite else ()
@@ -100,7 +106,9 @@ def check_file(config: Config, as_of: dt.datetime, columns: pa.Table, kind: str)
     needed = set().union(*(entry.used_columns for entry in entries))
     used = columns.select([name for name in columns.column_names if name in needed])
     frame = used.to_pandas() if needed else pd.DataFrame(index=range(columns.num_rows))
-    failures = suites.run(entries, frame, _times(config, as_of))
+    results = suites.evaluate(entries, frame, _times(config, as_of))
+    told.extend(results)
+    failures = suites.failures(results)
     return [f.summary for f in failures if f.critical], [f.summary for f in failures if not f.critical]
 
 
@@ -169,7 +177,8 @@ def check_rows(config: Config, as_of: dt.datetime, rows: PendingRows, kind: str)
     if suite is None or rows.table.num_rows == 0:
         return
     unreadable = set(rows.reasons)
-    for failure in suites.run_rows(suite.rows, rows.table, _times(config, as_of)):
+    rows.results = suites.evaluate_rows(suite.rows, rows.table, _times(config, as_of))
+    for failure in suites.failures(rows.results):
         if not failure.critical:
             for number in np.unique(rows.file[failure.rows]):
                 rows.warnings.setdefault(int(number), []).append(failure.summary)

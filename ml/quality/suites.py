@@ -45,6 +45,15 @@ class Failure:
         return f"{self.column}: {self.expectation} ({self.expected}), observed {self.observed}; {self.reason}"
 
 
+@dataclass(frozen=True)
+class Result:
+    """What an expectation came to: what was observed, in words, and its failure; None if it holds."""
+
+    entry: Entry
+    observed: str
+    failure: Failure | None = None
+
+
 def digest(path: str) -> str:
     """SHA-256 of a suite file; its results on equal rows depend on nothing else."""
     return hashlib.sha256((PROJECT / path).read_bytes()).hexdigest()
@@ -63,7 +72,22 @@ def _context() -> Any:
 
 
 def run(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure]:
-    """Validate a frame as a whole and return what failed.
+    """As `evaluate`; returns what failed."""
+    return failures(evaluate(entries, frame, parameters))
+
+
+def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
+    """As `evaluate_rows`; returns what failed."""
+    return failures(evaluate_rows(entries, table, parameters))
+
+
+def failures(results: list[Result]) -> list[Failure]:
+    """What failed, in the same order."""
+    return [result.failure for result in results if result.failure is not None]
+
+
+def evaluate(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Result]:
+    """Validate a frame as a whole; a result for each entry.
 
     Args:
         entries: one of the lists of a `Suite`.
@@ -73,11 +97,11 @@ def run(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, A
     Raises:
         CheckBroken: an expectation raised an exception.
     """
-    return [failure for failure in _evaluate(entries, frame, parameters, "SUMMARY") if failure is not None]
+    return _evaluate(entries, frame, parameters, "SUMMARY")
 
 
-def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
-    """Validate rows and return what failed, naming every failing row, in the order of the entries.
+def evaluate_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[Result]:
+    """Validate rows; a result for each entry, naming every failing row.
 
     Args:
         entries: one of the lists of a `Suite`.
@@ -87,7 +111,7 @@ def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, 
     Raises:
         CheckBroken: an expectation raised an exception.
     """
-    results_by_entry: dict[int, Failure | None] = {}
+    results_by_entry: dict[int, Result] = {}
     by_column: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
         if entry.by_value:
@@ -96,7 +120,7 @@ def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, 
         values, codes = _distinct(table[column])
         chosen = tuple(entries[number] for number in numbers)
         results = _evaluate_rows(chosen, pd.DataFrame({column: values.to_pandas()}), parameters)
-        results_by_entry |= zip(numbers, [f and _expand(f, codes) for f in results], strict=True)
+        results_by_entry |= zip(numbers, [_expanded(result, codes) for result in results], strict=True)
     rest = [number for number in range(len(entries)) if number not in results_by_entry]
     if rest:
         chosen = tuple(entries[number] for number in rest)
@@ -104,7 +128,7 @@ def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, 
         frame = table.select([name for name in table.column_names if name in needed]).to_pandas()
         results = _evaluate_rows(chosen, frame, parameters)
         results_by_entry |= zip(rest, results, strict=True)
-    return [failure for _, failure in sorted(results_by_entry.items()) if failure is not None]
+    return [results_by_entry[number] for number in range(len(entries))]
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
@@ -114,6 +138,18 @@ def _distinct(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
         return column.combine_chunks(), np.arange(len(column))
     encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
     return encoded.dictionary, encoded.indices.to_numpy()
+
+
+def _expanded(result: Result, codes: np.ndarray) -> Result:
+    """The result of distinct values as that of all rows that have them."""
+    if result.failure is None:
+        return replace(result, observed=_all(len(codes)))
+    failure = _expand(result.failure, codes)
+    return replace(result, observed=failure.observed, failure=failure)
+
+
+def _all(count: int) -> str:
+    return f"all of {count} values"
 
 
 def _expand(failure: Failure, codes: np.ndarray) -> Failure:
@@ -131,24 +167,23 @@ def _share(count: int, total: int, values: tuple[Any, ...]) -> str:
     return f"{count} of {total} values ({100 * count / max(total, 1):.3g} %), such as {sample}"
 
 
-def _evaluate_rows(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure | None]:
+def _evaluate_rows(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Result]:
     complete = {
         "result_format": "COMPLETE",
         "unexpected_index_column_names": [ROW],
         "return_unexpected_index_query": False,
     }
     results = _evaluate(entries, frame.assign(**{ROW: np.arange(len(frame))}), parameters, complete)
-    for entry, failure in zip(entries, results, strict=True):
-        if failure is not None and not len(failure.rows):
-            raise CheckBroken(f"{entry.place} failed and named no row, observed {failure.observed}; move it to 'file'")
+    for result in results:
+        if result.failure is not None and not len(result.failure.rows):
+            raise CheckBroken(f"{result.entry.place} failed and named no row, observed {result.observed}; move it to 'file'")
     return results
 
 
 def _evaluate(
     entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
-) -> list[Failure | None]:
-    """For each entry None where it holds, or its failure."""
-    results_by_entry: dict[int, Failure | None] = {}
+) -> list[Result]:
+    results_by_entry = {number: Result(entry, "no row meets the condition") for number, entry in enumerate(entries)}
     by_condition: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
         by_condition.setdefault(entry.kwargs.get(CONDITION, ""), []).append(number)
@@ -157,13 +192,13 @@ def _evaluate(
         selected = frame.query(condition) if condition else frame
         evaluated = [number for number in numbers if len(selected) or not entries[number].columns]
         results = _validate(tuple(entries[number] for number in evaluated), selected, parameters, result_format)
-        results_by_entry |= dict.fromkeys(numbers) | dict(zip(evaluated, results, strict=True))
+        results_by_entry |= dict(zip(evaluated, results, strict=True))
     return [results_by_entry[number] for number in range(len(entries))]
 
 
 def _validate(
     entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any], result_format: str | dict[str, Any]
-) -> list[Failure | None]:
+) -> list[Result]:
     if not entries:
         return []
     context = _context()
@@ -190,7 +225,16 @@ def _validate(
             raise CheckBroken(f"{entries[0].place} cannot be evaluated: {error}") from error
         return [result for entry in entries for result in _validate((entry,), frame, parameters, result_format)]
     by_entry = {r.expectation_config.meta["entry"]: r for r in results}
-    return [None if by_entry[number].success else _failure(entry, by_entry[number]) for number, entry in enumerate(entries)]
+    return [_result(entry, by_entry[number]) for number, entry in enumerate(entries)]
+
+
+def _result(entry: Entry, result: Any) -> Result:
+    if not result.success:
+        failure = _failure(entry, result)
+        return Result(entry, failure.observed, failure)
+    details = result.result
+    count = details.get("element_count")
+    return Result(entry, str(details.get("observed_value", "")) if count is None else _all(count))
 
 
 def _failure(entry: Entry, result: Any) -> Failure:

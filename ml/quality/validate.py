@@ -20,7 +20,7 @@ from ml.lake.tables import Lake
 from ml.ledger.ledger import Ledger
 from ml.ledger.messages import Message
 from ml.ledger.run import BY_HAND, Run
-from ml.quality import accept, checks, content, landing, staging, volume
+from ml.quality import accept, checks, content, landing, results, staging, volume
 from ml.quality.arrival import Arrival, arrival
 from ml.quality.checks import PendingRows
 from ml.quality.formats import Raw, Unreadable
@@ -28,6 +28,7 @@ from ml.quality.landing import LandingFile
 from ml.quality.parse import parse
 from ml.quality.report import FileReport, fault_of, note, printable, reason_of, stopped
 from ml.quality.staging import Record, Tables
+from ml.quality.suites import Result
 from ml.quality.values import ValueFault
 
 
@@ -129,6 +130,7 @@ def _check_files(
     """Check files of one kind and add their rows to the tables; returns the report on each file by its digest."""
     reports: dict[str, FileReport] = {}
     parsed: list[_ParsedFile] = []
+    told: list[Result] = []
     for file in files:
         rows, warnings = 0, list[str]()
         try:
@@ -143,7 +145,7 @@ def _check_files(
         except Exception as error:  # noqa: BLE001 - a fault of one file must not stop the others
             problems = [f"reading it failed: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"]
         if not problems:
-            problems, more = checks.check_file(config, as_of, columns, kind)
+            problems, more = checks.check_file(config, as_of, columns, kind, told)
             warnings = [*warnings, *more]
         if problems:
             reports[file.digest] = _stopped(as_of, file, rows, problems)
@@ -158,6 +160,9 @@ def _check_files(
         accept.collect(config, kind, joined, arrived, [p.file.digest for p in parsed], tables)
         for number, p in enumerate(parsed):
             reports[p.file.digest] = _account(arrived.at, joined, number, p.file, p.raw, tables, p.warnings)
+        told += joined.results
+    if told:
+        results.keep(config, as_of, kind, files[-1].name, told, len(files))
     return reports
 
 

@@ -14,7 +14,7 @@ from ml.config.suites import training_suite
 from ml.errors import Refused
 from ml.evaluation.metrics import roc_auc
 from ml.ledger.run import BY_HAND, Run
-from ml.quality import suites
+from ml.quality import results, suites
 from ml.store.feast import feature_names
 from ml.training import dataset
 from ml.training.arrivals import Arrivals, arrivals
@@ -59,7 +59,9 @@ def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str
     feature_auc = single_feature_auc(config, rows[rows[dataset.SPLIT] == dataset.TRAIN])
     answers = arrivals(config, as_of)
     figures = _figures(config, as_of, rows, feature_auc, answers)
-    failures = suites.run(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
+    told = suites.evaluate(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
+    results.keep(config, as_of, "training_set", training_set, told)
+    failures = suites.failures(told)
     critical = [f.summary for f in failures if f.critical]
     if critical:
         leak = max(feature_auc, key=lambda name: feature_auc[name], default="none")
