@@ -62,14 +62,14 @@ def dag_of(deployment: Deployment) -> DAG:
         )
 
         @task(outlets=[lake])
-        def announce() -> None:
+        def announce(told: str) -> None:
             """Makes an event on the lake, which starts a training."""
-            emit_event(get_current_context(), lake)
+            emit_event(get_current_context(), lake, told.partition("\n")[0])
 
         @task(outlets=[ingested], trigger_rule="all_done")
         def tell_monitoring() -> None:
             """Makes an event that starts monitoring, which also looks at a day of which nothing came."""
-            emit_event(get_current_context(), ingested)
+            emit_event(get_current_context(), ingested, "an ingest has ended; its run says what came in")
 
         @task(retries=0)
         def stopped_files(stopped: list[str]) -> None:
@@ -78,7 +78,7 @@ def dag_of(deployment: Deployment) -> DAG:
                 raise AirflowFailException("files were stopped; all others are in\n" + "\n".join(stopped))
 
         load_rows >> publish >> materialize >> [request, tell_monitoring()]
-        request >> announce()
+        request >> announce(validate.output["note"])
         stopped_files(validate.output["stopped"])
     return made
 

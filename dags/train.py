@@ -49,6 +49,7 @@ from perennial_operators import (
     run_step,
     runner,
     task_defaults,
+    verdicts_asset,
 )
 
 
@@ -136,6 +137,7 @@ def dag_of(deployment: Deployment) -> DAG:
                 config,
                 "promote",
                 references={"judgement": judge.output["judgement"], "version": register.output["version"]},
+                outlets=[verdicts_asset(config)],
             )
             # Whoever looks at the run reads its verdict there.
             run_step(

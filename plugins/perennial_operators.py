@@ -9,6 +9,7 @@ import argparse
 import datetime as dt
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from ml.config import Config
 
 API_CONNECTION = "perennial_api"
-LONGEST_NOTE = 800
-"""Characters; Airflow takes a thousand, and the link to the pages is part of them."""
+PAGES = "/perennial"
+"""Where the pages are, below Airflow's own address."""
+LONGEST_NOTE = 1000
+"""Characters that Airflow takes; the links are part of them."""
 PATIENCE = 120.0
 """Seconds in which a busy Airflow takes a note."""
 OF_MLFLOW = {"fit", "register", "write_card"}
@@ -84,9 +87,19 @@ def _asset(config: Config, what: str) -> Asset:
     return Asset(name=f"{config.name}_{what}", uri=f"perennial://{config.name}/{what}", group="perennial")
 
 
-def emit_event(context: Context, asset: Asset, instant: str = "") -> None:
-    """Tell the runs that this task starts through an asset at what instant to see the world; by default, as this run does."""
-    extra = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id}
+def verdicts_asset(config: Config) -> Asset:
+    """An event on it says what the gate answered, and which version is champion now."""
+    return _asset(config, "verdicts")
+
+
+def emit_event(context: Context, asset: Asset, told: str, instant: str = "") -> None:
+    """Make an event on an asset.
+
+    Args:
+        told: what happened, in words.
+        instant: at which the runs that it starts see the world; by default that of this run.
+    """
+    extra = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id, "told": told}
     context["outlet_events"][asset].extra = extra
 
 
@@ -127,13 +140,16 @@ def of_run(dag_run: Any) -> dict[str, str]:
     }
 
 
-def write_note(context: Context, note: str) -> None:
-    """Put a note on the run, with a link to the page that tells more, through the REST API.
+def write_note(context: Context, note: str, links: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Put a note on the run, with links, the last of them to the page that tells more, through the REST API.
 
     Airflow 3 gives a task no other way (apache/airflow#64890).
 
     The login comes from the connection `perennial_api`. A run is not failed for a note: without the connection, or when the
     server does not answer, the note is in the task's log alone.
+
+    Args:
+        links: addresses by name.
     """
     import logging
 
@@ -147,13 +163,15 @@ def write_note(context: Context, note: str) -> None:
     run = context["dag_run"]
     note = with_deployment(note, argparse.Namespace(config=of_dag(run.dag_id).file))
     log.info("note on the run: %s", note)
+    places = {**links, "The model's story": story_of(run.dag_id, run.run_id)}
+    led = " · ".join(f"[{name}]({place})" for name, place in places.items())
     try:
         login = BaseHook.get_connection(API_CONNECTION)
         with httpx.Client(base_url=f"{login.schema or 'http'}://{login.host}:{login.port}", timeout=PATIENCE) as client:
             token = client.post("/auth/token", json={"username": login.login, "password": login.password}).raise_for_status()
             client.patch(
                 f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}",
-                json={"note": f"{note[:LONGEST_NOTE]}\n\n[The model's story]({story_of(run.dag_id, run.run_id)})"},
+                json={"note": f"{note[: LONGEST_NOTE - len(led) - 2]}\n\n{led}"},
                 headers={"Authorization": f"Bearer {token.json()['access_token']}"},
             ).raise_for_status()
     except (AirflowException, httpx.HTTPError) as error:
@@ -162,8 +180,30 @@ def write_note(context: Context, note: str) -> None:
 
 def story_of(dag_id: str, run_id: str) -> str:
     """Address of a run's tab that leads to the page of its work; see `perennial_pages`."""
-    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    return f"{base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/perennial-run"
+    return f"{_base()}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/perennial-run"
+
+
+def links_of(config: Config, record: Mapping[str, Any]) -> dict[str, str]:
+    """Where the record of a step leads: the pages on its training set and its version, and its MLflow run, by name."""
+    pages, links = f"{_base()}{PAGES}/deployments/{quote(config.name)}", {}
+    if record.get("training_set") and record.get("version"):
+        links[f"Training set {record['training_set'][:8]}"] = f"{pages}/exploration/{record['version']}"
+        links[f"Card of version {record['version']}"] = f"{pages}/card/{record['version']}"
+    if run := mlflow_run_of(record):
+        links["MLflow run"] = run
+    return links
+
+
+def mlflow_run_of(record: Mapping[str, Any]) -> str:
+    """Address of the MLflow run that a record names; empty if it names none, or nobody knows where MLflow's pages are."""
+    base = os.environ.get("PERENNIAL_MLFLOW_URL", "")
+    if not base or not record.get("mlflow_run"):
+        return ""
+    return f"{base}/#/experiments/{record['mlflow_experiment']}/runs/{record['mlflow_run']}"
+
+
+def _base() -> str:
+    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
 
 
 class MlflowRunLink(BaseOperatorLink):
@@ -235,10 +275,10 @@ class StepOperator(BaseOperator):
                 write_note(context, reason)
             raise AirflowSkipException(reason)
         if self.noted and record.get("note"):
-            write_note(context, record["note"])
-        if record.get("mlflow_run"):
-            base = os.environ.get("PERENNIAL_MLFLOW_URL", "")
-            self.mlflow_link = f"{base}/#/experiments/{record['mlflow_experiment']}/runs/{record['mlflow_run']}" if base else ""
+            write_note(context, record["note"], links_of(deployment(context["dag_run"].dag_id), record))
+        for asset in self.outlets:
+            emit_event(context, asset, record.get("note", ""))
+        self.mlflow_link = mlflow_run_of(record)
         return record
 
     def run_step(self, context: Context, references: Mapping[str, Any]) -> dict[str, Any]:

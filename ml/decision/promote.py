@@ -33,12 +33,17 @@ class PromoteResult:
         version: the version that was decided on.
         outcome: PROMOTE, KEEP or INCONCLUSIVE.
         champion: the champion's version now; None without a champion.
+        training_set: that the version was fitted on.
+        mlflow_run, mlflow_experiment: where the version's evidence is.
         note: summary for people.
     """
 
     version: str
     outcome: str
     champion: str | None
+    training_set: str
+    mlflow_run: str
+    mlflow_experiment: str
     note: str
 
 
@@ -96,7 +101,16 @@ def promote(
         note += f" {opened}"
     elif judged.outcome == "PROMOTE" and not action:
         note += f" {NO_REFIT}"
-    return PromoteResult(version, verdict["outcome"], champion, f"{note} Champion is version {champion}." if champion else note)
+    fitted = fit.describe(config, judged.model)
+    return PromoteResult(
+        version=version,
+        outcome=verdict["outcome"],
+        champion=champion,
+        training_set=fitted.training_set,
+        mlflow_run=registry.run_of(version),
+        mlflow_experiment=fitted.mlflow_experiment,
+        note=f"{note} Champion is version {champion}." if champion else note,
+    )
 
 
 NO_REFIT = "It is not promoted, because its refit does not agree with it: see the step `refit`."

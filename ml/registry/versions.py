@@ -184,6 +184,10 @@ class Registry:
         there = f"there are {', '.join(sorted(known, key=int))}" if known else "none is registered yet"
         raise NotThere(f"{self.model} has no version {version!r}; {there}")
 
+    def run_of(self, version: str) -> str:
+        """Id of the MLflow run that a version was registered from."""
+        return str(self._client.get_model_version(self.model, version).run_id)
+
     def all_tags(self) -> dict[str, dict[str, str]]:
         """Tags of every version, by version; empty if nothing was registered yet."""
         return {str(version.version): dict(version.tags) for version in self._versions()}

@@ -115,7 +115,7 @@ def test_monitoring_is_started_although_nothing_came_or_a_task_failed_and_hides_
 
 def test_an_event_comes_after_the_ledger_has_the_request(dags: dict[str, Any]) -> None:
     watch, ingest = dags["watch"], dags["ingest"]
-    assert ingest.get_task("announce").upstream_task_ids == {"request_for_new_data"}
+    assert ingest.get_task("announce").upstream_task_ids == {"request_for_new_data", "validate_batch"}  # whose note it tells
     assert ingest.get_task("request_for_new_data").skip_unless == "requests"
     assert watch.get_task("emit_event").upstream_task_ids == {"wait"}
     assert [watch.get_task("wait").what, dags["messages"].get_task("wait").what] == ["requests", "messages"]
@@ -142,11 +142,19 @@ def test_what_is_due_is_published_although_no_file_has_landed_and_is_no_new_data
     assert dag.get_task("request_for_new_data").upstream_task_ids == {"materialize", "validate_batch"}
 
 
+OF_ALARM = "2025-05-01T02:00:00+00:00"
+
+
 @pytest.mark.parametrize(
-    ("dag_id", "task_id"), [("ingest", "announce"), ("ingest", "tell_monitoring"), ("watch", "emit_event")]
+    ("dag_id", "task_id", "given", "told"),
+    [
+        ("ingest", "announce", ["2 files, 9 rows\n- warning"], "2 files, 9 rows"),
+        ("ingest", "tell_monitoring", [], "an ingest has ended; its run says what came in"),
+        ("watch", "emit_event", [OF_ALARM, "amount has moved"], "amount has moved"),
+    ],
 )
-def test_an_event_says_at_which_instant_to_see_the_world(
-    dags: dict[str, Any], dag_id: str, task_id: str, monkeypatch: pytest.MonkeyPatch
+def test_an_event_says_what_happened_and_at_which_instant_to_see_the_world(
+    dags: dict[str, Any], dag_id: str, task_id: str, given: list[str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An alarm's instant is that of the day that was looked at, not that of the watch, which may have waited for weeks."""
     task = dags[dag_id].get_task(task_id)
@@ -154,12 +162,47 @@ def test_an_event_says_at_which_instant_to_see_the_world(
     context = _context("2025-05-02T02:00:00+00:00")
     context["outlet_events"][asset] = SimpleNamespace(extra={})
     monkeypatch.setitem(task.python_callable.__globals__, "get_current_context", lambda: context)
-    of_the_alarm = ["2025-05-01T02:00:00+00:00"] if dag_id == "watch" else []
-    task.python_callable(*of_the_alarm)
+    task.python_callable(*given)
     assert context["outlet_events"][asset].extra == {
-        "as_of": of_the_alarm[0] if of_the_alarm else "2025-05-02T02:00:00+00:00",
+        "as_of": OF_ALARM if OF_ALARM in given else "2025-05-02T02:00:00+00:00",
         "run_id": "r1",
+        "told": told,
     }
+
+
+def test_the_verdict_is_an_event_and_its_note_leads_to_the_pages_the_training_set_and_mlflow(
+    dags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import perennial_operators
+
+    from ml import steps
+
+    task = dags["train"].get_task("decision.promote")
+    (asset,) = task.outlets
+    assert asset.uri == "perennial://card_fraud/verdicts"
+    context = _context("2025-05-02T02:00:00+00:00")
+    context["outlet_events"][asset] = SimpleNamespace(extra={})
+    record = {"version": "3", "training_set": "0a1b2c3d4e", "mlflow_run": "ab", "mlflow_experiment": "1", "note": "**KEEP**"}
+    noted: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(steps, "run", lambda *_: record)
+    monkeypatch.setattr(perennial_operators, "write_note", lambda context, note, links: noted.append((note, links)))
+    monkeypatch.setenv("PERENNIAL_MLFLOW_URL", "http://127.0.0.1:5000")
+    task.execute(context)
+    pages = "/perennial/deployments/card_fraud"
+    assert noted == [
+        (
+            "**KEEP**",
+            {
+                "Training set 0a1b2c3d": f"{pages}/exploration/3",
+                "Card of version 3": f"{pages}/card/3",
+                "MLflow run": "http://127.0.0.1:5000/#/experiments/1/runs/ab",
+            },
+        )
+    ]
+    assert context["outlet_events"][asset].extra["told"] == "**KEEP**"
+    monkeypatch.delenv("PERENNIAL_MLFLOW_URL")
+    task.execute(context)
+    assert "MLflow run" not in noted[-1][1]
 
 
 def test_a_step_that_takes_the_run_is_told_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +346,7 @@ def test_an_answer_fails_without_a_retry_and_an_accident_is_retried(monkeypatch:
     from ml.evaluation.gate import GateError
 
     notes: list[str] = []
-    monkeypatch.setattr(perennial_operators, "write_note", lambda context, note: notes.append(note))
+    monkeypatch.setattr(perennial_operators, "write_note", lambda context, note, *links: notes.append(note))
     operator = perennial_operators.StepOperator(step="admit", skip_unless="admitted", reason_field="reason")
     context = _context("2025-05-02T02:00:00+00:00")
 

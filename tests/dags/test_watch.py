@@ -48,7 +48,7 @@ def post(config: Config, event: Any = "verdict") -> None:
     )
 
 
-REQUEST = {"ids": [1], "as_of": AS_OF.isoformat()}
+REQUEST = {"ids": [1], "as_of": AS_OF.isoformat(), "told": "monitor asks for a training: amount has moved"}
 
 
 async def fired(
@@ -140,7 +140,10 @@ def test_what_is_not_dealt_with_is_found_again_after_a_while_and_news_at_once(co
     assert asyncio.run(fired(known=REQUEST, until=LATER, patience=1)) is None
     assert asyncio.run(fired(known=REQUEST, until=EARLIER)) == REQUEST
     confirm(config, DAY + dt.timedelta(days=1))
-    assert asyncio.run(fired(known=REQUEST, until=LATER)) == REQUEST | {"ids": [1, 2]}
+    assert asyncio.run(fired(known=REQUEST, until=LATER)) == REQUEST | {
+        "ids": [1, 2],
+        "told": f"{REQUEST['told']}; {REQUEST['told']}",
+    }
 
 
 def test_waiting_blocks_nobody_else_in_the_triggerer(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
