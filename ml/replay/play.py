@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ml import steps
+from ml.artifacts import Folder
 from ml.config import PROJECT, Config
 from ml.ledger.ledger import Ledger
 from ml.ledger.requests import Answer, Turn
@@ -18,6 +19,7 @@ from ml.replay.cache import Cache
 from ml.replay.history import History
 from ml.replay.nights import Nights
 from ml.replay.policy import ALARMS, NEW_DATA, NIGHTLY, WEEKLY, Policy
+from ml.store.kept import keeping
 
 WEEK = 7
 LONGEST = 24 * 60.0
@@ -38,8 +40,8 @@ def by_trials(config: Config, trials: int) -> Config:
 def home_of(history: History, policy: Policy, trials: int) -> Config:
     """The deployment under a policy; its home follows from all that its course depends on."""
     config = by_trials(policy.applied(history.config), trials)
-    told = config.model_dump(mode="json", exclude={"home"})
-    course = [told, sorted(policy.triggers), str(history.config.home), str(history.nights[0]), _code()]
+    settings = config.model_dump(mode="json", exclude={"home"})
+    course = [settings, sorted(policy.triggers), str(history.config.home), str(history.nights[0]), _code()]
     return history.policy_config(config, hashlib.sha256(json.dumps(course).encode()).hexdigest()[:16])
 
 
@@ -59,14 +61,15 @@ def play(history: History, policy: Policy, trials: int, say: Callable[[str], Non
     played = Nights.read(config.home)
     while played.nights < len(history.nights):
         begun, night = time.perf_counter(), history.nights[played.nights]
-        told = _night(history, policy, config, cache, played, night)
+        with keeping(Folder(history.folder / "shared")):
+            outcome = _night(history, policy, config, cache, played, night)
         champion = Ledger(config.ledger).moves.champion(config.name)
         if champion:
             played.champions[night] = champion
         played.nights += 1
         played.seconds += time.perf_counter() - begun
         played.write(config.home)
-        say(f"{night:%Y-%m-%d} {policy.name}: champion {champion or '-'}{told and '; '}{told}")
+        say(f"{night:%Y-%m-%d} {policy.name}: champion {champion or '-'}{outcome and '; '}{outcome}")
     return config
 
 

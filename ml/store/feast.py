@@ -24,6 +24,7 @@ from ml.errors import Refused
 from ml.features import history, request
 from ml.features.at_events import at_events
 from ml.features.history import newest_publication
+from ml.store import kept
 from ml.store.locations import online_store, registry
 
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ def retrieve(
     Raises:
         RowsLost: the join did not return exactly its input rows.
     """
+    return kept.once(config, events, as_of, versions, lambda: _joined(config, events, as_of, versions))
+
+
+def _joined(config: Config, events: pd.DataFrame, as_of: dt.datetime | None, versions: dict[str, int] | None) -> pd.DataFrame:
     from feature_repo.views import SERVICE
 
     recent = at_events(config, events, as_of, versions)

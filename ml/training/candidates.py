@@ -2,6 +2,9 @@
 
 Beside the deployment's own trees there are a few shallow trees and a logistic regression, which are better if the signal is
 weak, rows are few, or effects are additive. The best candidate becomes the challenger; the gate uses other rows.
+
+With `training.refit` the champion's candidate is taken unless another one is better beyond chance: which of two is the better
+one differs by the week, and a champion is only refreshed by a challenger of its own recipe.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from scipy.special import expit
 from ml.config import Config
 from ml.config.training import LOGISTIC, OWN, SHALLOW
 from ml.errors import BadInput
+from ml.evaluation.bootstrap import compare_rankings
 from ml.evaluation.metrics import average_precision, decision_costs
 from ml.evaluation.statistics import AVERAGE_PRECISION, EXPECTED_COST
 from ml.model.estimator import Estimator
@@ -25,6 +29,7 @@ from ml.model.inputs import Inputs
 from ml.model.model import threshold_for
 from ml.training import calibrate, chosen, dataset
 from ml.training.costs import missed_costs
+from ml.training.entities import cluster_codes
 from ml.training.inputs import learn, learn_inputs, training_matrix
 from ml.training.linear import fit_logistic
 from ml.training.pools import DiskPool, quantized
@@ -90,13 +95,17 @@ def _matrices(inputs: Inputs, parts: Iterable[pd.DataFrame], own_numbers: list[n
         yield training_matrix(inputs, part, [numbers[rows] for numbers in own_numbers])
 
 
-def select(config: Config, rows: pd.DataFrame) -> Selected:
+def select(config: Config, rows: pd.DataFrame, incumbent: str = "") -> Selected:
     """Fit all candidates on a training set; see `select_of`."""
-    return select_of(config, FitWindows.of(config, rows))
+    return select_of(config, FitWindows.of(config, rows), incumbent)
 
 
-def select_of(config: Config, windows: FitWindows) -> Selected:
+def select_of(config: Config, windows: FitWindows, incumbent: str = "") -> Selected:
     """Fit all candidates and select the best on the validation window; among equal ones the deployment's own.
+
+    Args:
+        incumbent: the champion's candidate, which is selected unless the best one has a higher average precision beyond
+            chance; empty for none.
 
     Raises:
         CapUnreachable: see `ml.training.weights`.
@@ -118,6 +127,9 @@ def select_of(config: Config, windows: FitWindows) -> Selected:
         raise errors[0]
     best = min(figures.values()) if config.gate.metric == EXPECTED_COST.name else max(figures.values())
     candidate = next(name for name, figure in figures.items() if figure == best)
+    if incumbent in fitted and incumbent != candidate:
+        old, new = (fitted[name].margins(validation_matrix) for name in (incumbent, candidate))
+        candidate = candidate if _is_better(config, windows.validation, old, new) else incumbent
     estimator = fitted.pop(candidate)
     return Selected(candidate, estimator, windows.inputs, config.gate.metric, figures, fitted)
 
@@ -170,6 +182,27 @@ def fit_own_trees(config: Config, rows: pd.DataFrame) -> tuple[Estimator, Inputs
     """
     windows = FitWindows.of(config, rows)
     return fit_candidate(config, OWN, windows), windows.inputs
+
+
+def _is_better(config: Config, validation: pd.DataFrame, old: np.ndarray, new: np.ndarray) -> bool:
+    """Whether new scores have a higher average precision than old ones, beyond chance at the gate's alpha."""
+    labels = validation["label"].to_numpy(np.int8)
+    days = validation["event_time"].dt.tz_localize(None).dt.floor("D").to_numpy()
+    try:
+        compared = compare_rankings(
+            labels,
+            old,
+            new,
+            cluster_codes(config, validation),
+            days,
+            replicates=config.gate.replicates,
+            seed=config.gate.seed,
+            alpha=config.gate.alpha.value,
+        )
+    except ValueError as error:
+        log.warning("the champion's candidate is kept: %s", error)
+        return False
+    return compared[AVERAGE_PRECISION.name].lower_bound > 0
 
 
 def _shallow(config: Config) -> Config:

@@ -19,7 +19,9 @@ from ml import artifacts
 from ml.config import Config
 from ml.errors import BadInput, Refused
 from ml.evaluation.metrics import average_precision, calibration_error, roc_auc
+from ml.ledger.ledger import Ledger
 from ml.ledger.run import BY_HAND, Run
+from ml.model.copies import judged_folder
 from ml.model.model import Model, importance, save, threshold_for
 from ml.registry.versions import Registry
 from ml.training import chosen, dataset
@@ -50,8 +52,9 @@ class Fit:
     that chose the model's settings; empty for those of the deployment file. `candidates` has the figure of each candidate in
     `selected_by`, the deployment's primary metric, on the validation window; `candidate` is the name of this model's candidate.
     `recipe` is the hash of all that makes a model besides rows: settings, candidate, inputs and code; empty for a model made
-    before it was recorded. A refit has the address of the judged model as `refit_of`, and that model's figures on the
-    validation window; its `trained_until` and `labels_known_until` are its own.
+    before it was recorded. `incumbent` is the champion's candidate, which was preferred; empty where none was. A refit has the
+    address of the judged model as `refit_of`, and that model's figures on the validation window; its `trained_until` and
+    `labels_known_until` are its own.
     """
 
     model: str
@@ -76,6 +79,7 @@ class Fit:
     selected_by: str = ""
     recipe: str = ""
     refit_of: str = ""
+    incumbent: str = ""
 
     @property
     def size(self) -> str:
@@ -88,7 +92,8 @@ class Fit:
         if not self.candidates:
             return "one candidate was fitted"
         figures = ", ".join(f"{name} {figure:.4g}" for name, figure in self.candidates.items())
-        return f"{self.candidate}, selected by {self.selected_by} on the validation window: {figures}"
+        preferred = ", the champion's if none is better beyond chance" if self.incumbent else ""
+        return f"{self.candidate}, selected by {self.selected_by} on the validation window{preferred}: {figures}"
 
     @property
     def settings_from(self) -> str:
@@ -176,12 +181,13 @@ def fit(config: Config, as_of: dt.datetime, training_set: str, settings: str = "
 
 
 def _fit_once(config: Config, training_set: str, settings: str) -> Fit:
-    key = key_of(config, training_set, settings)
+    incumbent = incumbent_of(config)
     config = _settled(config, training_set, settings)
+    key = _key_of(config, training_set, settings, incumbent)
     if exists(config, key):
         return describe(config, key)
     with artifacts.of(config).lock(KIND, key):
-        return describe(config, key) if exists(config, key) else _tracked(config, training_set, settings, key)
+        return describe(config, key) if exists(config, key) else _tracked(config, training_set, settings, incumbent, key)
 
 
 def _settled(config: Config, training_set: str, settings: str) -> Config:
@@ -195,10 +201,20 @@ def _settled(config: Config, training_set: str, settings: str) -> Config:
 
 def key_of(config: Config, training_set: str, settings: str = "") -> str:
     """Address of the model that `fit` makes of a training set; errors of the settings as for `fit`."""
-    config = _settled(config, training_set, settings)
+    return _key_of(_settled(config, training_set, settings), training_set, settings, incumbent_of(config))
+
+
+def incumbent_of(config: Config) -> str:
+    """The champion's candidate; empty without a champion, or where nothing is refreshed."""
+    version = Ledger(config.ledger).moves.champion(config.name) if config.training.refit else None
+    return record_of(judged_folder(registry(config).fetch(version))).candidate if version else ""
+
+
+def _key_of(config: Config, training_set: str, settings: str, incumbent: str) -> str:
     settings_used = config.training.model_dump(include=SETTINGS)
     selected_by = [config.gate.metric, config.costs and config.costs.model_dump()]
     hashed = [training_set, settings_used, config.training.alerts.value, selected_by, code_version()["sources"], settings]
+    hashed += [incumbent] if incumbent else []
     return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
@@ -248,9 +264,9 @@ def log_settings(config: Config, record: Fit) -> None:
         mlflow.log_artifact(str(folder_of(config, record.model) / TUNING))
 
 
-def _tracked(config: Config, training_set: str, settings: str, key: str) -> Fit:
+def _tracked(config: Config, training_set: str, settings: str, incumbent: str, key: str) -> Fit:
     with tracked(config, key) as (run, experiment):
-        record = _fit(config, training_set, settings, key, run, experiment)
+        record = _fit(config, training_set, settings, incumbent, key, run, experiment)
         log_settings(config, record)
     return record
 
@@ -267,9 +283,9 @@ def recipe_of(config: Config, candidate: str, inputs: list[str]) -> str:
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-def _fit(config: Config, training_set: str, settings: str, key: str, run: str, experiment: str) -> Fit:
+def _fit(config: Config, training_set: str, settings: str, incumbent: str, key: str, run: str, experiment: str) -> Fit:
     frozen = dataset.describe(config, training_set)
-    selected, validation = select_from(config, training_set)
+    selected, validation = select_from(config, training_set, incumbent)
     estimator, inputs = selected.estimator, selected.inputs
     labels = validation["label"].to_numpy(np.int8)
 
@@ -301,6 +317,7 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
             candidates=selected.figures,
             selected_by=selected.metric,
             recipe=recipe_of(config, selected.candidate, inputs.names),
+            incumbent=incumbent,
         )
         write_records(config, folder, frozen, record)
 
@@ -308,14 +325,18 @@ def _fit(config: Config, training_set: str, settings: str, key: str, run: str, e
     return describe(config, key)
 
 
-def select_from(config: Config, training_set: str) -> tuple[Selected, pd.DataFrame]:
-    """The best candidate of a frozen training set, and the rows of its validation window; errors as for `fit`."""
+def select_from(config: Config, training_set: str, incumbent: str = "") -> tuple[Selected, pd.DataFrame]:
+    """The best candidate of a frozen training set, and the rows of its validation window; errors as for `fit`.
+
+    Args:
+        incumbent: see `ml.training.candidates.select_of`.
+    """
     if config.training.pool is None:
         windows = FitWindows.of(config, dataset.read(config, training_set, (dataset.TRAIN, dataset.VALIDATION)))
-        return select_of(config, windows), windows.validation
+        return select_of(config, windows, incumbent), windows.validation
     with artifacts.local(config).private(POOLS) as folder:
         windows = FitWindows.on_disk(config, training_set, folder)
-        return select_of(config, windows), windows.validation
+        return select_of(config, windows, incumbent), windows.validation
 
 
 def write_records(config: Config, folder: Path, frozen: dataset.TrainingSet, record: Fit) -> None:

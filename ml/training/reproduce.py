@@ -117,8 +117,10 @@ def _compare(config: Config, registered: Path, frozen: dataset.TrainingSet, fold
     )
     rows = dataset.read(config, training_set.training_set)
     pool = config.training.pool
-    selected = select(config, rows) if pool is None else select_from(config, training_set.training_set)[0]
     judged = judged_folder(registered)
+    incumbent = record_of(judged).incumbent
+    key = training_set.training_set
+    selected = select(config, rows, incumbent) if pool is None else select_from(config, key, incumbent)[0]
     checks += _compare_model(selected.estimator, selected.inputs, judged, rows, folder / "rebuilt", "")
     if judged != registered:
         scaling = selected.estimator.platt

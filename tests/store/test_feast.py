@@ -13,11 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from ml.artifacts import Folder
 from ml.config import Config, load
 from ml.features.publish import publish_features
 from ml.quality.load import load_batch
 from ml.quality.validate import validate_batch
-from ml.store import feast
+from ml.store import feast, kept
 from tests.deployments import land, payments, small, small_told, write
 
 AS_OF = dt.datetime(2025, 3, 11, 2, tzinfo=dt.UTC)
@@ -63,6 +64,27 @@ def test_rows_come_back_all_and_in_their_order(config: Config) -> None:
     assert len(told) == len(events)
     alone = feast.retrieve(config, events.iloc[[17]].reset_index(drop=True))
     pd.testing.assert_frame_equal(told.iloc[[17]].reset_index(drop=True), alone)
+
+
+def test_features_that_are_kept_are_those_of_the_same_events_and_publications(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = pd.DataFrame([_event(i, f"2025-03-{1 + i:02d} 12:00:00") for i in range(10)])
+    dearer = events.assign(amount=2 * events["amount"])
+    joined = [feast.retrieve(config, asked) for asked in (events, dearer)]
+    assert not joined[0].equals(joined[1])
+    with kept.keeping(Folder(tmp_path)):
+        first = feast.retrieve(config, events)
+        other = feast.retrieve(config, dearer)
+        monkeypatch.setattr(feast, "open_store", lambda _: pytest.fail("joined again"))
+        again = feast.retrieve(config, events)
+        monkeypatch.setattr(kept.history, "digest", lambda *_: "published anew")
+        with pytest.raises(pytest.fail.Exception, match="joined again"):
+            feast.retrieve(config, events)
+    for found, expected in ((first, joined[0]), (again, joined[0]), (other, joined[1])):
+        pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(pytest.fail.Exception, match="joined again"):
+        feast.retrieve(config, events)
 
 
 def test_an_entity_that_nobody_knows_has_no_snapshot_but_keeps_its_row(config: Config) -> None:

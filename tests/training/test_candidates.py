@@ -125,6 +125,20 @@ def test_of_equal_candidates_the_deployments_own_is_taken(
     assert select(*told).candidate == OWN
 
 
+def test_the_champions_candidate_stays_unless_another_is_better_beyond_chance(
+    told: tuple[Config, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees are far better than the regression on these rows; a figure that says otherwise is not believed."""
+    config, rows = told
+    assert select(config, rows, LOGISTIC).candidate != LOGISTIC
+    assert select(config, rows, "no candidate any more").candidate != LOGISTIC
+    said = {OWN: 0.5, SHALLOW: 0.4, LOGISTIC: 0.6}
+    for incumbent, expected in (("", LOGISTIC), (OWN, OWN), (LOGISTIC, LOGISTIC)):
+        figures = iter(said.values())
+        monkeypatch.setattr(candidates, "_figure", lambda *_, figures=figures: next(figures))
+        assert select(config, rows, incumbent).candidate == expected
+
+
 def test_the_cheapest_is_taken_where_money_decides(told: tuple[Config, pd.DataFrame]) -> None:
     config, rows = told
     gate = config.gate.model_copy(update={"metric": "expected cost"})
@@ -142,7 +156,11 @@ def test_shallow_trees_are_never_more_or_deeper_than_the_deployments_own(told: t
 
 def test_a_record_says_which_candidate_it_is_and_what_the_others_reached() -> None:
     told = fit.Fit.selection.fget  # the property alone, a record has many other fields
-    record = type("Record", (), {"candidates": {OWN: 0.5, SHALLOW: 0.25}, "candidate": OWN, "selected_by": "average precision"})
+    record = type(
+        "Record",
+        (),
+        {"candidates": {OWN: 0.5, SHALLOW: 0.25}, "candidate": OWN, "selected_by": "average precision", "incumbent": ""},
+    )
     words = "boosted trees, selected by average precision on the validation window: boosted trees 0.5, few shallow trees 0.25"
     assert told is not None
     assert told(record()) == words
