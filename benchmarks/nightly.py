@@ -106,11 +106,11 @@ def signals(own: float) -> tuple[Floats, Floats]:
 
 
 class Stream:
-    """Rows of a year, by day; days count from the first one that a window needs."""
+    """Rows of a year or of so many days, by day; days count from the first one that a window needs."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, days: int | None = None) -> None:
         rng = np.random.default_rng(seed)
-        days = NIGHTS + LAG
+        days = NIGHTS + LAG if days is None else days
         stolen = FRAUD_CARDS_A_DAY * days
         self.cards = stolen + HONEST_CARDS
         of_card = frauds(rng, stolen)
@@ -189,7 +189,7 @@ def run(seed: int, world: World, policies: Mapping[str, Policy]) -> dict[str, Ye
         challenger = Model(stream, world, [seed, night + 1], trained_until=night - LABEL_DELAY)
         start = FIRST_NIGHT + night * DAY
         deciding = [course for course in courses.values() if course.decides(start, start + WINDOW * DAY)]
-        found = _meet(stream, range(night, night + WINDOW), {course.champion for course in deciding}, challenger)
+        found = meet(stream, range(night, night + WINDOW), {course.champion for course in deciding}, challenger)
         for course in deciding:
             course.meets(challenger, night, found[course.champion])
         for course in courses.values():
@@ -197,7 +197,8 @@ def run(seed: int, world: World, policies: Mapping[str, Policy]) -> dict[str, Ye
     return {name: Year(c.promotions, c.worse, float(np.mean(c.quality))) for name, c in courses.items()}
 
 
-def _meet(stream: Stream, window: range, champions: set[Model], challenger: Model) -> dict[Model, Difference]:
+def meet(stream: Stream, window: range, champions: set[Model], challenger: Model) -> dict[Model, Difference]:
+    """How much better than each champion a challenger is on the rows of some days, by influence functions."""
     labels, card = (np.concatenate([of[day] for day in window]) for of in (stream.labels, stream.card))
     clusters = Clusters.of(card, np.repeat(window, [len(stream.labels[day]) for day in window]), labels)
 
