@@ -1,7 +1,7 @@
 """Drift that can be planted in a simulated stream, by name and day.
 
-The world may drift (`new_scenario`, `amount_shift`, `fraud_rate_shock`), which is a reason to retrain; or the feed may
-break (`feed_fault`), which is a data incident and no reason to retrain.
+The world may drift (`new_scenario`, `amount_shift`, `fraud_rate_shock`), which is a reason to retrain; or a feed may break, of
+the payments (`feed_fault`) or of the labels (`label_fault`), which is a data incident and no reason to retrain.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ml.config import ConfigError, Section
 from ml.errors import BadInput
+
+SLOWER = 10.0
 
 
 class PlantedDrift(Section):
@@ -108,8 +110,47 @@ class FeedFault(PlantedDrift):
         return payments.assign(**{str(self.column): payments[self.column].mask(emptied)})
 
 
+class LabelFault(PlantedDrift):
+    """The reports of fraud come late, while payments go on as before.
+
+    Parameters
+    ----------
+    kind : {"stopped", "slow"}
+        `stopped` holds back all reports that are due while it lasts; they come together at its end. `slow` multiplies the
+        delay of the reports on payments of its days.
+    factor : float, optional
+        Of the delays, for `slow`; 10 if not given.
+    """
+
+    name: Literal["label_fault"] = "label_fault"
+    kind: Literal["stopped", "slow"]
+    factor: Annotated[float, Field(ge=1, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _end_and_factor(self) -> LabelFault:
+        if self.kind == "stopped" and self.days is None:
+            raise BadInput("'days' is missing: a feed of labels that is stopped has to go on some day")
+        if self.kind == "stopped" and self.factor is not None:
+            raise BadInput("'factor' belongs to kind 'slow', not to 'stopped'")
+        return self
+
+    @property
+    def longest(self) -> tuple[float, int]:
+        """By how much a report's delay is multiplied at most, and how many days are added to it."""
+        return (self.factor or SLOWER, 0) if self.kind == "slow" else (1.0, self.days or 0)
+
+    def apply(self, paid_at: pd.Series, reported_at: pd.Series) -> pd.Series:
+        """When the reports on payments arrive; both times are UTC without zone, shape (n_reports,)."""
+        begin = pd.Timestamp(self.day)
+        end = pd.Timestamp.max if self.days is None else begin + pd.Timedelta(days=self.days)
+        if self.kind == "stopped":
+            return reported_at.mask((reported_at >= begin) & (reported_at < end), end.as_unit("us"))
+        late = paid_at + ((reported_at - paid_at) * (self.factor or SLOWER)).dt.floor("s")
+        return reported_at.mask((paid_at >= begin) & (paid_at < end), late.astype(reported_at.dtype))
+
+
 _ENTRIES: TypeAdapter[tuple[PlantedDrift, ...]] = TypeAdapter(
-    tuple[Annotated[NewScenario | AmountShift | FraudRateShock | FeedFault, Field(discriminator="name")], ...]
+    tuple[Annotated[NewScenario | AmountShift | FraudRateShock | FeedFault | LabelFault, Field(discriminator="name")], ...]
 )
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet
 from ml.clock import REPORTS
 from ml.errors import BadInput
 from ml.simulate.drift import FeedFault
-from ml.simulate.stream import LONGEST_DELAY, PaymentStream, Purpose
+from ml.simulate.stream import PaymentStream, Purpose
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,7 +80,7 @@ def write_days(
     written = []
     expected = []
     if first > stream.first_day:
-        oldest = max(stream.first_day, first - dt.timedelta(days=LONGEST_DELAY))
+        oldest = max(stream.first_day, first - dt.timedelta(days=stream.longest_delay))
         expected.append(stream.reports_of(stream.payments(oldest, first - dt.timedelta(days=1))))
     for day in _days(first, last):
         payments = stream.payments(day, day)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ml.config import ConfigError
-from ml.simulate.drift import AmountShift, FeedFault, FraudRateShock, NewScenario, drift_from_config
+from ml.simulate.drift import AmountShift, FeedFault, FraudRateShock, LabelFault, NewScenario, drift_from_config
 from ml.simulate.stream import PAYMENT_COLUMNS, PaymentStream
 
 DAY = dt.date(2025, 3, 1)
@@ -29,6 +29,7 @@ def test_drift_is_read_from_entries_of_a_deployment_file():
             {"name": "amount_shift", "day": "2025-03-01", "factor": 1.5, "days": 3},
             {"name": "fraud_rate_shock", "day": DAY, "factor": 2},
             {"name": "feed_fault", "day": DAY, "kind": "nulls", "column": "amount", "share": 0.2},
+            {"name": "label_fault", "day": DAY, "kind": "slow", "factor": 3},
         ]
     )
     assert drift == (
@@ -36,6 +37,7 @@ def test_drift_is_read_from_entries_of_a_deployment_file():
         AmountShift(day=DAY, factor=1.5, days=3),
         FraudRateShock(day=DAY, factor=2),
         FeedFault(day=DAY, kind="nulls", column="amount", share=0.2),
+        LabelFault(day=DAY, kind="slow", factor=3),
     )
     assert drift_from_config([]) == ()
 
@@ -56,6 +58,8 @@ def test_drift_is_read_from_entries_of_a_deployment_file():
         ({"name": "feed_fault", "day": DAY, "kind": "late"}, r"drift\.1\.kind: .*'half_volume'"),
         ({"name": "feed_fault", "day": DAY, "kind": "nulls", "column": "is_fraud"}, r"drift\.1\.column: .*'channel'"),
         ({"name": "feed_fault", "day": DAY, "kind": "nulls"}, r"drift\.1: .*'column' is missing"),
+        ({"name": "label_fault", "day": DAY, "kind": "stopped"}, r"drift\.1: .*'days' is missing"),
+        ({"name": "label_fault", "day": DAY, "kind": "stopped", "days": 2, "factor": 2}, r"drift\.1: .*belongs to kind 'slow'"),
         ({"name": "feed_fault", "day": DAY, "kind": "cents", "share": 0.5}, r"drift\.1: .*belong to kind 'nulls'"),
     ],
 )

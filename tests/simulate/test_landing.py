@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ml.clock import last_written_day
 from ml.simulate import landing as landing_module
-from ml.simulate.drift import FeedFault, NewScenario
+from ml.simulate.drift import FeedFault, LabelFault, NewScenario
 from ml.simulate.landing import PAYMENTS_SCHEMA, replay_days, write_days
 from ml.simulate.stream import PAYMENT_COLUMNS, REPORT_COLUMNS, PaymentStream
 
@@ -27,6 +27,8 @@ DRIFT = (
     FeedFault(day=dt.date(2025, 1, 17), days=1, kind="doubled"),
     FeedFault(day=dt.date(2025, 1, 18), days=1, kind="cents"),
     FeedFault(day=dt.date(2025, 1, 19), days=1, kind="nulls", column="country", share=1.0),
+    LabelFault(day=dt.date(2025, 1, 8), days=3, kind="slow", factor=2),
+    LabelFault(day=dt.date(2025, 1, 12), days=5, kind="stopped"),
 )
 
 

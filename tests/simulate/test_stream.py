@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.simulate.drift import AmountShift, FeedFault, FraudRateShock, NewScenario
+from ml.simulate.drift import AmountShift, FeedFault, FraudRateShock, LabelFault, NewScenario
 from ml.simulate.stream import (
     BLATANT_AMOUNT,
     CATEGORIES,
@@ -321,6 +321,32 @@ def test_a_drift_of_some_days_ends():
     usual, drifted = with_and_without(AmountShift(day=PLANTED, days=3, factor=2))
     changed = usual["paid_at"][usual["amount"] != drifted["amount"]].dt.date
     assert set(changed) == {PLANTED + dt.timedelta(days=i) for i in range(3)}
+
+
+def test_a_feed_of_labels_that_is_stopped_brings_at_its_end_what_was_due():
+    usual, drifted = with_and_without(LabelFault(day=PLANTED, days=10, kind="stopped"))
+    pd.testing.assert_frame_equal(usual, drifted)
+    stopped = PaymentStream(500, 1000, 3, day(0), [LabelFault(day=day(20), days=10, kind="stopped")])
+    plain = PaymentStream(500, 1000, 3, day(0))
+    assert stopped.reports(day(20), day(29)).empty
+    for first, last in ((day(0), day(19)), (day(31), day(50))):
+        pd.testing.assert_frame_equal(stopped.reports(first, last), plain.reports(first, last))
+    due, came = plain.reports(day(20), day(30)), stopped.reports(day(30), day(30))
+    assert sorted(due["payment_id"]) == sorted(came["payment_id"])
+    assert len(due) > 20
+
+
+def test_slow_labels_take_so_many_times_as_long():
+    payments = PaymentStream(500, 1000, 3, day(0)).payments(day(0), day(39))
+    slow = PaymentStream(500, 1000, 3, day(0), [LabelFault(day=day(10), days=20, kind="slow")])
+    assert slow.longest_delay == 450
+    both = [stream.reports_of(payments).set_index("payment_id") for stream in (PaymentStream(500, 1000, 3, day(0)), slow)]
+    paid = payments.set_index("payment_id")["paid_at"].reindex(both[0].index)
+    usual, late = ((each["reported_at"].reindex(paid.index) - paid).dt.total_seconds() for each in both)
+    within = (paid >= pd.Timestamp(day(10))) & (paid < pd.Timestamp(day(30)))
+    assert (late[within] == 10 * usual[within]).all()
+    assert (late[~within] == usual[~within]).all()
+    assert within.sum() > 20
 
 
 def test_a_fraud_rate_shock_multiplies_compromises_and_leaves_honest_payments_alone():
