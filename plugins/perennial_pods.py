@@ -50,7 +50,7 @@ class PodStepOperator(StepOperator):
         return self.record_of(context, lambda: self._ended(context, made, lambda: made.trigger_reentry(context, event)))
 
     def _ended(self, context: Context, made: Any, run: Callable[[], Any]) -> dict[str, Any]:
-        """The record of the pod; one that has not succeeded is told on the run, and a step that refused is not tried again."""
+        """The record of the pod; one that has not succeeded is noted on the run, and a step that refused is not tried again."""
         from kubernetes.client import ApiException
 
         from ml.errors import EXIT_REFUSED, Refused
@@ -60,8 +60,8 @@ class PodStepOperator(StepOperator):
         except (AirflowException, ApiException) as error:
             ending = made.ending or GONE
             if ending.exit_code == EXIT_REFUSED:
-                told = made.handed_over or {}
-                why = f"{told.get('error', 'refused')}: {told.get('refused', 'the log of the pod says why')}"
+                record = made.handed_over or {}
+                why = f"{record.get('error', 'refused')}: {record.get('refused', 'the log of the pod says why')}"
                 raise Refused(why) from error
             write_note(context, f"{self.step}: {ending.sentence}")
             raise AirflowException(f"{self.step}: {ending.sentence}") from error

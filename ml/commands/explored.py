@@ -32,10 +32,10 @@ def explored(config: Config, asked: argparse.Namespace) -> None:
 
 def _lines(config: Config, seen: Explored, days: int) -> list[str]:
     setting = config.serving.explore
-    told = f"serving.explore is {setting.value:.1%} now" if setting else "serving.explore is not set now"
+    setting_text = f"serving.explore is {setting.value:.1%} now" if setting else "serving.explore is not set now"
     share = f" ({seen.let_through / seen.alerts:.1%})" if seen.alerts else ""
     lines = [
-        f"let through   {seen.let_through:,} of {seen.alerts:,} alerts{share} in {days} days; {told}",
+        f"let through   {seen.let_through:,} of {seen.alerts:,} alerts{share} in {days} days; {setting_text}",
         f"positive      {seen.positives:,} of them, by what was reported so far",
     ]
     if seen.cost is None:

@@ -18,15 +18,15 @@ EXTENDED = {"type": "string", "description": "file, relative to this one, with t
 
 def schema() -> dict[str, Any]:
     """The schema; each key carries its meaning, and a file that extends another one need not have all sections."""
-    told = Config.model_json_schema()
+    schema = Config.model_json_schema()
     classes = {each.__name__: each for each in _below(Section)}
-    for name, section in {"Config": told, **told["$defs"]}.items():
+    for name, section in {"Config": schema, **schema["$defs"]}.items():
         section["description"] = section.get("description", "").partition("\n\nAttributes:")[0]
         for key, value in section.get("properties", {}).items():
             value["description"] = meaning(classes[name], key)
-    told["properties"][EXTENDS] = EXTENDED
-    told["anyOf"] = [{"required": told.pop("required")}, {"required": [EXTENDS]}]
-    return {"$schema": DIALECT} | told
+    schema["properties"][EXTENDS] = EXTENDED
+    schema["anyOf"] = [{"required": schema.pop("required")}, {"required": [EXTENDS]}]
+    return {"$schema": DIALECT} | schema
 
 
 def _below(section: type[Section]) -> Iterator[type[Section]]:

@@ -89,8 +89,8 @@ def held_back(rules: Retraining, situation: Situation, request: Recorded) -> Ans
     by_alarm = request.trigger in ALARMS
     if by_alarm and (replaced := is_replaced(rules, situation, request)):
         return situation.answer(request, "refused", replaced)
-    if by_alarm and (told := is_not_learnable(rules, situation, request)):
-        return situation.answer(request, "waits", told)
+    if by_alarm and (reason := is_not_learnable(rules, situation, request)):
+        return situation.answer(request, "waits", reason)
     if situation.obstacle is not None:
         return situation.answer(request, "waits" if by_alarm else "refused", situation.obstacle)
     if request.trigger == "new_data" and (until := new_data_until(rules, situation)) is not None:

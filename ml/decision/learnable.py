@@ -53,7 +53,7 @@ class Learnable:
         return sum(count for of, count in self.positives.items() if day <= of <= newest)
 
     def expected(self, day: dt.date, needed: float) -> dt.date | None:
-        """The night on which a training learns from so many positives since a day; None if that cannot be told."""
+        """The night on which a training learns from so many positives since a day; None if that is not known."""
         end = self.night - len(self.shares) * DAY
         rate = sum(count for of, count in self.positives.items() if end - RECENT * DAY <= of < end) / RECENT
         there, now = self.since(day), self._share_since(day, self.night)

@@ -1,4 +1,4 @@
-"""One step back: the version before the champion is champion again, and people are told."""
+"""One step back: the version before the champion is champion again, and people are notified."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _session(name: str, engine: Spark) -> SparkSession:
     return builder.getOrCreate()
 
 
-def _views(session: SparkSession, config: Config, versions: dict[str, int], told: Snapshots, window: Window) -> None:
+def _views(session: SparkSession, config: Config, versions: dict[str, int], snapshots: Snapshots, window: Window) -> None:
     """The tables of the lake at their versions, and the snapshots by number, as views of Spark's."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -108,7 +108,7 @@ def _views(session: SparkSession, config: Config, versions: dict[str, int], told
         types = from_arrow_schema(_without_large_types(columns))
         rows = session.read.schema(types).parquet(*files) if files else session.createDataFrame([], types)
         rows.createOrReplaceTempView(table)
-    numbered = [(ticks.number(window, tick), created) for tick, created in told]
+    numbered = [(ticks.number(window, tick), created) for tick, created in snapshots]
     session.createDataFrame(numbered, "tick BIGINT, created TIMESTAMP").createOrReplaceTempView("snapshot")
 
 

@@ -77,7 +77,7 @@ class Lake:
         return [f"{self.uri(table)}/{path}" for path in pa.table(delta.get_add_actions())["path"].to_pylist()]
 
     def _files_of_one_schema(self, table: str, delta: DeltaTable, columns: pa.Schema) -> list[tuple[frozenset[str], list[str]]]:
-        """The files in groups that lack the same columns, each with these; told by the statistics, without opening a file.
+        """The files in groups that lack the same columns, each with these; found by the statistics, without opening a file.
 
         A column without statistics, such as a list, counts as lacking, whether it is there or not.
         """

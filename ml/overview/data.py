@@ -121,8 +121,8 @@ def _checks(config: Config) -> Iterator[Checks]:
 
 def _check(suite: str, entry: Entry, consequence: str, validated: Validated | None) -> Check:
     words = results.in_words(entry)
-    told = validated.results if validated else ()
-    found = next((each for each in told if (each.columns, each.expectation) == (entry.columns, words)), None)
+    seen = validated.results if validated else ()
+    found = next((each for each in seen if (each.columns, each.expectation) == (entry.columns, words)), None)
     return Check(
         suite=suite,
         columns=entry.columns,

@@ -104,7 +104,7 @@ def drift(config: Config, days: int = 42) -> Drift | None:
     if newest is None:
         return Drift(version, (), "", None, None, (), (), (), (), ())
     since = newest - dt.timedelta(days=days - 1)
-    # The profile of each day's traffic is a thousand times longer than any other reading, and is told by none of its own.
+    # The profile of each day's traffic is a thousand times longer than any other reading, and has no picture of its own.
     readings = ledger.signals.readings(config.name, version, since, without=(TRAFFIC,))
     today = ledger.signals.of_day(config.name, version, newest, (SEVERITY, TRAFFIC))
     severity, traffic = signal_of(today, SEVERITY), signal_of(today, TRAFFIC)

@@ -84,15 +84,15 @@ def replays(config: Config) -> Replayed | None:
         ) from None
 
 
-def _replayed(told: Mapping[str, Any]) -> Replayed:
-    played = [_played(course) for course in told["courses"]]
+def _replayed(record: Mapping[str, Any]) -> Replayed:
+    played = [_played(course) for course in record["courses"]]
     return Replayed(
-        first=dt.date.fromisoformat(told["first"]),
-        last=dt.date.fromisoformat(told["last"]),
-        days=len(told["days"]),
-        drift=dt.date.fromisoformat(told["drift"]) if told["drift"] else None,
-        oracle=_line("oracle", told["oracle"]) if told["oracle"] else None,
-        oracle_mean=told["oracle_mean"],
+        first=dt.date.fromisoformat(record["first"]),
+        last=dt.date.fromisoformat(record["last"]),
+        days=len(record["days"]),
+        drift=dt.date.fromisoformat(record["drift"]) if record["drift"] else None,
+        oracle=_line("oracle", record["oracle"]) if record["oracle"] else None,
+        oracle_mean=record["oracle_mean"],
         policies=tuple(sorted(played, key=lambda each: (each.mean is None, -(each.mean or 0.0)))),
     )
 

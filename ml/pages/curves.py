@@ -67,9 +67,9 @@ def calibration(curves: Mapping[str, Sketch]) -> Drawing:
     for name, points in filled.items():
         shapes.append(path(f"of-{name}", [(x(score), y(rate)) for score, rate, _, _ in points]) if points else "")
         for score, rate, low, high in points:
-            told = f"{name}: score {brief(score)}, {share(rate)} positive, {share(low)} to {share(high)}"
+            label = f"{name}: score {brief(score)}, {share(rate)} positive, {share(low)} to {share(high)}"
             bar = line(f"of-{name}", x(score), y(low), x(score), y(high))
-            shapes.append(marked(name, told, bar, dot(x(score), y(rate), 3.5)))
+            shapes.append(marked(name, label, bar, dot(x(score), y(rate), 3.5)))
     return drawing(WIDTH, HEIGHT, shapes, f"share of positives at each score of {' and '.join(filled)}")
 
 
@@ -91,10 +91,10 @@ def attributions(moved: Sequence[Moved], width: int = DESK) -> Drawing:
         y = top + row * (place + (0.7 if narrow else 0.5))
         name = shortened(each.feature, LONGEST)
         before, after = x(each.champion or 0.0), x(each.challenger or 0.0)
-        told = f"{each.feature}: {share(each.champion)} of the champion, {share(each.challenger)} of the challenger"
+        label = f"{each.feature}: {share(each.champion)} of the champion, {share(each.challenger)} of the challenger"
         shapes.append(text(left + 6, y - 14, name, "name") if narrow else text(left - 10, y + 4, name, "name", "end"))
         mark = line("beside", before, y - 8, before, y + 8)
-        shapes.append(marked("challenger", told, line("whisker", before, y, after, y), mark, dot(after, y, 5)))
+        shapes.append(marked("challenger", label, line("whisker", before, y, after, y), mark, dot(after, y, 5)))
         shapes.append(text(max(before, after) + 12, y + 4, f"{100 * each.difference:+.1f} points", "label"))
     said = f"share of {len(shown)} inputs in the attribution of both models, the largest change on top"
     return drawing(width, bottom + 8, shapes, said)

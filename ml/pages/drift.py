@@ -34,7 +34,7 @@ def drift_page(config: Config, reader: Reader) -> str:
         quiet=len(seen.subjects) - len(shown),
         moved=nearest[:NEAREST],
         metrics=[(metric, both(partial(charts.performance, metric))) for metric in seen.metrics],
-        told={metric.name: _told(metric) for metric in seen.metrics},
+        texts={metric.name: _told(metric) for metric in seen.metrics},
     )
 
 

@@ -33,19 +33,19 @@ TONES = {
 }
 
 
-def page(name: str, config: Config, reader: Reader, **told: Any) -> str:
+def page(name: str, config: Config, reader: Reader, **values: Any) -> str:
     """One of `PAGES` of a deployment.
 
     Args:
-        told: what its template tells.
+        values: what its template shows.
     """
     template = environment().get_template(f"{name}.html")
-    return template.render(here=name, pages=PAGES, config=config, reader=reader, **told)
+    return template.render(here=name, pages=PAGES, config=config, reader=reader, **values)
 
 
-def bare(name: str, reader: Reader | None = None, **told: Any) -> str:
+def bare(name: str, reader: Reader | None = None, **values: Any) -> str:
     """A page that belongs to no deployment."""
-    return environment().get_template(f"{name}.html").render(here="", pages={}, config=None, reader=reader, **told)
+    return environment().get_template(f"{name}.html").render(here="", pages={}, config=None, reader=reader, **values)
 
 
 def policy() -> str:

@@ -2,7 +2,7 @@
 
 A picture has a description for screen readers, and a title on whatever has a figure. All texts are escaped here.
 
-Example: a shape with what is told of it, in the colour of a tone.
+Example: a shape with its title, in the colour of a tone.
     >>> marked("good", "version <3>", "<circle/>")
     '<g class="good"><title>version &lt;3&gt;</title><circle/></g>'
 """
@@ -44,7 +44,7 @@ def narrowest(width: float) -> int:
 
 
 def marked(kind: str, title: str, *shapes: str) -> str:
-    """Shapes of one tone with what is told of them."""
+    """Shapes of one tone with their title."""
     return f'<g class="{kind}"><title>{escape(printable(title))}</title>{"".join(shapes)}</g>'
 
 

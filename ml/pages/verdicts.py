@@ -25,33 +25,35 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def gain(
-    value: float | None, low: float | None, high: float | None, reach: tuple[float, float], kind: str, told: str
+    value: float | None, low: float | None, high: float | None, reach: tuple[float, float], kind: str, label: str
 ) -> Drawing:
     """A difference with its interval and a line at 0, on the common scale `reach` of a table; empty without figures."""
     width, height = 180, 20
     if value is None or low is None or high is None:
-        return drawing(width, height, [], f"{told}: not known", fluid=False)
+        return drawing(width, height, [], f"{label}: not known", fluid=False)
     left, right = min(reach[0], 0.0), max(reach[1], 0.0)
     scale = (width - 12) / ((right - left) or 1.0)
 
     def x(at: float) -> float:
         return 6 + (min(max(at, left), right) - left) * scale
 
-    said = f"{told}: {signed(value)}, {signed(low)} to {signed(high)}"
+    said = f"{label}: {signed(value)}, {signed(low)} to {signed(high)}"
     interval = marked(kind, said, line("whisker", x(low), 10, x(high), 10), dot(x(value), 10, 4))
     return drawing(width, height, [line("axis", x(0), 1, x(0), height - 1), interval], said, fluid=False)
 
 
 def timeline(verdicts: Sequence[Judged], reigns: Sequence[Reign], width: int = WIDTH) -> Drawing:
     """Each challenger's figure with the interval of its difference, beside the champion's; below it who was champion when."""
-    told = [each for each in verdicts if each.challenger_value is not None][-(VERDICTS * width // WIDTH) :]
-    if not told:
+    shown = [each for each in verdicts if each.challenger_value is not None][-(VERDICTS * width // WIDTH) :]
+    if not shown:
         return drawing(width, 60, [text(12, 36, "no verdict with figures yet", "label")], "no verdict yet")
     left, right, top, bottom = 72, width - 16, 16, 218
-    values = [value for each in told for value in (*_interval(each), each.challenger_value, _beside(each)) if value is not None]
+    values = [
+        value for each in shown for value in (*_interval(each), each.challenger_value, _beside(each)) if value is not None
+    ]
     scale = ticks(min(values), max(values))
-    first, last = min(each.as_of for each in told), max([*(each.as_of for each in told), *(reign.since for reign in reigns)])
-    span, step = max((last - first) / SECOND, 1.0), (right - left) / (len(told) + 1)
+    first, last = min(each.as_of for each in shown), max([*(each.as_of for each in shown), *(reign.since for reign in reigns)])
+    span, step = max((last - first) / SECOND, 1.0), (right - left) / (len(shown) + 1)
 
     def x(at: dt.datetime) -> float:
         return left + step / 2 + (right - left - step) * max((at - first) / SECOND, 0.0) / span
@@ -61,14 +63,14 @@ def timeline(verdicts: Sequence[Judged], reigns: Sequence[Reign], width: int = W
 
     shapes = [line("grid", left, y(tick), right, y(tick)) for tick in scale]
     shapes += [text(left - 8, y(tick) + 4, brief(tick), "label", "end") for tick in scale]
-    shapes += [_verdict(each, x(each.as_of), y, len(told) <= NAMED * width / WIDTH) for each in told]
+    shapes += [_verdict(each, x(each.as_of), y, len(shown) <= NAMED * width / WIDTH) for each in shown]
     shapes.append(text(left - 8, 250, "champion", "label", "end"))
     for place, reign in enumerate(reigns):
         start, end = max(x(reign.since), left) if place else left, x(reign.until) if reign.until else right
         if end - start >= 1:
             shapes.append(_reign(reign, start, end - 2))
     shapes += [text(at, 284, day, "label", "middle") for day, at in _days(first, last, x, 9 if width == WIDTH else 3)]
-    said = f"{len(told)} verdicts by day with their intervals, and which version was champion when"
+    said = f"{len(shown)} verdicts by day with their intervals, and which version was champion when"
     return drawing(width, 300, shapes, said)
 
 

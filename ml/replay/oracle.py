@@ -63,8 +63,8 @@ def _fitted(history: History, stream: PaymentStream, day: dt.date) -> Model:
     config = history.config
     window = config.training.train.value + config.training.validation.value
     begin = max(stream.first_day, day - window * DAY)
-    told = config.model_dump(mode="json", include={"feed", "windows", "request", "training"})
-    key = hashlib.sha256(json.dumps([str(day), told, code_version()["sources"]], sort_keys=True).encode()).hexdigest()
+    settings = config.model_dump(mode="json", include={"feed", "windows", "request", "training"})
+    key = hashlib.sha256(json.dumps([str(day), settings, code_version()["sources"]], sort_keys=True).encode()).hexdigest()
 
     def fill(folder: Path) -> None:
         rows = pd.concat(rows_of(history, begin, day - DAY))

@@ -87,11 +87,11 @@ class Policy:
             refit = None if self.protocol == "judged" else refit or REFIT
         if refit is not None and self.protocol != "own":
             refit = refit.model_copy(update={"early": refit.early or EARLY if self.protocol == "early" else None})
-        told = config.model_copy(update={"training": config.training.model_copy(update={"refit": refit})}).model_dump()
+        settings = config.model_copy(update={"training": config.training.model_copy(update={"refit": refit})}).model_dump()
         for key, value in self.changes:
-            _set(self.name, told, key, value)
+            _set(self.name, settings, key, value)
         try:
-            return Config.model_validate(told)
+            return Config.model_validate(settings)
         except ValidationError as error:
             found = error.errors()[0]
             raise BadInput(f"policy {self.name!r}: {'.'.join(map(str, found['loc']))}: {found['msg']}") from error
@@ -105,9 +105,9 @@ def _change(name: str, text: str) -> tuple[str, Any]:
         raise BadInput(f"policy {name!r}: {text!r} is no change; write KEY=VALUE, such as retraining.cooldown=7") from None
 
 
-def _set(name: str, told: dict[str, Any], key: str, value: Any) -> None:
+def _set(name: str, settings: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
-    within: Any = told
+    within: Any = settings
     for parent in parents:
         within = within.get(parent) if isinstance(within, dict) else None
     if not isinstance(within, dict) or last not in within:

@@ -24,7 +24,7 @@ class Champion:
     """Follows the ledger. A version that cannot be opened is refused and named, and the one before goes on.
 
     Args:
-        changed: is told of each version that takes over.
+        changed: is called with each version that takes over.
         now: a clock in seconds that never goes back.
 
     Attributes:

@@ -158,7 +158,7 @@ class PredictionLog:
             if self._segment is None:
                 self._segment = _Segment.begin(self._folder)
             self._segment.write(lines)
-        except Exception as error:  # noqa: BLE001  the thread goes on, and whoever asked is told
+        except Exception as error:  # noqa: BLE001  the thread goes on, and whoever asked gets the error
             for entry in entries:
                 self._refuse(entry, str(error) or type(error).__name__)
             return

@@ -145,11 +145,11 @@ class EventWindows:
         """The windows at events, by name, shape (n_events,); afterwards the events are held too."""
         if not self._windows:
             return {}
-        told = [(event["event_id"], self._of_event(event)) for event in events]
+        known = [(event["event_id"], self._of_event(event)) for event in events]
         with self._lock:
-            for event_id, held in told:
+            for event_id, held in known:
                 self._add(event_id, held)
-            rows = [self._at(event_id, held) for event_id, held in told]
+            rows = [self._at(event_id, held) for event_id, held in known]
         return {name: np.array(values, dtype=np.float64) for name, *values in zip(self._features, *rows, strict=True)}
 
     @property

@@ -135,7 +135,7 @@ def action(name: str, what: str, fields: Form, user: User) -> Response:
 
 
 def nothing(rest: str) -> Response:
-    """Whatever is no page; for who is not logged in, not even that is told."""
+    """Whatever is no page; for who is not logged in, not even that is said."""
     raise HTTPException(404, f"there is no page {rest!r}")
 
 
@@ -144,8 +144,8 @@ def _index(user: BaseUser, wanted: str) -> Response:
     wrong = {file.name: error for file, error in broken().items()}
     if len(seen) == 1 and not wrong:
         return _to(f"deployments/{quote(seen[0].config.name)}/{wanted}")
-    told = [(each.config, *_newest(each.config)) for each in seen]
-    return _html(render.bare("index", deployments=told, wanted=wanted, broken=wrong))
+    deployments = [(each.config, *_newest(each.config)) for each in seen]
+    return _html(render.bare("index", deployments=deployments, wanted=wanted, broken=wrong))
 
 
 def _newest(config: Config) -> tuple[str | None, str]:

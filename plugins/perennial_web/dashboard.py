@@ -33,13 +33,15 @@ def _model(seen: Glance, at: dt.datetime) -> list[dict[str, str]]:
     move, verdict = seen.move, seen.verdict
     champion = (f"version {move.to_version}", f"for {age(at - move.as_of)}") if move else ("none yet", "nothing was promoted")
     newest = (age(at - seen.newest_event), when(seen.newest_event)) if seen.newest_event else ("no rows yet", "")
-    told = (verdict.outcome, f"on version {verdict.challenger_version}, {when(verdict.as_of)}") if verdict else ("none yet", "")
+    found = (
+        (verdict.outcome, f"on version {verdict.challenger_version}, {when(verdict.as_of)}") if verdict else ("none yet", "")
+    )
     asked = f"{seen.open_requests} open request{'' if seen.open_requests == 1 else 's'}"
     return [
         _figure("champion", *champion),
         _figure("age of the newest row", *newest),
         _figure("drift", seen.drift or "not judged", f"on {seen.monitored}" if seen.monitored else "", tone(seen.drift)),
-        _figure("last verdict", *told, tone(verdict.outcome) if verdict else ""),
+        _figure("last verdict", *found, tone(verdict.outcome) if verdict else ""),
         _figure("waiting", asked, "for a training", "warn" if seen.open_requests else ""),
     ]
 
