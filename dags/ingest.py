@@ -62,9 +62,9 @@ def dag_of(deployment: Deployment) -> DAG:
         )
 
         @task(outlets=[lake])
-        def announce(told: str) -> None:
+        def announce(summary: str) -> None:
             """Makes an event on the lake, which starts a training."""
-            emit_event(get_current_context(), lake, told.partition("\n")[0])
+            emit_event(get_current_context(), lake, summary.partition("\n")[0])
 
         @task(outlets=[ingested], trigger_rule="all_done")
         def tell_monitoring() -> None:

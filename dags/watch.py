@@ -35,11 +35,11 @@ def dag_of(deployment: Deployment) -> DAG:
         wait = LedgerSensor(task_id="wait", what="requests", requests=requests, poke_interval=5)
 
         @task(task_id="emit_event", outlets=[requests])
-        def emit(instant: str, told: str) -> None:
+        def emit(instant: str, summary: str) -> None:
             """Makes an event on the requests, which starts a training."""
-            emit_event(get_current_context(), requests, told, instant)
+            emit_event(get_current_context(), requests, summary, instant)
 
-        emit(wait.output["as_of"], wait.output["told"])
+        emit(wait.output["as_of"], wait.output["summary"])
     return made
 
 

@@ -92,14 +92,14 @@ def verdicts_asset(config: Config) -> Asset:
     return _asset(config, "verdicts")
 
 
-def emit_event(context: Context, asset: Asset, told: str, instant: str = "") -> None:
+def emit_event(context: Context, asset: Asset, summary: str, instant: str = "") -> None:
     """Make an event on an asset.
 
     Args:
-        told: what happened, in words.
+        summary: what happened, in words.
         instant: at which the runs that it starts see the world; by default that of this run.
     """
-    extra = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id, "told": told}
+    extra = {"as_of": instant or as_of(context).isoformat(), "run_id": context["dag_run"].run_id, "summary": summary}
     context["outlet_events"][asset].extra = extra
 
 

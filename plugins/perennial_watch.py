@@ -40,7 +40,7 @@ class Watch:
     def look(self) -> Found:
         """`ids` of requests by alarms and people that no run has answered, or of messages that a channel wants and lacks.
 
-        Of requests also `as_of`, the instant that a training for them sees the world at, and `told`, why it is asked for.
+        Of requests also `as_of`, the instant that a training for them sees the world at, and `summary`, why it is asked for.
         """
         return self._look()
 
@@ -49,7 +49,7 @@ class Watch:
         return {
             "ids": [request.id for request in found],
             "as_of": max((request.as_of for request in found), default=_now()).isoformat() if found else "",
-            "told": "; ".join(f"{request.requested_by} asks for a training: {request.reason}" for request in found),
+            "summary": "; ".join(f"{request.requested_by} asks for a training: {request.reason}" for request in found),
         }
 
     def _messages(self) -> Found:

@@ -91,13 +91,13 @@ def check_columns(config: Config, raw: Raw, kind: str) -> tuple[list[str], list[
 
 
 def check_file(
-    config: Config, as_of: dt.datetime, columns: pa.Table, kind: str, told: list[Result]
+    config: Config, as_of: dt.datetime, columns: pa.Table, kind: str, found: list[Result]
 ) -> tuple[list[str], list[str]]:
     """Problems that stop a file, by the suite's list `file`, and warnings; `ml.quality.volume` checks the rows per day.
 
     Args:
         columns: the file's rows, as `ml.quality.parse.parse` returns them.
-        told: gains what each expectation came to.
+        found: gains what each expectation came to.
     """
     suite = suite_of(config, kind)
     entries = tuple(entry for entry in suite.file if not entry.is_daily) if suite else ()
@@ -107,7 +107,7 @@ def check_file(
     used = columns.select([name for name in columns.column_names if name in needed])
     frame = used.to_pandas() if needed else pd.DataFrame(index=range(columns.num_rows))
     results = suites.evaluate(entries, frame, _times(config, as_of))
-    told.extend(results)
+    found.extend(results)
     failures = suites.failures(results)
     return [f.summary for f in failures if f.critical], [f.summary for f in failures if not f.critical]
 

@@ -24,7 +24,7 @@ LONGEST = 300
 
 
 @dataclass(frozen=True)
-class Told:
+class KeptResult:
     """One expectation in words, and what it came to.
 
     Parameters:
@@ -47,7 +47,7 @@ class Validated:
     as_of: dt.datetime
     subject: str
     files: int
-    results: tuple[Told, ...]
+    results: tuple[KeptResult, ...]
 
 
 def in_words(entry: Entry) -> str:
@@ -74,11 +74,11 @@ def keep(config: Config, as_of: dt.datetime, kind: str, subject: str, results: S
         before = by_entry.get(result.entry.place)
         if before is None or before.failure is None or result.failure is not None:
             by_entry[result.entry.place] = result
-    told = [
-        Told(each.entry.columns, in_words(each.entry), each.failure is None, each.observed[:LONGEST])
+    checked = [
+        KeptResult(each.entry.columns, in_words(each.entry), each.failure is None, each.observed[:LONGEST])
         for each in by_entry.values()
     ]
-    record = asdict(Validated(as_of, subject, files, tuple(told))) | {"as_of": as_of.isoformat()}
+    record = asdict(Validated(as_of, subject, files, tuple(checked))) | {"as_of": as_of.isoformat()}
     artifacts.of(config).put_text(KIND, f"{kind}.json", json.dumps(record), replace=True)
 
 
@@ -88,5 +88,5 @@ def newest(config: Config, kind: str) -> Validated | None:
     if found is None:
         return None
     record = json.loads(found.read_text())
-    results = tuple(Told(**each | {"columns": tuple(each["columns"])}) for each in record["results"])
+    results = tuple(KeptResult(**each | {"columns": tuple(each["columns"])}) for each in record["results"])
     return Validated(dt.datetime.fromisoformat(record["as_of"]), record["subject"], record["files"], results)

@@ -130,7 +130,7 @@ def _check_files(
     """Check files of one kind and add their rows to the tables; returns the report on each file by its digest."""
     reports: dict[str, FileReport] = {}
     parsed: list[_ParsedFile] = []
-    told: list[Result] = []
+    found: list[Result] = []
     for file in files:
         rows, warnings = 0, list[str]()
         try:
@@ -145,7 +145,7 @@ def _check_files(
         except Exception as error:  # noqa: BLE001 - a fault of one file must not stop the others
             problems = [f"reading it failed: {type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"]
         if not problems:
-            problems, more = checks.check_file(config, as_of, columns, kind, told)
+            problems, more = checks.check_file(config, as_of, columns, kind, found)
             warnings = [*warnings, *more]
         if problems:
             reports[file.digest] = _stopped(as_of, file, rows, problems)
@@ -160,9 +160,9 @@ def _check_files(
         accept.collect(config, kind, joined, arrived, [p.file.digest for p in parsed], tables)
         for number, p in enumerate(parsed):
             reports[p.file.digest] = _account(arrived.at, joined, number, p.file, p.raw, tables, p.warnings)
-        told += joined.results
-    if told:
-        results.keep(config, as_of, kind, files[-1].name, told, len(files))
+        found += joined.results
+    if found:
+        results.keep(config, as_of, kind, files[-1].name, found, len(files))
     return reports
 
 

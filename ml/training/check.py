@@ -59,9 +59,9 @@ def _validate(config: Config, as_of: dt.datetime, training_set: str, run_id: str
     feature_auc = single_feature_auc(config, rows[rows[dataset.SPLIT] == dataset.TRAIN])
     answers = arrivals(config, as_of)
     figures = _figures(config, as_of, rows, feature_auc, answers)
-    told = suites.evaluate(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
-    results.keep(config, as_of, "training_set", training_set, told)
-    failures = suites.failures(told)
+    found = suites.evaluate(training_suite(config).file, pd.DataFrame([figures]), _limits(config, rows))
+    results.keep(config, as_of, "training_set", training_set, found)
+    failures = suites.failures(found)
     critical = [f.summary for f in failures if f.critical]
     if critical:
         leak = max(feature_auc, key=lambda name: feature_auc[name], default="none")

@@ -166,7 +166,7 @@ def test_an_event_says_what_happened_and_at_which_instant_to_see_the_world(
     assert context["outlet_events"][asset].extra == {
         "as_of": OF_ALARM if OF_ALARM in given else "2025-05-02T02:00:00+00:00",
         "run_id": "r1",
-        "told": told,
+        "summary": told,
     }
 
 
@@ -199,7 +199,7 @@ def test_the_verdict_is_an_event_and_its_note_leads_to_the_pages_the_training_se
             },
         )
     ]
-    assert context["outlet_events"][asset].extra["told"] == "**KEEP**"
+    assert context["outlet_events"][asset].extra["summary"] == "**KEEP**"
     monkeypatch.delenv("PERENNIAL_MLFLOW_URL")
     task.execute(context)
     assert "MLflow run" not in noted[-1][1]

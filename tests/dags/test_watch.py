@@ -48,7 +48,7 @@ def post(config: Config, event: Any = "verdict") -> None:
     )
 
 
-REQUEST = {"ids": [1], "as_of": AS_OF.isoformat(), "told": "monitor asks for a training: amount has moved"}
+REQUEST = {"ids": [1], "as_of": AS_OF.isoformat(), "summary": "monitor asks for a training: amount has moved"}
 
 
 async def fired(
@@ -142,7 +142,7 @@ def test_what_is_not_dealt_with_is_found_again_after_a_while_and_news_at_once(co
     confirm(config, DAY + dt.timedelta(days=1))
     assert asyncio.run(fired(known=REQUEST, until=LATER)) == REQUEST | {
         "ids": [1, 2],
-        "told": f"{REQUEST['told']}; {REQUEST['told']}",
+        "summary": f"{REQUEST['summary']}; {REQUEST['summary']}",
     }
 
 
