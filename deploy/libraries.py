@@ -4,6 +4,7 @@ LIBRARIES = (
     "alembic.command",
     "alembic.config",
     "catboost",
+    "catboost.utils",
     "deltalake",
     "duckdb",
     "dulwich.errors",
