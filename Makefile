@@ -42,7 +42,7 @@ browser: ## install Debian's Chromium, in which the tests look at the pages, unl
 	@[ -n "$$CHROMIUM" ] || which chromium chromium-browser google-chrome 2>/dev/null | grep -q . || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 
 test: env browser lint types ## lint, types and all tests; BACKEND=postgres: tests of what a server keeps, on PostgreSQL and Redis
-	$(PY) -m pytest -n 4 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
+	$(PY) -m pytest -n 3 $(if $(filter postgres,$(BACKEND)),--backend postgres $(ON_SERVERS))
 
 docs: env ## write the documentation as a site to var/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
