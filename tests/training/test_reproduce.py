@@ -92,9 +92,9 @@ def test_another_model_is_found_out(
 ) -> None:
     select = reproduce.select
 
-    def with_another_seed(config, rows):
+    def with_another_seed(config, rows, incumbent):
         settings = config.training.model_copy(update={"model": config.training.model.model_copy(update={"random_seed": 8})})
-        return select(config.model_copy(update={"training": settings}), rows)
+        return select(config.model_copy(update={"training": settings}), rows, incumbent)
 
     monkeypatch.setattr(reproduce, "select", with_another_seed)
     assert main(["reproduce", "--version", "1", "--config", str(four_versions)]) == 1
