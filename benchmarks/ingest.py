@@ -56,7 +56,7 @@ def ours(home: Path) -> dict[str, float]:
     from ml.quality.validate import validate_batch
 
     config = load("config/demo.yaml").model_copy(update={"home": home})
-    suites.run_rows(events_suite(config).rows[:1], pa.table({"event_id": ["one"]}), {})
+    suites.evaluate_rows(events_suite(config).rows[:1], pa.table({"event_id": ["one"]}), {})
     imported = time.perf_counter()
     as_of = dt.datetime.combine(FIRST_DAY + dt.timedelta(days=DAYS), dt.time(2), dt.UTC)
     told = validate_batch(config, as_of)

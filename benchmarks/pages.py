@@ -147,7 +147,7 @@ def _replay(config: Config, first: dt.date, days: int) -> None:
     counts = dict.fromkeys(("days_to_90", "trainings", "promotions", "refreshes", "worse", "refused"), days // WEEK)
     figures = {"mean": 0.5, "regret": 0.1, "seconds": 1.0, "average_precision": by_day}
     last = first + (days - 1) * DAY
-    told = {
+    record = {
         "first": str(first),
         "last": str(last),
         "days": list(by_day),
@@ -157,7 +157,7 @@ def _replay(config: Config, first: dt.date, days: int) -> None:
         "courses": [{"policy": f"policy {n}"} | counts | figures for n in range(POLICIES)],
     }
     replays.place(config).parent.mkdir()
-    replays.place(config).write_text(json.dumps(told))
+    replays.place(config).write_text(json.dumps(record))
 
 
 def _asked(model: str, run: str, as_of: dt.datetime) -> Request:

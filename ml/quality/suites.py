@@ -71,16 +71,6 @@ def _context() -> Any:
     return context
 
 
-def run(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[Failure]:
-    """As `evaluate`; returns what failed."""
-    return failures(evaluate(entries, frame, parameters))
-
-
-def run_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[Failure]:
-    """As `evaluate_rows`; returns what failed."""
-    return failures(evaluate_rows(entries, table, parameters))
-
-
 def failures(results: list[Result]) -> list[Failure]:
     """What failed, in the same order."""
     return [result.failure for result in results if result.failure is not None]

@@ -92,6 +92,16 @@ FAILS: dict[str, tuple[dict[str, Any], list[int] | None]] = {
 }
 
 
+def failed(entries: tuple[Entry, ...], frame: pd.DataFrame, parameters: dict[str, Any]) -> list[suites.Failure]:
+    """What fails of a frame as a whole."""
+    return suites.failures(suites.evaluate(entries, frame, parameters))
+
+
+def failed_rows(entries: tuple[Entry, ...], table: pa.Table, parameters: dict[str, Any]) -> list[suites.Failure]:
+    """What fails by rows."""
+    return suites.failures(suites.evaluate_rows(entries, table, parameters))
+
+
 def _asked(name: str, kwargs: dict[str, Any]) -> tuple[Entry]:
     return (Entry("a suite, entry 1", name, kwargs, True, "it must"),)
 
@@ -103,11 +113,11 @@ def test_every_expectation_is_tried() -> None:
 @pytest.mark.parametrize("name", FAILS)
 def test_an_expectation_fails_on_the_whole_and_names_its_rows(name: str) -> None:
     kwargs, rows = FAILS[name]
-    (failure,) = suites.run(_asked(name, kwargs), TABLE.to_pandas(), {})
+    (failure,) = failed(_asked(name, kwargs), TABLE.to_pandas(), {})
     assert failure.critical
     assert EXPECTATIONS[name].per_row == (rows is not None)
     if rows is not None:
-        (named,) = suites.run_rows(_asked(name, kwargs), TABLE, {})
+        (named,) = failed_rows(_asked(name, kwargs), TABLE, {})
         assert named.rows.tolist() == rows
         values = TABLE.to_pandas()[list(dict.fromkeys(_asked(name, kwargs)[0].columns))].iloc[rows]
         if values.shape[1] == 1 and "column" in kwargs:
@@ -123,9 +133,9 @@ def test_a_condition_chooses_the_rows_that_are_asked(name: str) -> None:
         condition, left = "other == 'q' and limit > 2", [2, 3]
     else:
         condition, left = "limit > 2", [row for row in rows if row != 1]
-    found = suites.run_rows(_asked(name, kwargs | {CONDITION: condition}), TABLE, {})
+    found = failed_rows(_asked(name, kwargs | {CONDITION: condition}), TABLE, {})
     assert [row for failure in found for row in failure.rows] == left
-    assert suites.run_rows(_asked(name, kwargs | {CONDITION: "limit > 100"}), TABLE, {}) == []
+    assert failed_rows(_asked(name, kwargs | {CONDITION: "limit > 100"}), TABLE, {}) == []
 
 
 def test_arguments_are_those_of_the_installed_library() -> None:
@@ -143,8 +153,8 @@ def test_arguments_are_those_of_the_installed_library() -> None:
 
 def test_a_share_of_failing_values_is_allowed_for_a_whole_file() -> None:
     name = "expect_column_values_to_not_be_null"
-    assert suites.run(_asked(name, {"column": "code", MOSTLY: 0.75}), TABLE.to_pandas(), {}) == []
-    (failure,) = suites.run(_asked(name, {"column": "code", MOSTLY: 0.8}), TABLE.to_pandas(), {})
+    assert failed(_asked(name, {"column": "code", MOSTLY: 0.75}), TABLE.to_pandas(), {}) == []
+    (failure,) = failed(_asked(name, {"column": "code", MOSTLY: 0.8}), TABLE.to_pandas(), {})
     assert failure.observed.startswith("1 of 4 values")
 
 
@@ -152,21 +162,21 @@ def test_what_cannot_be_evaluated_names_its_entry() -> None:
     good = Entry("a suite, entry 1", "expect_column_values_to_not_be_null", {"column": "amount"}, True, "it must")
     bad = Entry("a suite, entry 2", "expect_column_values_to_be_between", {"column": "code", "max_value": 1}, True, "it must")
     with pytest.raises(suites.CheckBroken, match="a suite, entry 2 cannot be evaluated"):
-        suites.run((good, bad), TABLE.to_pandas(), {})
+        failed((good, bad), TABLE.to_pandas(), {})
     raising = Entry("a suite, entry 3", "expect_column_values_to_be_between", {"column": "amount"}, True, "it must")
     with pytest.raises(suites.CheckBroken, match=r"(?s)a suite, entry 3 cannot be evaluated: .*cannot both be None"):
-        suites.run((good, raising), TABLE.to_pandas(), {})
+        failed((good, raising), TABLE.to_pandas(), {})
 
 
 def test_a_failure_under_rows_that_names_no_row_is_an_error() -> None:
     mean = _asked("expect_column_mean_to_be_between", {"column": "amount", "min_value": 1000})
     with pytest.raises(suites.CheckBroken, match="entry 1 failed and named no row"):
-        suites.run_rows(mean, TABLE, {})
+        failed_rows(mean, TABLE, {})
 
 
 def test_values_are_seen_once_and_told_for_every_row() -> None:
     table = pa.table({"code": ["a", "b"] * 1000})
-    (failure,) = suites.run_rows(_asked("expect_column_values_to_be_in_set", {"column": "code", "value_set": ["a"]}), table, {})
+    (failure,) = failed_rows(_asked("expect_column_values_to_be_in_set", {"column": "code", "value_set": ["a"]}), table, {})
     np.testing.assert_array_equal(failure.rows, np.arange(1, 2000, 2))
 
 
